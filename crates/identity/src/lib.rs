@@ -1,1 +1,44 @@
-//! kith-identity.
+//! Who a computer is.
+//!
+//! Everything a Kith computer is follows from one [`RecoveryPhrase`] of 24 words: its Ed25519 key
+//! and through it the [`DeviceId`] that friends pin, the key of its sealed state, and the keys of
+//! its archives. This crate turns the phrase into those keys, the keys into rustls configurations
+//! that accept exactly the computers they should ([`tls`]), and two strangers into friends
+//! ([`Invite`], [`ReplyLine`], [`safety_sentence`]).
+//!
+//! What it does *not* do: no files, no sockets, no clock, no tokio. Whoever uses it stores the keys,
+//! carries the bytes and says what time it is. It never logs.
+//!
+//! Architecture invariants: no secret type implements `Debug`, `Display` or `Serialize`; secrets are
+//! compared in constant time and wiped when dropped.
+
+mod archive_id;
+mod credential;
+mod derive;
+mod device_id;
+mod identity;
+mod invite;
+mod name;
+mod phrase;
+mod random;
+mod safety;
+mod secret;
+mod state_key;
+pub mod tls;
+
+pub use archive_id::{ArchiveId, InstallationId, ParseHexIdError};
+pub use credential::CredentialError;
+pub use derive::{
+    ArchiveRootKey, ChunkerSeed, DerivedSecrets, DialInKey, DialInSecret, IdentitySeed, MasterKey, StateKey,
+};
+pub use device_id::{DeviceId, ParseDeviceIdError};
+pub use identity::{BadSignature, Identity, PublicKey, SIGNATURE_LENGTH};
+pub use invite::{
+    AddressError, Invite, InviteError, InviteId, InviteSecret, InviteTerms, LineKind, MAX_ADDRESSES,
+    OneTimeKey, Ownership, ReplyError, ReplyLine,
+};
+pub use name::{MAX_NAME_CHARACTERS, sanitise_name};
+pub use phrase::{PhraseError, RecoveryPhrase, WORDS_IN_A_PHRASE};
+pub use safety::{SafetySentence, safety_sentence};
+pub use secret::WrongKeyLength;
+pub use state_key::OpenStateError;

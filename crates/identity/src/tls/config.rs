@@ -1,0 +1,96 @@
+//! The rustls configurations.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use rustls::client::Resumption;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::ServerName;
+use rustls::server::NoServerSessionStorage;
+use rustls::sign::SingleCertAndKey;
+use rustls::{ClientConfig, ServerConfig};
+
+use super::verifier::{Admission, ClientVerifier, ServerVerifier};
+use crate::credential::Credential;
+use crate::device_id::DeviceId;
+use crate::identity::Identity;
+use crate::invite::OneTimeKey;
+
+/// The protocol of a link between friends.
+pub const ALPN_LINK: &[u8] = b"kith/1";
+/// The protocol of a pairing: the dialer shows the one-time key of an invite.
+pub const ALPN_JOIN: &[u8] = b"kith-join/1";
+
+/// For dialling a friend: the other side must be `expected`, and prove it.
+#[must_use]
+pub fn client_config(identity: &Identity, expected: DeviceId) -> Arc<ClientConfig> {
+    client(identity.credential(), ServerVerifier::pinned(expected), ALPN_LINK)
+}
+
+/// For recovery and probing: the other side may be any Kith computer. Read afterwards by [`peer_device_id`](super::peer_device_id)
+/// who it was, and trust it with nothing before it has proved that it is a friend.
+#[must_use]
+pub fn client_config_any(identity: &Identity) -> Arc<ClientConfig> {
+    client(identity.credential(), ServerVerifier::any(), ALPN_LINK)
+}
+
+/// For redeeming an invite or a reply line: the other side must be `expected`; this side shows the one-time key.
+#[must_use]
+pub fn join_client_config(key: &OneTimeKey, expected: DeviceId) -> Arc<ClientConfig> {
+    client(key.credential(), ServerVerifier::pinned(expected), ALPN_JOIN)
+}
+
+/// For the listener: a client certificate is demanded, and one that `admission` doesn't know is refused in the handshake.
+/// Which protocol the client may speak follows from its certificate: see [`admitted`](super::admitted), which must be asked
+/// after the handshake.
+#[must_use]
+pub fn server_config(identity: &Identity, admission: Arc<dyn Admission>) -> Arc<ServerConfig> {
+    server(identity.credential(), Arc::new(ClientVerifier::new(admission)))
+}
+
+/// A server name for the rustls client, which insists on one. It is an address, hence never sent.
+#[must_use]
+pub fn placeholder_name() -> ServerName<'static> {
+    ServerName::from(std::net::IpAddr::from(Ipv4Addr::UNSPECIFIED))
+}
+
+/// The cryptography in use: aws-lc-rs with the cipher suites of TLS 1.3, and the hybrid X25519MLKEM768 before X25519.
+#[must_use]
+pub fn provider() -> Arc<CryptoProvider> {
+    let mut provider = aws_lc_rs::default_provider();
+    provider.cipher_suites.retain(|suite| suite.tls13().is_some());
+    provider.kx_groups = vec![aws_lc_rs::kx_group::X25519MLKEM768, aws_lc_rs::kx_group::X25519];
+    Arc::new(provider)
+}
+
+fn client(credential: &Credential, verifier: ServerVerifier, protocol: &[u8]) -> Arc<ClientConfig> {
+    let mut config = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .expect("the provider has the cipher suites of TLS 1.3")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(credential.certified_key())));
+    config.alpn_protocols = vec![protocol.to_vec()];
+    config.resumption = Resumption::disabled();
+    config.enable_early_data = false;
+    config.enable_sni = false;
+    Arc::new(config)
+}
+
+pub(super) fn server(credential: &Credential, verifier: Arc<ClientVerifier>) -> Arc<ServerConfig> {
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .expect("the provider has the cipher suites of TLS 1.3")
+        .with_client_cert_verifier(verifier)
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(credential.certified_key())));
+    config.alpn_protocols = vec![ALPN_LINK.to_vec(), ALPN_JOIN.to_vec()];
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    config.max_early_data_size = 0;
+    Arc::new(config)
+}
+
+#[cfg(test)]
+pub(super) fn client_with(credential: &Credential, expected: DeviceId, protocol: &[u8]) -> Arc<ClientConfig> {
+    client(credential, ServerVerifier::pinned(expected), protocol)
+}
