@@ -1,0 +1,51 @@
+//! Small bodies of requests and answers that belong to the API alone, not to the backend.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// How long backups pause.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PauseRequest {
+    /// Seconds from now.
+    pub seconds: u64,
+}
+
+/// A setting's new value.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SettingChange {
+    /// As TOML or as plain text.
+    pub value: String,
+}
+
+/// An address that opens the app once.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+pub struct AppCodeView {
+    /// To be opened in a browser on this computer. It holds a one-time code: never logged.
+    pub url: String,
+    /// Seconds after which the code is worth nothing.
+    pub expires_seconds: u64,
+}
+
+/// The body of a request that needs to say nothing: `{}` or empty.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Nothing {}
+
+/// A path inside a snapshot, and where to look.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct EntriesQuery {
+    pub(crate) path: Option<String>,
+    pub(crate) friend: Option<String>,
+}
+
+/// What to look for, and where.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FindQuery {
+    pub(crate) pattern: String,
+    #[serde(default)]
+    pub(crate) friend: Option<String>,
+}

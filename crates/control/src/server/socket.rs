@@ -1,0 +1,121 @@
+//! The Unix socket: made so that nobody can slip in, and asked who calls.
+//!
+//! Admitted are the user the daemon runs as, root, and members of one group (`kith`). Being admitted means being able to read
+//! every backed-up file, whoever owns it: the manual says so.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{Gid, Group, Uid, User, chown};
+use tokio::net::{UnixListener, UnixStream};
+
+use super::ControlError;
+
+/// Longest path that fits into a socket address everywhere (104 bytes on some systems, with the final zero).
+const MAX_ADDRESS_BYTES: usize = 103;
+
+/// Binds the socket, replacing one that a dead daemon left behind. The file appears under its name only when its
+/// permissions are final.
+pub(super) async fn bind(path: &Path, group: Option<&str>) -> Result<UnixListener, ControlError> {
+    let failed = |source| ControlError::Socket { path: path.to_owned(), source };
+    if let Ok(found) = fs::symlink_metadata(path) {
+        if !found.file_type().is_socket() {
+            return Err(failed(io::Error::new(io::ErrorKind::AlreadyExists, "another file is in its place")));
+        }
+        let (short, _directory) = reachable_path(path).map_err(failed)?;
+        if UnixStream::connect(&short).await.is_ok() {
+            return Err(ControlError::SocketInUse { path: path.to_owned() });
+        }
+    }
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(".new");
+    let draft = PathBuf::from(draft);
+    make(path, &draft, group).inspect_err(|_| drop(fs::remove_file(&draft))).map_err(failed)
+}
+
+fn make(path: &Path, draft: &Path, group: Option<&str>) -> io::Result<UnixListener> {
+    match fs::remove_file(draft) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let (short, _directory) = reachable_path(draft)?;
+    let listener = UnixListener::bind(&short)?;
+    let shared = group
+        .and_then(|name| Group::from_name(name).ok().flatten())
+        .is_some_and(|group| chown(draft, None, Some(group.gid)).is_ok());
+    // Without the group nobody but the owner needs to get as far as the credentials check.
+    fs::set_permissions(draft, fs::Permissions::from_mode(if shared { 0o660 } else { 0o600 }))?;
+    fs::rename(draft, path)?;
+    Ok(listener)
+}
+
+/// A path that fits into a socket address, and what must stay open meanwhile. Homes can lie deep.
+pub(crate) fn reachable_path(path: &Path) -> io::Result<(PathBuf, Option<OwnedFd>)> {
+    if path.as_os_str().len() <= MAX_ADDRESS_BYTES || !cfg!(target_os = "linux") {
+        return Ok((path.to_owned(), None));
+    }
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::Error::from(io::ErrorKind::InvalidInput));
+    };
+    let directory = OwnedFd::from(fs::File::open(directory)?);
+    let short = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd())).join(name);
+    Ok((short, Some(directory)))
+}
+
+/// Who may use the socket.
+pub(super) struct Admission {
+    own: Uid,
+    group: Option<String>,
+}
+
+impl Admission {
+    pub(super) fn new(group: Option<String>) -> Self {
+        Self { own: Uid::effective(), group }
+    }
+
+    /// Asks the kernel who is at the other end.
+    pub(super) async fn admits(&self, stream: &UnixStream) -> bool {
+        let Ok(caller) = stream.peer_cred() else { return false };
+        let (uid, gid) = (Uid::from_raw(caller.uid()), Gid::from_raw(caller.gid()));
+        if uid == self.own || uid.is_root() {
+            return true;
+        }
+        let Some(group) = self.group.clone() else { return false };
+        // The user database may be a slow network service.
+        let member = tokio::task::spawn_blocking(move || is_member(uid, gid, &group)).await.unwrap_or(false);
+        if !member {
+            tracing::warn!(user = %uid, "a user without permission was refused on the socket");
+        }
+        member
+    }
+
+    /// What those are told who may not.
+    pub(super) fn refusal(&self) -> String {
+        let own = user_name(self.own);
+        match &self.group {
+            Some(group) => {
+                format!("only {own}, root and members of the group {group} may control this daemon")
+            }
+            None => format!("only {own} and root may control this daemon"),
+        }
+    }
+}
+
+fn is_member(uid: Uid, gid: Gid, group: &str) -> bool {
+    let Ok(Some(group)) = Group::from_name(group) else { return false };
+    if gid == group.gid {
+        return true;
+    }
+    let Ok(Some(user)) = User::from_uid(uid) else { return false };
+    user.gid == group.gid || group.mem.contains(&user.name)
+}
+
+pub(crate) fn user_name(uid: Uid) -> String {
+    match User::from_uid(uid) {
+        Ok(Some(user)) => user.name,
+        _ => format!("user {uid}"),
+    }
+}
