@@ -1,0 +1,127 @@
+//! From content to what is stored, and back: compression and sealing. No input and output here.
+
+use std::io::Read;
+
+use zstd::bulk::{Compressor, Decompressor};
+
+use super::error::RepositoryError;
+use super::pack::PackedBlob;
+use crate::crypto::{MasterKey, OVERHEAD};
+use crate::id::BlobId;
+
+/// The level of zstd that restic's default corresponds to.
+const LEVEL: i32 = 3;
+/// The first byte of a compressed file that is not a pack.
+const COMPRESSED_FILE: u8 = 2;
+/// No index or snapshot is larger than this when it is unpacked.
+const LARGEST_FILE: u64 = 512 * 1024 * 1024;
+/// No blob is larger than this: data blobs have 8 MiB at most, the trees of huge directories more.
+const LARGEST_BLOB: u32 = 1024 * 1024 * 1024;
+/// Room for the initialisation vector before the content.
+const IV: usize = 16;
+
+/// Compresses and seals blobs, with buffers that are used again.
+pub(crate) struct BlobSealer {
+    compressor: Compressor<'static>,
+    buffer: Vec<u8>,
+}
+
+impl BlobSealer {
+    pub(crate) fn new() -> Result<Self, RepositoryError> {
+        let compressor =
+            Compressor::new(LEVEL).map_err(|_| RepositoryError::Internal("compression can't be set up"))?;
+        Ok(Self { compressor, buffer: Vec::new() })
+    }
+
+    /// The sealed form of a blob, and its plain length if it was compressed. Content that does not get smaller is stored
+    /// as it is.
+    pub(crate) fn seal(
+        &mut self,
+        key: &MasterKey,
+        content: &[u8],
+    ) -> Result<(&[u8], Option<u32>), RepositoryError> {
+        let bound = zstd::zstd_safe::compress_bound(content.len());
+        self.buffer.resize(IV + bound, 0);
+        let compressed = self
+            .compressor
+            .compress_to_buffer(content, &mut self.buffer[IV..])
+            .map_err(|_| RepositoryError::Internal("compression failed"))?;
+        let length = u32::try_from(content.len()).ok().filter(|&length| length > 0);
+        let uncompressed_length = if compressed < content.len() { length } else { None };
+        if uncompressed_length.is_some() {
+            self.buffer.truncate(IV + compressed);
+        } else {
+            self.buffer.truncate(IV);
+            self.buffer.extend_from_slice(content);
+        }
+        key.seal_in_place(&mut self.buffer, 0).map_err(RepositoryError::Seal)?;
+        Ok((&self.buffer, uncompressed_length))
+    }
+
+    /// Gives back the memory of an unusually large blob.
+    pub(crate) fn shrink(&mut self, to: usize) {
+        if self.buffer.capacity() > to {
+            self.buffer = Vec::new();
+        }
+    }
+}
+
+/// The content of a blob from its sealed form, compared with its id.
+pub(crate) fn open_blob(
+    key: &MasterKey,
+    blob: &PackedBlob,
+    sealed: &[u8],
+) -> Result<Vec<u8>, RepositoryError> {
+    let damaged = |reason: &dyn ToString| {
+        RepositoryError::damaged(format_args!("{} {}", blob.blob_type, blob.id), reason.to_string())
+    };
+    let mut content = key.open(sealed).map_err(|error| damaged(&error))?;
+    if let Some(length) = blob.uncompressed_length {
+        if length > LARGEST_BLOB {
+            return Err(damaged(&"it claims an absurd length"));
+        }
+        content = Decompressor::new()
+            .and_then(|mut decompressor| decompressor.decompress(&content, length as usize))
+            .map_err(|error| damaged(&error))?;
+    }
+    if BlobId::of(&content) != blob.id {
+        return Err(damaged(&"its content is not what its id says"));
+    }
+    Ok(content)
+}
+
+/// The sealed form of an index or a snapshot.
+pub(crate) fn seal_file(key: &MasterKey, json: &[u8]) -> Result<Vec<u8>, RepositoryError> {
+    let mut sealed = Vec::with_capacity(json.len() / 2 + OVERHEAD);
+    sealed.resize(IV, 0);
+    sealed.push(COMPRESSED_FILE);
+    let compressed =
+        zstd::bulk::compress(json, LEVEL).map_err(|_| RepositoryError::Internal("compression failed"))?;
+    sealed.extend_from_slice(&compressed);
+    key.seal_in_place(&mut sealed, 0).map_err(RepositoryError::Seal)?;
+    Ok(sealed)
+}
+
+/// The JSON of an index or a snapshot.
+pub(crate) fn open_file(
+    key: &MasterKey,
+    what: &dyn ToString,
+    sealed: &[u8],
+) -> Result<Vec<u8>, RepositoryError> {
+    let plain = key.open(sealed).map_err(|error| RepositoryError::damaged(what.to_string(), error))?;
+    match plain.split_first() {
+        // Version 1 of the format, and what restic wrote before compression.
+        Some((b'{' | b'[', _)) => Ok(plain),
+        Some((&COMPRESSED_FILE, compressed)) => {
+            let mut json = Vec::new();
+            let read = zstd::stream::read::Decoder::with_buffer(compressed)
+                .and_then(|decoder| decoder.take(LARGEST_FILE + 1).read_to_end(&mut json));
+            match read {
+                Ok(_) if json.len() as u64 <= LARGEST_FILE => Ok(json),
+                Ok(_) => Err(RepositoryError::damaged(what.to_string(), "it is far too large")),
+                Err(error) => Err(RepositoryError::damaged(what.to_string(), error)),
+            }
+        }
+        _ => Err(RepositoryError::damaged(what.to_string(), "its encoding is not known")),
+    }
+}

@@ -1,0 +1,55 @@
+//! What can go wrong with a repository.
+
+use crate::crypto::CryptoError;
+use crate::id::BlobId;
+use crate::repository::BlobType;
+use crate::store::StoreError;
+
+/// Why an operation on a repository failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RepositoryError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// There is no config, so there is no repository.
+    #[error("there is no archive here yet")]
+    NotInitialised,
+    /// A new repository was to be made where there is one.
+    #[error("there is an archive here already")]
+    AlreadyInitialised,
+    /// The config does not open with the key.
+    #[error("the archive belongs to another key")]
+    WrongKey,
+    /// A version of the format that we don't know, or can't write.
+    #[error("version {0} of the archive format is not supported for this")]
+    UnsupportedVersion(u32),
+    /// Something in the repository is not what it should be.
+    #[error("{what} is damaged: {reason}")]
+    Damaged {
+        /// The object, with its name.
+        what: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// No index names the blob.
+    #[error("{blob_type} {id} is missing in the archive's index")]
+    UnknownBlob {
+        /// Its type.
+        blob_type: BlobType,
+        /// Its id.
+        id: BlobId,
+    },
+    /// Sealing failed.
+    #[error("sealing failed")]
+    Seal(#[source] CryptoError),
+    /// Compression failed, or work was interrupted by the end of the program.
+    #[error("{0}")]
+    Internal(&'static str),
+}
+
+impl RepositoryError {
+    pub(crate) fn damaged(what: impl std::fmt::Display, reason: impl std::fmt::Display) -> Self {
+        Self::Damaged { what: what.to_string(), reason: reason.to_string() }
+    }
+}
