@@ -1,0 +1,7 @@
+//! Kith's composition root as a library: what the program `kith` is made of, so that tests reach it.
+//!
+//! It holds where a computer keeps its things ([`home`]) and what its person decided ([`settings`]). It holds no
+//! protocol, no cryptography and no storage format: those are crates of their own.
+
+pub mod home;
+pub mod settings;
