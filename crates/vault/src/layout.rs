@@ -1,0 +1,196 @@
+//! The bytes on disk.
+//!
+//! ```text
+//! <vault>/                                    mode 0700
+//!   .kith-vault                               "kith-vault 1\n": the format and its version
+//!   .kith-vault.lock                          empty; flock(2)ed exclusively while a daemon uses the vault
+//!   tmp/<number>                              unfinished uploads; emptied at every start
+//!   <owner>/                                  an owner's device id: A-Z, 0-9, '-'
+//!     <archive>/                              a restic repository (format 1 or 2) without keys
+//!       config                                written once
+//!       data/<first two digits>/<name>        packs; name = SHA-256 of the bytes, 64 lower-case hex digits
+//!       index/<name>  snapshots/<name>  locks/<name>
+//!       keys/<name>                           never written by the vault; served if the person at this disk put one there
+//!     held/<archive>/<type>/.../<name>.<ms>   deleted objects, the same shape as <archive>/; <ms> = time of the deletion
+//!                                             by this computer's clock, decimal milliseconds since 1970-01-01 UTC
+//!     state/<sequence>                        sealed state objects, 20 decimal digits; the newest 10 are kept
+//! ```
+//!
+//! Directories have mode 0700, files 0600. Copying `<owner>/<archive>/` elsewhere and putting a key file into
+//! `keys/` there gives a repository that stock restic opens. Files with other names are ignored and never touched.
+//! Changes made by hand while a daemon uses the vault are not noticed before its next start.
+//!
+//! # Order of writes
+//!
+//! An object: room is reserved from the announced length; bytes go to a new file in `tmp/` while they are hashed; the
+//! hash must equal the name (`config` has none); `fsync` the file; make missing directories, each followed by `fsync`
+//! of its parent; rename without replacing; `fsync` the directory; acknowledge. An index or a snapshot is renamed
+//! only when no other object of the archive is between its rename and the end of its `fsync`: whoever saw an object in a list
+//! and relies on it in an index can rely on its being durable.
+//!
+//! An object that is there already (same name, thus the same bytes) is acknowledged after all renames under way have become
+//! durable, and is not written again. `config`, which has no hash, is compared byte by byte.
+//!
+//! A deletion: the directories under `held/` are made durable; the object is renamed to its held name, never over
+//! another; `fsync` of the held directory, then of the live one; acknowledge. Locks are unlinked instead. A state object is
+//! written like an object; then the oldest beyond ten are unlinked.
+//!
+//! At start: `tmp/` is emptied; live and held bytes are counted by walking; then `syncfs` (Linux; elsewhere `sync`) makes
+//! durable whatever a process that died had renamed and not yet synced.
+//!
+//! # After a failure
+//!
+//! A full disk (ENOSPC, EDQUOT) refuses that one upload. After any other failed write, or a failed `fsync` of a
+//! directory, it is not known what is durable: the archive takes no writes and deletions until the vault is opened
+//! again; reading goes on.
+//!
+//! # What is assumed of the medium
+//!
+//! `fsync` of a file and of a directory makes contents and names durable; a rename within one file system
+//! is atomic, also across a crash. A file system that cannot sync directories (EINVAL) is taken to be one that does not need it.
+//!
+//! # Counting
+//!
+//! A file counts as its length rounded up to whole blocks of [`BLOCK`] bytes, an empty one as one block, as it costs the disk:
+//! many tiny objects can't exceed what was offered. Counted as live: `config`, data, index, snapshots, locks. Counted as held:
+//! everything under `held/`. Not counted: `keys/`, `state/` (bounded by ten objects of 1 MiB), directories.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::names::{ArchiveName, Object, ObjectName, ObjectType, Owner};
+
+/// The version of the format that this crate reads and writes.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// Files are counted in blocks of this many bytes.
+pub const BLOCK: u64 = 4096;
+
+/// The most bytes of one state object.
+pub const MAX_STATE_BYTES: usize = 1 << 20;
+
+/// How many state objects of an owner are kept.
+pub const STATE_VERSIONS: usize = 10;
+
+/// How many archives one owner may have.
+pub const MAX_ARCHIVES: usize = 64;
+
+pub(crate) const TEMPORARY: &str = "tmp";
+pub(crate) const HELD: &str = "held";
+pub(crate) const STATE: &str = "state";
+pub(crate) const FORMAT_FILE: &str = ".kith-vault";
+pub(crate) const FORMAT_FILE_NEW: &str = ".kith-vault.new";
+pub(crate) const LOCK_FILE: &str = ".kith-vault.lock";
+
+/// What a file of `length` bytes counts as.
+pub(crate) fn charge(length: u64) -> u64 {
+    length.max(1).div_ceil(BLOCK).saturating_mul(BLOCK)
+}
+
+/// Where everything lies, below one root.
+#[derive(Debug, Clone)]
+pub(crate) struct Layout {
+    root: PathBuf,
+}
+
+impl Layout {
+    pub(crate) fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(crate) fn format_file(&self) -> PathBuf {
+        self.root.join(FORMAT_FILE)
+    }
+
+    pub(crate) fn format_file_new(&self) -> PathBuf {
+        self.root.join(FORMAT_FILE_NEW)
+    }
+
+    pub(crate) fn lock_file(&self) -> PathBuf {
+        self.root.join(LOCK_FILE)
+    }
+
+    pub(crate) fn temporary(&self) -> PathBuf {
+        self.root.join(TEMPORARY)
+    }
+
+    pub(crate) fn owner(&self, owner: &Owner) -> PathBuf {
+        self.root.join(owner.as_str())
+    }
+
+    pub(crate) fn archive(&self, owner: &Owner, archive: &ArchiveName) -> PathBuf {
+        self.owner(owner).join(archive.as_str())
+    }
+
+    /// The directory that holds the objects of one type; packs lie one level deeper.
+    pub(crate) fn objects(&self, owner: &Owner, archive: &ArchiveName, kind: ObjectType) -> PathBuf {
+        self.archive(owner, archive).join(kind.as_str())
+    }
+
+    pub(crate) fn object(&self, owner: &Owner, archive: &ArchiveName, object: &Object) -> PathBuf {
+        let mut path = self.archive(owner, archive);
+        match object {
+            Object::Config => path.push("config"),
+            Object::Named(kind, name) => {
+                path.extend(directories(*kind, name));
+                path.push(name.as_str());
+            }
+        }
+        path
+    }
+
+    pub(crate) fn held(&self, owner: &Owner) -> PathBuf {
+        self.owner(owner).join(HELD)
+    }
+
+    /// The place of an object deleted at `deleted_ms`.
+    pub(crate) fn held_object(
+        &self,
+        owner: &Owner,
+        archive: &ArchiveName,
+        kind: ObjectType,
+        name: &ObjectName,
+        deleted_ms: u64,
+    ) -> PathBuf {
+        let mut path = self.held(owner).join(archive.as_str());
+        path.extend(directories(kind, name));
+        path.push(format!("{name}.{deleted_ms}"));
+        path
+    }
+
+    pub(crate) fn state(&self, owner: &Owner) -> PathBuf {
+        self.owner(owner).join(STATE)
+    }
+
+    pub(crate) fn state_object(&self, owner: &Owner, sequence: u64) -> PathBuf {
+        self.state(owner).join(format!("{sequence:020}"))
+    }
+}
+
+/// The directories between an archive and a named object of it.
+fn directories(kind: ObjectType, name: &ObjectName) -> impl Iterator<Item = &str> {
+    let shard = (kind == ObjectType::Data).then(|| name.as_str().get(..2)).flatten();
+    [Some(kind.as_str()), shard].into_iter().flatten()
+}
+
+/// The sequence number that a file name in `state/` stands for.
+pub(crate) fn parse_state_name(name: &str) -> Option<u64> {
+    (name.len() == 20 && name.bytes().all(|c| c.is_ascii_digit())).then(|| name.parse().ok()).flatten()
+}
+
+/// The object and the time of its deletion that a file name under `held/` stands for.
+pub(crate) fn parse_held_name(name: &str) -> Option<(ObjectName, u64)> {
+    let (object, deleted) = name.split_once('.')?;
+    let digits = (1..=20).contains(&deleted.len()) && deleted.bytes().all(|c| c.is_ascii_digit());
+    Some((ObjectName::parse(object).ok()?, digits.then(|| deleted.parse().ok()).flatten()?))
+}
+
+/// Milliseconds since 1970-01-01 UTC; a clock before that counts as that.
+pub(crate) fn unix_milliseconds(now: SystemTime) -> u64 {
+    let elapsed = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
+}

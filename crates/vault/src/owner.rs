@@ -1,0 +1,83 @@
+//! What is known of one owner while the vault is open.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Semaphore;
+
+use crate::archive::ArchiveState;
+use crate::ledger::Ledger;
+use crate::names::{ArchiveName, Owner};
+
+/// How many requests of one owner work at the same time; more wait. An open download counts.
+const MAX_OPERATIONS: usize = 16;
+
+/// One owner.
+pub(crate) struct OwnerState {
+    pub(crate) name: Owner,
+    ledger: Mutex<Ledger>,
+    archives: Mutex<BTreeMap<ArchiveName, Arc<ArchiveState>>>,
+    pub(crate) permits: Arc<Semaphore>,
+    accepting: AtomicBool,
+    /// Held while directories of this owner are made and synced.
+    directories: Mutex<()>,
+    /// Held while a state object is written.
+    state: Mutex<StateHealth>,
+}
+
+/// Whether state objects can be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StateHealth {
+    Good,
+    /// A sync failed: what is durable is not known.
+    Failed,
+}
+
+impl OwnerState {
+    pub(crate) fn new(name: Owner) -> Self {
+        Self {
+            name,
+            ledger: Mutex::default(),
+            archives: Mutex::default(),
+            permits: Arc::new(Semaphore::new(MAX_OPERATIONS)),
+            accepting: AtomicBool::new(true),
+            directories: Mutex::default(),
+            state: Mutex::new(StateHealth::Good),
+        }
+    }
+
+    pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        lock(&self.ledger)
+    }
+
+    /// The archives that exist. Never locked across work on the disk.
+    pub(crate) fn archives(&self) -> MutexGuard<'_, BTreeMap<ArchiveName, Arc<ArchiveState>>> {
+        lock(&self.archives)
+    }
+
+    pub(crate) fn archive(&self, name: &ArchiveName) -> Option<Arc<ArchiveState>> {
+        self.archives().get(name).cloned()
+    }
+
+    pub(crate) fn is_accepting(&self) -> bool {
+        self.accepting.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_accepting(&self, accepting: bool) {
+        self.accepting.store(accepting, Ordering::Relaxed);
+    }
+
+    pub(crate) fn directories(&self) -> MutexGuard<'_, ()> {
+        lock(&self.directories)
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, StateHealth> {
+        lock(&self.state)
+    }
+}
+
+/// A panic elsewhere leaves nothing half-changed under these locks.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,76 @@
+//! Reading objects.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+
+use bytes::Bytes;
+use nix::fcntl::OFlag;
+use tracing::error;
+
+use crate::archive::Place;
+use crate::body::Producer;
+use crate::names::Object;
+use crate::refusal::{Code, Refusal};
+
+/// So much is read at a time; a download has at most two such pieces in memory.
+const PIECE: u64 = 256 << 10;
+
+/// An object's length. Blocking.
+pub(crate) fn length(place: &Place, object: &Object) -> Result<u64, Refusal> {
+    match place.path(object).symlink_metadata() {
+        Ok(metadata) if metadata.is_file() => Ok(metadata.len()),
+        Ok(_) => Err(not_found(object)),
+        Err(error) => Err(unreadable(place, object, &error)),
+    }
+}
+
+/// Opens an object; its length comes with it. Blocking.
+pub(crate) fn open(place: &Place, object: &Object) -> Result<(File, u64), Refusal> {
+    let opened = open_regular(&place.path(object)).map_err(|error| unreadable(place, object, &error))?;
+    opened.ok_or_else(|| not_found(object))
+}
+
+/// Opens a file unless it is something else: what a person at this disk put here must not lead elsewhere or block.
+fn open_regular(path: &Path) -> io::Result<Option<(File, u64)>> {
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)?;
+    let metadata = file.metadata()?;
+    Ok(metadata.is_file().then_some((file, metadata.len())))
+}
+
+fn unreadable(place: &Place, object: &Object, error: &io::Error) -> Refusal {
+    if error.kind() == io::ErrorKind::NotFound {
+        return not_found(object);
+    }
+    error!(owner = %place.owner.name, archive = %place.archive.name, %object, %error, "cannot read an object");
+    Refusal::new(
+        Code::StorageFailed,
+        format!("{object} is stored, but can't be read from the disk that keeps it"),
+    )
+}
+
+pub(crate) fn not_found(object: &Object) -> Refusal {
+    Refusal::new(Code::NotFound, format!("{object} is not stored here"))
+}
+
+/// A part of a file, piece by piece.
+pub(crate) struct FilePart {
+    pub(crate) file: File,
+    pub(crate) bytes: Range<u64>,
+}
+
+impl Producer for FilePart {
+    fn next(&mut self) -> io::Result<Option<Bytes>> {
+        let length = PIECE.min(self.bytes.end - self.bytes.start);
+        if length == 0 {
+            return Ok(None);
+        }
+        let mut piece = vec![0; length as usize];
+        self.file.read_exact_at(&mut piece, self.bytes.start)?;
+        self.bytes.start += length;
+        Ok(Some(piece.into()))
+    }
+}

@@ -1,0 +1,188 @@
+//! The vault as its caller sees it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
+
+use bytes::Bytes;
+use tokio::task::spawn_blocking;
+use tracing::info;
+
+use crate::disk::Disk;
+use crate::error::{StateError, VaultError};
+use crate::handle::Drains;
+use crate::names::{ArchiveName, Owner};
+use crate::owner::OwnerState;
+use crate::{open, state};
+
+/// What must stay free on the vault's disk unless told otherwise: 1 GiB.
+pub const DEFAULT_FREE_SPACE_FLOOR: u64 = 1 << 30;
+
+/// Where a vault is and what it must leave free.
+#[derive(Debug, Clone)]
+pub struct VaultConfig {
+    /// The vault's directory; made if it does not exist.
+    pub path: PathBuf,
+    /// Bytes that must stay free on its file system: a write that would leave less is refused as if the disk were full.
+    pub free_space_floor: u64,
+}
+
+impl VaultConfig {
+    /// A vault at `path` with [`DEFAULT_FREE_SPACE_FLOOR`].
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), free_space_floor: DEFAULT_FREE_SPACE_FLOOR }
+    }
+}
+
+/// What an owner uses. Counted in whole blocks, see [`layout`](crate::layout#counting).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes of objects that are there.
+    pub live_bytes: u64,
+    /// Bytes of deleted objects that are still held.
+    pub held_bytes: u64,
+    /// The most live bytes there may be; `None`: nothing may be written.
+    pub quota_bytes: Option<u64>,
+}
+
+/// Whether an owner may change anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accepting {
+    /// Writes and deletions are done.
+    Yes,
+    /// Everything can be read, nothing written or deleted.
+    No,
+}
+
+/// What this computer keeps for its friends. Cheap to clone; the directory stays locked until the last clone and
+/// the last work under way are gone.
+#[derive(Clone)]
+pub struct Vault {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) disk: Arc<Disk>,
+    /// Those who have something here and those the caller spoke of: bounded by the caller's list of friends.
+    owners: RwLock<BTreeMap<Owner, Arc<OwnerState>>>,
+    pub(crate) drains: Drains,
+}
+
+impl Vault {
+    /// Opens the vault at the configured path, or makes one there. Counting what is stored takes a while if it is much.
+    ///
+    /// All owners are accepted and none has a quota until the caller says so.
+    ///
+    /// # Errors
+    /// [`VaultError`] if the directory can't be used, has other things in it, is in use, or has a newer format.
+    pub async fn open(config: VaultConfig) -> Result<Self, VaultError> {
+        let begun = Instant::now();
+        let opened = spawn_blocking(move || open::open(config.path, config.free_space_floor));
+        let (disk, owners) = opened.await.map_err(|_| VaultError::Ended)??;
+        info!(path = %disk.layout.root().display(), owners = owners.len(), took = ?begun.elapsed(), "vault opened");
+        let owners = owners.into_iter().map(|owner| (owner.name.clone(), owner)).collect();
+        Ok(Self { inner: Arc::new(Inner { disk, owners: RwLock::new(owners), drains: Drains::default() }) })
+    }
+
+    /// Sets how many live bytes `owner` may have; `None`: nothing may be written. What is stored stays.
+    pub fn set_quota(&self, owner: &Owner, bytes: Option<u64>) {
+        self.owner(owner).ledger().quota = bytes;
+    }
+
+    /// Sets whether `owner` may change anything. Reading is always possible.
+    pub fn set_accepting(&self, owner: &Owner, accepting: Accepting) {
+        self.owner(owner).set_accepting(accepting == Accepting::Yes);
+    }
+
+    /// What `owner` uses.
+    pub fn usage(&self, owner: &Owner) -> Usage {
+        let ledger = self.known(owner).map(|owner| owner.ledger().clone()).unwrap_or_default();
+        Usage { live_bytes: ledger.live, held_bytes: ledger.held, quota_bytes: ledger.quota }
+    }
+
+    /// The owners who have something here, or whom the caller spoke of.
+    pub fn owners(&self) -> Vec<Owner> {
+        self.inner.owners.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+
+    /// The archives of `owner`.
+    pub fn archives(&self, owner: &Owner) -> Vec<ArchiveName> {
+        self.known(owner).map(|owner| owner.archives().keys().cloned().collect()).unwrap_or_default()
+    }
+
+    /// The bytes that are free on the vault's file system for this user; the floor is not deducted.
+    ///
+    /// # Errors
+    /// [`VaultError::Io`] if the system does not tell.
+    pub async fn free_bytes(&self) -> Result<u64, VaultError> {
+        let disk = Arc::clone(&self.inner.disk);
+        let asked = spawn_blocking(move || {
+            disk.free_bytes().map_err(|source| VaultError::Io {
+                action: "ask for the free space of",
+                path: disk.layout.root().to_owned(),
+                source,
+            })
+        });
+        asked.await.map_err(|_| VaultError::Ended)?
+    }
+
+    /// Stores a sealed state object; when this returns it is durable. The newest
+    /// [`STATE_VERSIONS`](crate::layout::STATE_VERSIONS) are kept. It needs no quota, only an owner who is accepted:
+    /// it is small, and any friend may be the one from whom everything is recovered. Storing the newest one again is fine.
+    ///
+    /// # Errors
+    /// [`StateError`] if it is too large, older than the newest, differs from one of the same number, or the disk refuses it.
+    pub async fn put_state(&self, owner: &Owner, sequence: u64, sealed: Bytes) -> Result<(), StateError> {
+        let (disk, owner) = (Arc::clone(&self.inner.disk), self.owner(owner));
+        state_work(move || state::put(&disk, &owner, sequence, &sealed)).await
+    }
+
+    /// The newest state object of `owner` and its sequence number.
+    ///
+    /// # Errors
+    /// [`StateError::Storage`] if it can't be read.
+    pub async fn newest_state(&self, owner: &Owner) -> Result<Option<(u64, Bytes)>, StateError> {
+        let Some(owner) = self.known(owner) else { return Ok(None) };
+        let disk = Arc::clone(&self.inner.disk);
+        state_work(move || state::newest(&disk, &owner)).await
+    }
+
+    /// The sequence numbers of all state objects of `owner`, ascending.
+    ///
+    /// # Errors
+    /// [`StateError::Storage`] if the directory can't be read.
+    pub async fn state_sequences(&self, owner: &Owner) -> Result<Vec<u64>, StateError> {
+        let Some(owner) = self.known(owner) else { return Ok(Vec::new()) };
+        let disk = Arc::clone(&self.inner.disk);
+        state_work(move || state::sequences(&disk, &owner)).await
+    }
+
+    /// One state object of `owner`: an older one serves if the newest turns out to be damaged.
+    ///
+    /// # Errors
+    /// [`StateError::Storage`] if it can't be read.
+    pub async fn read_state(&self, owner: &Owner, sequence: u64) -> Result<Option<Bytes>, StateError> {
+        let Some(owner) = self.known(owner) else { return Ok(None) };
+        let disk = Arc::clone(&self.inner.disk);
+        state_work(move || state::read(&disk, &owner, sequence)).await
+    }
+
+    fn known(&self, owner: &Owner) -> Option<Arc<OwnerState>> {
+        self.inner.owners.read().unwrap_or_else(PoisonError::into_inner).get(owner).cloned()
+    }
+
+    pub(crate) fn owner(&self, owner: &Owner) -> Arc<OwnerState> {
+        if let Some(known) = self.known(owner) {
+            return known;
+        }
+        let mut owners = self.inner.owners.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(owners.entry(owner.clone()).or_insert_with(|| Arc::new(OwnerState::new(owner.clone()))))
+    }
+}
+
+async fn state_work<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StateError> + Send + 'static,
+) -> Result<T, StateError> {
+    spawn_blocking(work).await.map_err(|_| StateError::Ended)?
+}
