@@ -1,1 +1,29 @@
-//! kith-peer.
+//! Finds friends and holds one link to each.
+//!
+//! [`Peers`] dials the known addresses of every friend, races them, proves the other end before a winner is declared,
+//! resolves simultaneous dials to one link, and dials again when a link ends or the network changes. [`join`] is the
+//! pairing, [`probe`] the telnet test.
+//!
+//! It does not listen (connections that were accepted and authenticated are handed to [`Peers::accept`]), stores
+//! nothing, and knows neither backups nor the vault: what a friend asks for is answered by the [`Host`].
+
+mod book;
+mod dial;
+mod dialer;
+mod friend;
+mod greeting;
+mod host;
+pub mod join;
+mod peers;
+pub mod platform;
+mod prefer;
+mod probe;
+mod race;
+mod session;
+
+pub use book::{AddressBook, is_internal};
+pub use dial::DialError;
+pub use host::{Connection, Host, PathKind, PeerState};
+pub use peers::{MOST_FRIENDS, Peers};
+pub use probe::{Probe, ProbeResult, probe};
+pub use race::Attempt;

@@ -1,1 +1,23 @@
-//! kith-wire.
+//! What two computers say to each other: one authenticated byte stream carries many exchanges.
+//!
+//! A [`Link`] multiplexes a TLS stream with yamux; every yamux stream carries one HTTP/1.1 exchange, and both ends
+//! open and serve them, whoever dialled. [`Hello`] and [`Report`] are the two messages of the protocol itself; the
+//! archive store is restic's REST protocol, which this crate only carries.
+//!
+//! It does not dial, does not authenticate, knows no friends and touches no disk: it is handed a stream whose other
+//! end has been proved.
+
+mod body;
+mod hello;
+mod link;
+mod metered;
+mod mux;
+pub mod paths;
+
+pub use body::{Body, BodyError, boxed, bytes_body, collect, empty_body, json_body, with_idle_timeout};
+pub use hello::{
+    Hello, HelloAnswer, HelloVerdict, MESSAGE_LIMIT, Report, VersionRange, WIRE_VERSION, WireError,
+};
+pub use kith_identity::DeviceId;
+pub use link::{Link, LinkError, LinkLimits, Serve, ServeFuture, Side, Traffic};
+pub use mux::ByteStream;

@@ -1,0 +1,224 @@
+//! One address, from name to authenticated stream.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use kith_identity::DeviceId;
+use kith_identity::tls::{self, TlsRefusal};
+use rustls::ClientConfig;
+use tokio::net::{TcpStream, lookup_host};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::greeting::{NotTls, SkipGreeting};
+
+/// Longest wait for name resolution.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest wait for the TCP connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest wait for the TLS handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Unacknowledged data older than this ends the connection (RFC 5482).
+const USER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Unsent bytes that may wait in the kernel, so that small messages overtake bulk data.
+const NOT_SENT_LOW_WATER: u32 = 256 * 1024;
+
+/// The stream of an authenticated outgoing connection.
+pub(crate) type Stream = TlsStream<SkipGreeting<TcpStream>>;
+
+/// Why one address did not lead to the friend.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DialError {
+    /// The address makes no sense.
+    #[error("{0:?} is not an address of the form HOST:PORT")]
+    BadAddress(String),
+    /// The name has no address.
+    #[error("the name was not found: {0}")]
+    NameNotFound(String),
+    /// A RST came back.
+    #[error("refused: the computer answers, but nothing listens on this port")]
+    Refused,
+    /// Nothing came back.
+    #[error("no response within {} s: a firewall or router drops the packets, or the computer is off", .0.as_secs())]
+    NoResponse(Duration),
+    /// The network said no.
+    #[error("unreachable: {0}")]
+    Unreachable(String),
+    /// Something else answers there.
+    #[error("another program answers there: {0}")]
+    NotKith(String),
+    /// Another Kith answers there.
+    #[error("another computer answers there, with device id {found}")]
+    OtherDevice {
+        /// Which.
+        found: DeviceId,
+    },
+    /// We reached ourselves.
+    #[error("this address leads back to this computer")]
+    Myself,
+    /// The other side does not know us (any more), or speaks no common version.
+    #[error("the other computer refused this one: {0}")]
+    RefusedUs(String),
+    /// The TLS handshake failed otherwise.
+    #[error("the TLS handshake failed: {0}")]
+    Tls(String),
+    /// The link broke before it was up.
+    #[error("the connection broke before it was up: {0}")]
+    Broken(String),
+    /// The friend keeps the connection that he dialled himself.
+    #[error("the other computer keeps the connection that it dialled itself")]
+    Duplicate,
+}
+
+/// An outgoing connection whose other end was proved.
+pub(crate) struct Dialed {
+    pub(crate) stream: Stream,
+    pub(crate) remote: SocketAddr,
+    pub(crate) local: SocketAddr,
+}
+
+/// Splits `host:port`, `ip:port` or `[v6]:port`.
+pub(crate) fn split(address: &str) -> Result<(&str, u16), DialError> {
+    let bad = || DialError::BadAddress(address.to_owned());
+    let (host, port) = address.rsplit_once(':').ok_or_else(bad)?;
+    let port = port.parse().ok().filter(|port| *port != 0).ok_or_else(bad)?;
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    if host.is_empty() { Err(bad()) } else { Ok((host, port)) }
+}
+
+/// The IP addresses of `host:port`.
+pub(crate) async fn resolve(address: &str) -> Result<Vec<SocketAddr>, DialError> {
+    let (host, port) = split(address)?;
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(ip, port)]);
+    }
+    let found = tokio::time::timeout(RESOLVE_TIMEOUT, lookup_host((host, port))).await;
+    let addresses: Vec<SocketAddr> = match found {
+        Err(_elapsed) => {
+            return Err(DialError::NameNotFound(format!(
+                "the name server did not answer for {host} within {} s",
+                RESOLVE_TIMEOUT.as_secs()
+            )));
+        }
+        Ok(Err(error)) => return Err(DialError::NameNotFound(format!("{host}: {error}"))),
+        Ok(Ok(addresses)) => addresses.take(8).collect(),
+    };
+    if addresses.is_empty() { Err(DialError::NameNotFound(host.to_owned())) } else { Ok(addresses) }
+}
+
+/// Connects by TCP.
+pub(crate) async fn connect(address: SocketAddr) -> Result<TcpStream, DialError> {
+    match tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
+        Err(_elapsed) => Err(DialError::NoResponse(CONNECT_TIMEOUT)),
+        Ok(Ok(stream)) => {
+            tune(&stream);
+            Ok(stream)
+        }
+        Ok(Err(error)) => Err(match error.kind() {
+            std::io::ErrorKind::ConnectionRefused => DialError::Refused,
+            std::io::ErrorKind::TimedOut => DialError::NoResponse(CONNECT_TIMEOUT),
+            _ => DialError::Unreachable(error.to_string()),
+        }),
+    }
+}
+
+/// Sets what a long-lived link needs. A system that lacks one of the options still gives a working connection.
+fn tune(stream: &TcpStream) {
+    let socket = socket2::SockRef::from(stream);
+    drop(socket.set_tcp_nodelay(true));
+    #[cfg(target_os = "linux")]
+    {
+        drop(socket.set_tcp_user_timeout(Some(USER_TIMEOUT)));
+        drop(socket.set_tcp_notsent_lowat(NOT_SENT_LOW_WATER));
+    }
+}
+
+/// Name, TCP, TLS: tries each IP address of the name in turn.
+pub(crate) async fn dial(
+    address: &str,
+    config: Arc<ClientConfig>,
+    us: DeviceId,
+) -> Result<Dialed, DialError> {
+    let mut last = None;
+    for remote in resolve(address).await? {
+        match dial_one(remote, config.clone(), us).await {
+            Ok(dialed) => return Ok(dialed),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.unwrap_or_else(|| DialError::NameNotFound(address.to_owned())))
+}
+
+async fn dial_one(remote: SocketAddr, config: Arc<ClientConfig>, us: DeviceId) -> Result<Dialed, DialError> {
+    let stream = connect(remote).await?;
+    let local = stream.local_addr().map_err(|error| DialError::Unreachable(error.to_string()))?;
+    if local == remote {
+        // TCP's simultaneous open with oneself: a dial from an ephemeral port to that same port.
+        return Err(DialError::Myself);
+    }
+    let stream = handshake(stream, config, us).await?;
+    Ok(Dialed { stream, remote, local })
+}
+
+async fn handshake(stream: TcpStream, config: Arc<ClientConfig>, us: DeviceId) -> Result<Stream, DialError> {
+    let connecting = TlsConnector::from(config).connect(tls::placeholder_name(), SkipGreeting::new(stream));
+    match tokio::time::timeout(HANDSHAKE_TIMEOUT, connecting).await {
+        Err(_elapsed) => Err(DialError::NotKith(format!(
+            "it accepted the connection, but did not answer within {} s",
+            HANDSHAKE_TIMEOUT.as_secs()
+        ))),
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(error)) => Err(explain(&error, us)),
+    }
+}
+
+/// Says what a failed handshake means.
+pub(crate) fn explain(error: &std::io::Error, us: DeviceId) -> DialError {
+    let inner = error.get_ref();
+    if let Some(not_tls) = inner.and_then(|inner| inner.downcast_ref::<NotTls>()) {
+        return DialError::NotKith(format!("it says {:?}", not_tls.text));
+    }
+    match tls::explain_io(error) {
+        Some(TlsRefusal::OtherDevice { found, .. }) if found == us => return DialError::Myself,
+        Some(TlsRefusal::OtherDevice { found, .. }) => return DialError::OtherDevice { found },
+        Some(refusal @ TlsRefusal::RefusedByPeer) => return DialError::RefusedUs(refusal.to_string()),
+        Some(refusal @ (TlsRefusal::NotKith | TlsRefusal::NotTls | TlsRefusal::NoCommonTls)) => {
+            return DialError::NotKith(refusal.to_string());
+        }
+        Some(refusal) => return DialError::Tls(refusal.to_string()),
+        None => {}
+    }
+    match error.kind() {
+        std::io::ErrorKind::UnexpectedEof => {
+            DialError::NotKith("it closed the connection in the middle of the handshake".into())
+        }
+        std::io::ErrorKind::ConnectionReset => {
+            DialError::RefusedUs("it reset the connection in the middle of the handshake".into())
+        }
+        _ => DialError::Tls(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_split_into_host_and_port() {
+        assert_eq!(split("host:4242"), Ok(("host", 4242)));
+        assert_eq!(split("10.0.0.1:1"), Ok(("10.0.0.1", 1)));
+        assert_eq!(split("[::1]:4242"), Ok(("::1", 4242)));
+        for bad in ["host", "host:", ":1", "host:0", "host:65536", "[]:1"] {
+            assert_eq!(split(bad), Err(DialError::BadAddress(bad.into())), "{bad}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_closed_port_is_told_apart_from_a_text_server() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let closed = listener.local_addr().unwrap();
+        drop(listener);
+        assert_eq!(connect(closed).await.unwrap_err(), DialError::Refused);
+    }
+}

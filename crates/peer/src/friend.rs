@@ -1,0 +1,371 @@
+//! One friend: the task that keeps a link to him, and what it shares with the rest.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use futures::future::OptionFuture;
+use kith_identity::{Identity, tls};
+use kith_wire::{DeviceId, HelloVerdict, Link, Side};
+use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc, watch};
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{Instrument, debug, info, info_span};
+
+use crate::book::AddressBook;
+use crate::dial::{DialError, dial};
+use crate::dialer::{Dialer, Jitter};
+use crate::host::{Connection, Host, PeerState};
+use crate::prefer::{Existing, Keep, prefer};
+use crate::race::{Attempt, race};
+use crate::session::{Accepting, Session, greet, seen_as};
+
+/// Connections of one friend that wait for their hello at once; more are dropped.
+const MOST_ARRIVALS: usize = 4;
+/// How long an old link may take to prove itself alive after a network change.
+const PROOF_OF_LIFE: Duration = Duration::from_secs(6);
+
+/// What the friend's task shares.
+pub(crate) struct Shared {
+    pub(crate) friend: DeviceId,
+    us: DeviceId,
+    identity: Arc<Identity>,
+    host: Arc<dyn Host>,
+    book: Mutex<AddressBook>,
+    state: Mutex<PeerState>,
+    link: watch::Sender<Option<Link>>,
+    current: Mutex<Option<Current>>,
+    /// Something changed that makes a dial promising.
+    promising: Notify,
+    /// The network changed: links must prove themselves.
+    network: Notify,
+}
+
+/// The connection that holds the place of the link, from the moment it is admitted.
+#[derive(Clone, Copy)]
+struct Current {
+    side: Side,
+    since: Instant,
+    serial: u64,
+}
+
+/// A connection that the listener handed over.
+pub(crate) struct Arrival {
+    pub(crate) stream: Box<dyn kith_wire::ByteStream>,
+    pub(crate) remote: std::net::SocketAddr,
+    pub(crate) local: std::net::SocketAddr,
+}
+
+/// The handle to a friend's task; dropping it ends the task and its link.
+pub(crate) struct Friend {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) arrivals: mpsc::Sender<Arrival>,
+    _task: AbortOnDropHandle<()>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Friend {
+    pub(crate) fn start(
+        friend: DeviceId,
+        book: AddressBook,
+        identity: Arc<Identity>,
+        host: Arc<dyn Host>,
+    ) -> Self {
+        let shared = Arc::new(Shared {
+            friend,
+            us: identity.device_id(),
+            identity,
+            host,
+            book: Mutex::new(book),
+            state: Mutex::default(),
+            link: watch::Sender::new(None),
+            current: Mutex::new(None),
+            promising: Notify::new(),
+            network: Notify::new(),
+        });
+        let (arrivals, arriving) = mpsc::channel(MOST_ARRIVALS);
+        let span = info_span!("friend", id = %friend.short());
+        let task = tokio::spawn(run(shared.clone(), arriving).instrument(span));
+        Self { shared, arrivals, _task: AbortOnDropHandle::new(task) }
+    }
+}
+
+impl Shared {
+    pub(crate) fn state(&self) -> PeerState {
+        lock(&self.state).clone()
+    }
+
+    pub(crate) fn link(&self) -> watch::Receiver<Option<Link>> {
+        self.link.subscribe()
+    }
+
+    /// Replaces what is known of the addresses; a real change starts a dial.
+    pub(crate) fn set_book(&self, book: AddressBook) {
+        let mut known = lock(&self.book);
+        if *known != book {
+            *known = book;
+            drop(known);
+            self.promising.notify_one();
+        }
+    }
+
+    pub(crate) fn dial_now(&self) {
+        self.promising.notify_one();
+    }
+
+    pub(crate) fn network_changed(&self) {
+        self.promising.notify_one();
+        self.network.notify_one();
+    }
+
+    /// Claims the place of the link for a connection, if it is to be kept.
+    fn claim(&self, side: Side, serial: u64) -> Keep {
+        let mut current = lock(&self.current);
+        let existing = current.map(|c| Existing { side: c.side, age: c.since.elapsed() });
+        let keep = prefer(existing, side, &self.us, &self.friend);
+        if keep == Keep::New {
+            *current = Some(Current { side, since: Instant::now(), serial });
+        }
+        keep
+    }
+
+    fn holds_place(&self, serial: u64) -> bool {
+        lock(&self.current).is_some_and(|current| current.serial == serial)
+    }
+
+    fn release(&self, serial: u64) {
+        let mut current = lock(&self.current);
+        if current.is_some_and(|current| current.serial == serial) {
+            *current = None;
+        }
+    }
+
+    async fn dial_all(self: Arc<Self>, serial: u64) -> Result<Session, Vec<Attempt>> {
+        let candidates = lock(&self.book).candidates();
+        let config = tls::client_config(&self.identity, self.friend);
+        // One hello at a time: the first proved connection asks for the link, the others wait for the outcome.
+        let turn = AsyncMutex::new(());
+        let (shared, turn) = (&self, &turn);
+        race(candidates, |address| {
+            let config = config.clone();
+            async move {
+                let dialed = dial(&address, config, shared.us).await?;
+                let _turn = turn.lock().await;
+                let session = greet(dialed, address, shared.friend, shared.host.clone()).await?;
+                match shared.claim(Side::Dialer, serial) {
+                    Keep::New => Ok(session),
+                    Keep::Existing => {
+                        session.link.close("another connection to the same computer is kept");
+                        Err(DialError::Duplicate)
+                    }
+                }
+            }
+        })
+        .await
+        .map(|(_address, session)| session)
+    }
+
+    async fn accept(self: Arc<Self>, arrival: Arrival, serial: u64) -> Option<Session> {
+        let Arrival { stream, remote, local } = arrival;
+        let claimant = self.clone();
+        let admit = Box::new(move || match claimant.claim(Side::Acceptor, serial) {
+            Keep::New => HelloVerdict::Welcome,
+            Keep::Existing => HelloVerdict::Duplicate,
+        });
+        let mut accepting = Accepting::start(stream, self.friend, remote.ip(), self.host.clone(), admit);
+        let Some(hello) = accepting.hello().await else {
+            self.release(serial);
+            // Leaves the answer time to reach the other side before the connection is dropped.
+            drop(tokio::time::timeout(Duration::from_secs(2), accepting.link.ended()).await);
+            return None;
+        };
+        let connection = Connection {
+            side: Side::Acceptor,
+            remote,
+            local,
+            dialled: None,
+            since: SystemTime::now(),
+            seen_as: seen_as(&hello),
+        };
+        Some(Session { link: accepting.link, driver: accepting.driver, connection, hello })
+    }
+
+    fn put_up(&self, session: &Session) {
+        {
+            let mut state = lock(&self.state);
+            state.connection = Some(session.connection.clone());
+            state.attempts.clear();
+            state.last_error = None;
+        }
+        self.link.send_replace(Some(session.link.clone()));
+        info!(remote = %session.connection.remote, dialled = session.connection.dialled.is_some(), "linked");
+        self.host.linked(&self.friend, &session.hello, &session.connection);
+        self.host.changed(&self.friend);
+    }
+
+    fn put_down(&self, reason: &str) {
+        self.link.send_replace(None);
+        {
+            let mut state = lock(&self.state);
+            state.connection = None;
+            state.last_error = Some(format!("the link ended: {reason}"));
+        }
+        info!(reason, "link ended");
+        self.host.unlinked(&self.friend, reason);
+        self.host.changed(&self.friend);
+    }
+
+    fn note_failures(&self, attempts: Vec<Attempt>) {
+        let error = sentence(&attempts);
+        let mut state = lock(&self.state);
+        let news = state.last_error.as_ref() != Some(&error);
+        state.last_error = Some(error);
+        state.attempts = attempts;
+        drop(state);
+        if news {
+            self.host.changed(&self.friend);
+        }
+    }
+}
+
+/// The most telling of the failures in one sentence.
+fn sentence(attempts: &[Attempt]) -> String {
+    const fn weight(error: &DialError) -> u8 {
+        match error {
+            DialError::RefusedUs(_) => 0,
+            DialError::OtherDevice { .. } => 1,
+            DialError::Broken(_) | DialError::Tls(_) => 2,
+            DialError::NotKith(_) => 3,
+            DialError::Refused => 4,
+            DialError::NoResponse(_) => 5,
+            DialError::NameNotFound(_) | DialError::Unreachable(_) => 6,
+            DialError::Myself | DialError::BadAddress(_) | DialError::Duplicate => 7,
+        }
+    }
+    match attempts.iter().min_by_key(|attempt| weight(&attempt.error)) {
+        None => "no address of this computer is known: add one, or wait until it connects by itself".into(),
+        Some(Attempt { address, error }) => {
+            let others = attempts.len() - 1;
+            let tail = match others {
+                0 => String::new(),
+                1 => " (and 1 other address failed)".into(),
+                n => format!(" (and {n} other addresses failed)"),
+            };
+            format!("{address}: {error}{tail}")
+        }
+    }
+}
+
+/// Keeps the link to one friend until the handle is dropped.
+async fn run(shared: Arc<Shared>, mut arriving: mpsc::Receiver<Arrival>) {
+    let mut dialer = Dialer::new(Instant::now());
+    let mut serial = 0;
+    let mut up: Option<(u64, Session)> = None;
+    let mut dialing = std::pin::pin!(OptionFuture::from(None));
+    let mut accepting = tokio::task::JoinSet::new();
+    loop {
+        let timer = dialer.poll_timeout().map(|at| tokio::time::sleep_until(at.into()));
+        let link_end = up.as_ref().map(|(_, session)| {
+            let link = session.link.clone();
+            async move { link.ended().await }
+        });
+        tokio::select! {
+            Some(()) = OptionFuture::from(timer) => {
+                if dialer.handle_timeout(Instant::now()) {
+                    serial += 1;
+                    let (shared, serial) = (shared.clone(), serial);
+                    dialing.set(OptionFuture::from(Some(Box::pin(async move {
+                        (serial, shared.dial_all(serial).await)
+                    }))));
+                }
+            }
+            Some((serial, outcome)) = &mut dialing => {
+                dialing.set(OptionFuture::from(None));
+                match outcome {
+                    Ok(session) if shared.holds_place(serial) => {
+                        replace(&shared, &mut up, serial, session);
+                        dialer.handle_linked();
+                    }
+                    Ok(session) => {
+                        session.link.close("another connection to the same computer is kept");
+                        dialer.handle_duplicate(Instant::now());
+                    }
+                    Err(attempts) => {
+                        debug!(failures = attempts.len(), "no address led to the friend");
+                        if attempts.iter().any(|attempt| attempt.error == DialError::Duplicate) {
+                            dialer.handle_duplicate(Instant::now());
+                        } else {
+                            dialer.handle_failed(Instant::now(), draw());
+                            if up.is_none() {
+                                shared.note_failures(attempts);
+                            }
+                        }
+                    }
+                }
+            }
+            Some(arrival) = arriving.recv() => {
+                if accepting.len() < MOST_ARRIVALS {
+                    serial += 1;
+                    let (shared, serial) = (shared.clone(), serial);
+                    accepting.spawn(async move { (serial, shared.accept(arrival, serial).await) });
+                }
+            }
+            Some(accepted) = accepting.join_next() => {
+                if let Ok((serial, Some(session))) = accepted {
+                    if shared.holds_place(serial) {
+                        replace(&shared, &mut up, serial, session);
+                        dialer.handle_linked();
+                        dialing.set(OptionFuture::from(None));
+                    } else {
+                        session.link.close("another connection to the same computer is kept");
+                    }
+                }
+            }
+            Some(reason) = OptionFuture::from(link_end) => {
+                if let Some((serial, _)) = up.take() {
+                    shared.release(serial);
+                    shared.put_down(&reason.to_string());
+                    dialer.handle_link_over(Instant::now(), draw());
+                }
+            }
+            () = shared.promising.notified() => dialer.handle_promising(Instant::now()),
+            () = shared.network.notified() => {
+                if let Some((_, session)) = &up {
+                    prove_life(session.link.clone());
+                }
+            }
+        }
+    }
+}
+
+/// Puts a new session in the place of the old one.
+fn replace(shared: &Shared, up: &mut Option<(u64, Session)>, serial: u64, session: Session) {
+    if let Some((_, old)) = up.take() {
+        old.link.close("replaced by a newer connection");
+        // The driver must live on for a moment to say goodbye; it ends by itself.
+        old.driver.detach();
+    }
+    shared.put_up(&session);
+    *up = Some((serial, session));
+}
+
+/// Closes a link that does not answer soon after a network change.
+fn prove_life(link: Link) {
+    tokio::spawn(async move {
+        let mut ping = http::Request::new(kith_wire::empty_body());
+        *ping.uri_mut() = http::Uri::from_static(kith_wire::paths::PING);
+        if tokio::time::timeout(PROOF_OF_LIFE, link.request(ping)).await.is_err() {
+            link.close("it did not answer after the network changed");
+        }
+    });
+}
+
+fn draw() -> Jitter {
+    let mut bytes = [0; 4];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => Jitter(f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX)),
+        // Without randomness the pauses lose their jitter, nothing else.
+        Err(_unavailable) => Jitter(1.0),
+    }
+}

@@ -1,0 +1,81 @@
+//! What the program around this crate gives and is told.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::SystemTime;
+
+use http::Request;
+use kith_wire::{Body, DeviceId, Hello, Report, ServeFuture, Side};
+
+use crate::race::Attempt;
+
+/// The program around this crate. All but [`Host::serve`]'s future must answer from memory.
+pub trait Host: Send + Sync + 'static {
+    /// What we say of ourselves to this friend, who is seen from this IP address.
+    fn hello(&self, to: &DeviceId, seen_from: IpAddr) -> Hello;
+    /// A friend said hello and the link is up.
+    fn linked(&self, friend: &DeviceId, hello: &Hello, connection: &Connection);
+    /// The link to a friend is over.
+    fn unlinked(&self, friend: &DeviceId, reason: &str);
+    /// A friend told of a change.
+    fn reported(&self, friend: &DeviceId, report: Report);
+    /// The state of a friend changed in a way a person may want to see.
+    fn changed(&self, friend: &DeviceId);
+    /// Answers a friend's request that is not part of the link's own business.
+    fn serve(&self, friend: DeviceId, request: Request<Body>) -> ServeFuture;
+}
+
+/// The connection a link runs over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// Which end dialled.
+    pub side: Side,
+    /// The friend's end, as we see it.
+    pub remote: SocketAddr,
+    /// Our end.
+    pub local: SocketAddr,
+    /// The address we dialled, `host:port`; none if we were dialled.
+    pub dialled: Option<String>,
+    /// Since when.
+    pub since: SystemTime,
+    /// The IP address under which the friend sees us, in his words.
+    pub seen_as: Option<IpAddr>,
+}
+
+/// How a link gets to the friend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathKind {
+    /// Inside one network.
+    Lan,
+    /// Between public addresses.
+    Public,
+}
+
+impl PathKind {
+    /// The word of the JSON contract.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Lan => "lan",
+            Self::Public => "public",
+        }
+    }
+}
+
+impl Connection {
+    /// How the link gets to the friend.
+    #[must_use]
+    pub fn path(&self) -> PathKind {
+        if crate::book::is_internal(self.remote.ip()) { PathKind::Lan } else { PathKind::Public }
+    }
+}
+
+/// Where the connection to one friend stands.
+#[derive(Clone, Debug, Default)]
+pub struct PeerState {
+    /// The live link's connection.
+    pub connection: Option<Connection>,
+    /// The addresses tried in vain in the last race; empty while linked.
+    pub attempts: Vec<Attempt>,
+    /// Why there is no link, a sentence; none while linked or before the first try.
+    pub last_error: Option<String>,
+}

@@ -1,0 +1,243 @@
+//! Pairing: the one exchange of a `kith-join/1` connection, in both roles.
+//!
+//! The dialer holds a one-time certificate that the invite's secret (or the reply line's) gave it; the listener's
+//! own certificate is pinned by the device id in the invite. The dialer then proves its real identity over the TLS
+//! exporter of this very connection.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use data_encoding::HEXLOWER;
+use http::{Method, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use kith_identity::tls::{self, EXPORTER_LENGTH, ExporterRole};
+use kith_identity::{DeviceId, Identity, OneTimeKey};
+use kith_wire::{
+    Body, BodyError, MESSAGE_LIMIT, Report, VersionRange, boxed, bytes_body, collect, json_body, paths,
+};
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::book::Candidate;
+use crate::dial::{DialError, dial};
+use crate::race::{Attempt, race};
+
+/// Longest time for the exchange.
+const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// What the two computers tell each other at pairing.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct JoinMessage {
+    /// Protocol versions spoken.
+    pub wire: VersionRange,
+    /// Program and version.
+    pub program: String,
+    /// Public id of the invite.
+    pub invite: String,
+    /// Whether the sender takes the other for one's own computer.
+    pub own: bool,
+    /// Key that lets the receiver dial in later, hex.
+    pub dial_in: String,
+    /// Name, addresses and offered quota.
+    pub report: Report,
+}
+
+#[derive(Serialize, Deserialize)]
+struct JoinRequest {
+    /// Proof of the dialer's identity over the exporter, hex.
+    proof: String,
+    message: JoinMessage,
+}
+
+/// Why the other side said no.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct JoinRefusal {
+    /// A sentence.
+    pub reason: String,
+}
+
+/// Why pairing over an established connection failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JoinError {
+    /// No address led to the inviter.
+    #[error("no address of the other computer answered")]
+    NoAddress(Vec<Attempt>),
+    /// It answered, and said no.
+    #[error("{0}")]
+    Refused(String),
+    /// The exchange broke off.
+    #[error("the pairing broke off: {0}")]
+    Broken(String),
+}
+
+/// Dials the addresses of an invite (or of a reply line) and exchanges `message` for the other side's.
+///
+/// # Errors
+/// See [`JoinError`].
+pub async fn ask(
+    identity: &Identity,
+    key: &OneTimeKey,
+    other: DeviceId,
+    addresses: &[String],
+    message: &JoinMessage,
+) -> Result<(JoinMessage, String), JoinError> {
+    let config = tls::join_client_config(key, other);
+    let candidates = addresses
+        .iter()
+        .enumerate()
+        .map(|(i, address)| Candidate {
+            address: address.clone(),
+            delay: Duration::from_millis(100).saturating_mul(u32::try_from(i).unwrap_or(u32::MAX)),
+        })
+        .collect();
+    let us = identity.device_id();
+    let dial = |address: String| {
+        let config = config.clone();
+        async move { dial(&address, config, us).await }
+    };
+    let (address, dialed) = race(candidates, dial).await.map_err(|attempts| {
+        let refused = attempts.iter().find_map(|attempt| match &attempt.error {
+            DialError::RefusedUs(reason) => Some(reason.clone()),
+            _ => None,
+        });
+        refused.map_or(JoinError::NoAddress(attempts), JoinError::Refused)
+    })?;
+    let exchange = exchange(identity, dialed.stream, message);
+    let answer = tokio::time::timeout(EXCHANGE_TIMEOUT, exchange)
+        .await
+        .map_err(|_elapsed| JoinError::Broken("the other computer did not answer in time".into()))??;
+    Ok((answer, address))
+}
+
+async fn exchange(
+    identity: &Identity,
+    stream: crate::dial::Stream,
+    message: &JoinMessage,
+) -> Result<JoinMessage, JoinError> {
+    let broken = |error: &dyn std::fmt::Display| JoinError::Broken(error.to_string());
+    let exporter = tls::exporter(stream.get_ref().1).map_err(|error| broken(&error))?;
+    let proof = tls::exporter_proof(identity, &exporter, ExporterRole::Dialer);
+    let request = JoinRequest { proof: HEXLOWER.encode(&proof), message: message.clone() };
+    let request = Request::post(paths::JOIN)
+        .header(header::HOST, "kith")
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(json_body(&request).map_err(|error| broken(&error))?)
+        .map_err(|error| broken(&error))?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken(&error))?;
+    let _connection = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(async move {
+        // Its failure shows in the exchange.
+        drop(connection.await);
+    }));
+    let answer = sender.send_request(request).await.map_err(|error| match refusal(&error) {
+        Some(refused) => JoinError::Refused(refused),
+        None => broken(&error),
+    })?;
+    let status = answer.status();
+    let body = collect(boxed(answer.into_body()), MESSAGE_LIMIT).await.map_err(|error| broken(&error))?;
+    if status == StatusCode::OK {
+        let message: JoinMessage = serde_json::from_slice(&body).map_err(|error| broken(&error))?;
+        message.report.check().map_err(|error| broken(&error))?;
+        Ok(message)
+    } else {
+        let refusal: Result<JoinRefusal, _> = serde_json::from_slice(&body);
+        Err(JoinError::Refused(refusal.map_or_else(|_| format!("it answered {status}"), |r| r.reason)))
+    }
+}
+
+/// A TLS alert about the one-time certificate comes only after our end has finished the handshake.
+fn refusal(error: &hyper::Error) -> Option<String> {
+    let mut source = std::error::Error::source(error);
+    while let Some(inner) = source {
+        if let Some(io) = inner.downcast_ref::<std::io::Error>()
+            && tls::explain_io(io).is_some()
+        {
+            return Some(
+                "the invite is not open any more: it has expired, was used already, or was withdrawn".into(),
+            );
+        }
+        source = inner.source();
+    }
+    None
+}
+
+/// Judges a pairing request at the listening end: the one-time certificate's id, the proved device id, the message.
+pub trait JoinJudge: Send + Sync {
+    /// The answer, or the sentence of a refusal.
+    ///
+    /// # Errors
+    /// The refusal.
+    fn judge(
+        &self,
+        one_time: DeviceId,
+        joiner: DeviceId,
+        message: JoinMessage,
+    ) -> impl Future<Output = Result<JoinMessage, JoinRefusal>> + Send;
+}
+
+/// Serves the one exchange of a pairing connection.
+pub async fn serve<S, J>(stream: S, exporter: [u8; EXPORTER_LENGTH], one_time: DeviceId, judge: Arc<J>)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    J: JoinJudge + 'static,
+{
+    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+        let judge = judge.clone();
+        async move { Ok::<_, std::convert::Infallible>(answer(request, exporter, one_time, &*judge).await) }
+    });
+    let serving = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(EXCHANGE_TIMEOUT)
+        .keep_alive(false)
+        .max_buf_size(64 * 1024)
+        .serve_connection(TokioIo::new(stream), service);
+    drop(tokio::time::timeout(2 * EXCHANGE_TIMEOUT, serving).await);
+}
+
+async fn answer<J: JoinJudge>(
+    request: Request<Incoming>,
+    exporter: [u8; EXPORTER_LENGTH],
+    one_time: DeviceId,
+    judge: &J,
+) -> Response<Body> {
+    if request.method() != Method::POST || request.uri().path() != paths::JOIN {
+        return refuse(StatusCode::NOT_FOUND, "nothing but a pairing is served here");
+    }
+    match judge_request(request, exporter, one_time, judge).await {
+        Ok(message) => json_body(&message).map_or_else(
+            |error| refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+            Response::new,
+        ),
+        Err(reason) => refuse(StatusCode::FORBIDDEN, &reason),
+    }
+}
+
+async fn judge_request<J: JoinJudge>(
+    request: Request<Incoming>,
+    exporter: [u8; EXPORTER_LENGTH],
+    one_time: DeviceId,
+    judge: &J,
+) -> Result<JoinMessage, String> {
+    let body = collect(boxed(request.into_body()), MESSAGE_LIMIT)
+        .await
+        .map_err(|error: BodyError| format!("the request broke off: {error}"))?;
+    let request: JoinRequest =
+        serde_json::from_slice(&body).map_err(|error| format!("not a pairing request: {error}"))?;
+    request.message.report.check().map_err(|error| error.to_string())?;
+    VersionRange::OURS.agree(request.message.wire).map_err(|error| error.to_string())?;
+    let proof = HEXLOWER
+        .decode(request.proof.as_bytes())
+        .map_err(|_error| "the proof of identity is not hexadecimal")?;
+    let joiner = tls::verify_exporter_proof(&proof, &exporter, ExporterRole::Dialer)
+        .map_err(|_invalid| "the proof of identity does not hold for this connection")?;
+    judge.judge(one_time, joiner, request.message).await.map_err(|refusal| refusal.reason)
+}
+
+fn refuse(status: StatusCode, reason: &str) -> Response<Body> {
+    let refusal = JoinRefusal { reason: reason.to_owned() };
+    let body = json_body(&refusal).unwrap_or_else(|_never| bytes_body(reason.to_owned()));
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response
+}

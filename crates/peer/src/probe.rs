@@ -1,0 +1,124 @@
+//! The telnet test: is the port of another computer open, and what answers there?
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kith_identity::{DeviceId, Identity, tls};
+use tokio_rustls::TlsConnector;
+
+use crate::dial::{DialError, connect, explain, resolve};
+use crate::greeting::SkipGreeting;
+
+/// Longest wait for an answer on the open connection.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What the test found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProbeResult {
+    /// A Kith answers.
+    Connected {
+        /// Which computer it says it is; it has proved it by its certificate.
+        device: DeviceId,
+    },
+    /// A RST came back.
+    Refused,
+    /// Nothing came back.
+    NoResponse,
+    /// The network said no.
+    Unreachable(String),
+    /// The name has no address.
+    NameNotFound(String),
+    /// The port is open, but it is not a Kith that answers.
+    NotKith(String),
+    /// A Kith answers, but not the expected one.
+    OtherDevice {
+        /// Which.
+        found: DeviceId,
+    },
+}
+
+/// The test of one IP address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// The address tried; none when the name was not found.
+    pub address: Option<SocketAddr>,
+    /// What came of it.
+    pub result: ProbeResult,
+    /// Time that name resolution took.
+    pub resolve: Duration,
+    /// Time until the TCP connection stood.
+    pub connect: Option<Duration>,
+    /// Time until it had answered.
+    pub answer: Option<Duration>,
+}
+
+/// Tests `host:port`, each of its IP addresses.
+pub async fn probe(address: &str, identity: &Identity, expected: Option<DeviceId>) -> Vec<Probe> {
+    let started = Instant::now();
+    let resolved = resolve(address).await;
+    let took = started.elapsed();
+    match resolved {
+        Err(error) => {
+            let result = match error {
+                DialError::NameNotFound(reason) => ProbeResult::NameNotFound(reason),
+                other => ProbeResult::Unreachable(other.to_string()),
+            };
+            vec![Probe { address: None, result, resolve: took, connect: None, answer: None }]
+        }
+        Ok(addresses) => {
+            let tests = addresses.into_iter().map(|address| probe_one(address, identity, expected, took));
+            futures::future::join_all(tests).await
+        }
+    }
+}
+
+async fn probe_one(
+    address: SocketAddr,
+    identity: &Identity,
+    expected: Option<DeviceId>,
+    resolve: Duration,
+) -> Probe {
+    let mut probe = Probe {
+        address: Some(address),
+        result: ProbeResult::NoResponse,
+        resolve,
+        connect: None,
+        answer: None,
+    };
+    let started = Instant::now();
+    let stream = match connect(address).await {
+        Ok(stream) => stream,
+        Err(error) => {
+            probe.result = match error {
+                DialError::Refused => ProbeResult::Refused,
+                DialError::NoResponse(_) => ProbeResult::NoResponse,
+                other => ProbeResult::Unreachable(other.to_string()),
+            };
+            return probe;
+        }
+    };
+    probe.connect = Some(started.elapsed());
+    let config: Arc<_> = tls::client_config_any(identity);
+    let handshake = TlsConnector::from(config).connect(tls::placeholder_name(), SkipGreeting::new(stream));
+    let outcome = tokio::time::timeout(ANSWER_TIMEOUT, handshake).await;
+    probe.answer = Some(started.elapsed());
+    probe.result = match outcome {
+        Err(_elapsed) => ProbeResult::NotKith(format!(
+            "the connection was accepted, but nothing came within {} s",
+            ANSWER_TIMEOUT.as_secs()
+        )),
+        Ok(Ok(stream)) => match tls::peer_device_id(stream.get_ref().1) {
+            Some(found) if expected.is_some_and(|expected| expected != found) => {
+                ProbeResult::OtherDevice { found }
+            }
+            Some(device) => ProbeResult::Connected { device },
+            None => ProbeResult::NotKith("it speaks TLS, but shows no certificate of a Kith".into()),
+        },
+        Ok(Err(error)) => match explain(&error, identity.device_id()) {
+            DialError::NotKith(reason) => ProbeResult::NotKith(reason),
+            other => ProbeResult::NotKith(other.to_string()),
+        },
+    };
+    probe
+}

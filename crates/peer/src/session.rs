@@ -1,0 +1,262 @@
+//! From an authenticated stream to a link that is up: the hello in both roles, and the services every link has.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use http::{Method, Request, Response, StatusCode, header};
+use kith_wire::{
+    Body, DeviceId, Hello, HelloAnswer, HelloVerdict, Link, LinkError, LinkLimits, MESSAGE_LIMIT, Report,
+    Serve, ServeFuture, Side, bytes_body, collect, empty_body, json_body, paths,
+};
+use tokio::sync::oneshot;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::dial::{DialError, Dialed};
+use crate::host::{Connection, Host};
+
+/// Longest wait for a hello or its answer.
+pub(crate) const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A link that is up, with its driver.
+pub(crate) struct Session {
+    pub(crate) link: Link,
+    pub(crate) driver: AbortOnDropHandle<LinkError>,
+    pub(crate) connection: Connection,
+    pub(crate) hello: Hello,
+}
+
+/// Decides at the accepting end whether the new connection is taken.
+pub(crate) type Admit = Box<dyn FnOnce() -> HelloVerdict + Send>;
+
+/// The dialer's half: asks for the link over a fresh connection.
+pub(crate) async fn greet(
+    dialed: Dialed,
+    address: String,
+    friend: DeviceId,
+    host: Arc<dyn Host>,
+) -> Result<Session, DialError> {
+    let Dialed { stream, remote, local } = dialed;
+    let service = Arc::new(FriendService { friend, host: host.clone(), gate: Gate::open() });
+    let (link, driver) = Link::start(Box::new(stream), Side::Dialer, service, LinkLimits::default());
+    let driver = AbortOnDropHandle::new(tokio::spawn(driver));
+    let answer =
+        match tokio::time::timeout(HELLO_TIMEOUT, ask(&link, &host.hello(&friend, remote.ip()))).await {
+            Ok(answer) => answer?,
+            Err(_elapsed) => return Err(DialError::Broken("no answer to our hello".into())),
+        };
+    let hello = answer.hello;
+    match answer.verdict {
+        HelloVerdict::Welcome => {}
+        HelloVerdict::Duplicate => return Err(DialError::Duplicate),
+        HelloVerdict::Version => {
+            let reason = hello.check().err().map_or_else(|| "protocol version".into(), |e| e.to_string());
+            return Err(DialError::RefusedUs(reason));
+        }
+    }
+    hello.check().map_err(|error| DialError::RefusedUs(error.to_string()))?;
+    let connection = Connection {
+        side: Side::Dialer,
+        remote,
+        local,
+        dialled: Some(address),
+        since: SystemTime::now(),
+        seen_as: seen_as(&hello),
+    };
+    Ok(Session { link, driver, connection, hello })
+}
+
+async fn ask(link: &Link, hello: &Hello) -> Result<HelloAnswer, DialError> {
+    let broken = |error: &dyn std::fmt::Display| DialError::Broken(error.to_string());
+    let body = json_body(hello).map_err(|error| broken(&error))?;
+    let request = Request::post(paths::HELLO)
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(body)
+        .map_err(|error| broken(&error))?;
+    let answer = link.request(request).await.map_err(|error| match error {
+        LinkError::Broken(reason) if is_refusal(&reason) => DialError::RefusedUs(
+            "it does not know this computer: it was removed there, or never paired".into(),
+        ),
+        other => broken(&other),
+    })?;
+    if answer.status() != StatusCode::OK {
+        return Err(DialError::RefusedUs(format!("it answered {} to our hello", answer.status())));
+    }
+    let body = collect(answer.into_body(), MESSAGE_LIMIT).await.map_err(|error| broken(&error))?;
+    serde_json::from_slice(&body).map_err(|error| broken(&error))
+}
+
+/// A TLS alert about our certificate comes only after our end has finished the handshake.
+fn is_refusal(reason: &str) -> bool {
+    ["AccessDenied", "CertificateUnknown", "BadCertificate", "UnknownCa", "CertificateRequired"]
+        .iter()
+        .any(|alert| reason.contains(alert))
+}
+
+/// The acceptor's half: waits for the dialer's hello.
+pub(crate) struct Accepting {
+    pub(crate) link: Link,
+    pub(crate) driver: AbortOnDropHandle<LinkError>,
+    hello: oneshot::Receiver<Hello>,
+}
+
+impl Accepting {
+    pub(crate) fn start(
+        stream: Box<dyn kith_wire::ByteStream>,
+        friend: DeviceId,
+        seen_from: IpAddr,
+        host: Arc<dyn Host>,
+        admit: Admit,
+    ) -> Self {
+        let (sender, hello) = oneshot::channel();
+        let gate = Gate::closed(seen_from, sender, admit);
+        let service = Arc::new(FriendService { friend, host, gate });
+        let (link, driver) = Link::start(stream, Side::Acceptor, service, LinkLimits::default());
+        let driver = AbortOnDropHandle::new(tokio::spawn(driver));
+        Self { link, driver, hello }
+    }
+
+    /// The dialer's hello, if it comes in time and was welcome.
+    pub(crate) async fn hello(&mut self) -> Option<Hello> {
+        match tokio::time::timeout(HELLO_TIMEOUT, &mut self.hello).await {
+            Ok(Ok(hello)) => Some(hello),
+            Ok(Err(_)) | Err(_) => None,
+        }
+    }
+}
+
+/// The IP address under which the other side sees us.
+pub(crate) fn seen_as(hello: &Hello) -> Option<IpAddr> {
+    hello.you_are.parse().ok()
+}
+
+/// Holds back everything but hello until hello was welcome.
+#[derive(Clone)]
+struct Gate(Arc<Mutex<GateState>>);
+
+enum GateState {
+    Open,
+    Closed { seen_from: IpAddr, hello: oneshot::Sender<Hello>, admit: Admit },
+    Refused,
+}
+
+impl Gate {
+    fn open() -> Self {
+        Self(Arc::new(Mutex::new(GateState::Open)))
+    }
+
+    fn closed(seen_from: IpAddr, hello: oneshot::Sender<Hello>, admit: Admit) -> Self {
+        Self(Arc::new(Mutex::new(GateState::Closed { seen_from, hello, admit })))
+    }
+
+    fn is_open(&self) -> bool {
+        matches!(*self.0.lock().unwrap_or_else(PoisonError::into_inner), GateState::Open)
+    }
+
+    /// Judges the one hello that a connection may bring.
+    fn judge(&self, said: &Hello) -> Option<(HelloVerdict, IpAddr)> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let GateState::Closed { seen_from, hello, admit } =
+            std::mem::replace(&mut *state, GateState::Refused)
+        else {
+            return None;
+        };
+        if said.check().is_err() {
+            return Some((HelloVerdict::Version, seen_from));
+        }
+        let verdict = admit();
+        if verdict == HelloVerdict::Welcome && hello.send(said.clone()).is_ok() {
+            *state = GateState::Open;
+        }
+        Some((verdict, seen_from))
+    }
+}
+
+/// Answers a friend's requests.
+struct FriendService {
+    friend: DeviceId,
+    host: Arc<dyn Host>,
+    gate: Gate,
+}
+
+impl Serve for FriendService {
+    fn serve(&self, request: Request<Body>) -> ServeFuture {
+        let path = request.uri().path();
+        if path == paths::HELLO {
+            return self.hello(request);
+        }
+        if !self.gate.is_open() {
+            return done(StatusCode::FORBIDDEN, "say hello first");
+        }
+        match path {
+            paths::PING => Box::pin(std::future::ready(empty(StatusCode::NO_CONTENT))),
+            paths::REPORT => self.report(request),
+            _ => self.host.serve(self.friend, request),
+        }
+    }
+}
+
+impl FriendService {
+    fn hello(&self, request: Request<Body>) -> ServeFuture {
+        let (friend, host, gate) = (self.friend, self.host.clone(), self.gate.clone());
+        Box::pin(async move {
+            if request.method() != Method::POST {
+                return empty(StatusCode::METHOD_NOT_ALLOWED);
+            }
+            let Ok(body) = collect(request.into_body(), MESSAGE_LIMIT).await else {
+                return text(StatusCode::BAD_REQUEST, "the hello broke off or is too long");
+            };
+            let said: Hello = match serde_json::from_slice(&body) {
+                Ok(said) => said,
+                Err(error) => return text(StatusCode::BAD_REQUEST, &format!("not a hello: {error}")),
+            };
+            let Some((verdict, seen_from)) = gate.judge(&said) else {
+                return text(StatusCode::CONFLICT, "hello was said already");
+            };
+            let answer = HelloAnswer { verdict, hello: host.hello(&friend, seen_from) };
+            json(&answer)
+        })
+    }
+
+    fn report(&self, request: Request<Body>) -> ServeFuture {
+        let (friend, host) = (self.friend, self.host.clone());
+        Box::pin(async move {
+            let Ok(body) = collect(request.into_body(), MESSAGE_LIMIT).await else {
+                return text(StatusCode::BAD_REQUEST, "the report broke off or is too long");
+            };
+            match serde_json::from_slice::<Report>(&body) {
+                Ok(report) => match report.check() {
+                    Ok(()) => {
+                        host.reported(&friend, report);
+                        empty(StatusCode::NO_CONTENT)
+                    }
+                    Err(error) => text(StatusCode::BAD_REQUEST, &error.to_string()),
+                },
+                Err(error) => text(StatusCode::BAD_REQUEST, &format!("not a report: {error}")),
+            }
+        })
+    }
+}
+
+fn done(status: StatusCode, reason: &'static str) -> ServeFuture {
+    Box::pin(std::future::ready(text(status, reason)))
+}
+
+fn empty(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(empty_body());
+    *response.status_mut() = status;
+    response
+}
+
+fn text(status: StatusCode, reason: &str) -> Response<Body> {
+    let mut response = Response::new(bytes_body(reason.to_owned()));
+    *response.status_mut() = status;
+    response
+}
+
+fn json<T: serde::Serialize>(value: &T) -> Response<Body> {
+    match json_body(value) {
+        Ok(body) => Response::new(body),
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
+}

@@ -1,0 +1,177 @@
+//! The messages of the protocol itself.
+
+use kith_identity::InstallationId;
+use serde::{Deserialize, Serialize};
+
+/// The version of the wire protocol this build speaks.
+pub const WIRE_VERSION: u16 = 1;
+
+/// The versions a computer speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionRange {
+    /// Oldest.
+    pub least: u16,
+    /// Newest.
+    pub most: u16,
+}
+
+impl VersionRange {
+    /// What this build speaks.
+    pub const OURS: Self = Self { least: 1, most: WIRE_VERSION };
+
+    /// The newest version that both speak.
+    ///
+    /// # Errors
+    /// If there is none; the sentence says which side is too old.
+    pub fn agree(self, other: Self) -> Result<u16, WireError> {
+        let common = self.most.min(other.most);
+        if common >= self.least && common >= other.least {
+            Ok(common)
+        } else {
+            Err(WireError::NoCommonVersion { ours: self.most, theirs: other.most })
+        }
+    }
+}
+
+/// A message that can't be accepted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WireError {
+    /// One of the two programs is too old for the other.
+    #[error(
+        "the two programs speak no common protocol version (ours up to {ours}, theirs up to {theirs}): \
+         update the older one"
+    )]
+    NoCommonVersion {
+        /// Our newest.
+        ours: u16,
+        /// Their newest.
+        theirs: u16,
+    },
+    /// Too many or too long entries.
+    #[error("the other computer's {field} is longer than the protocol allows")]
+    TooLong {
+        /// Which field.
+        field: &'static str,
+    },
+}
+
+/// Most bytes of a hello, a report or an answer to them.
+pub const MESSAGE_LIMIT: usize = 64 * 1024;
+const MOST_ADDRESSES: usize = 32;
+const MOST_ADDRESS_BYTES: usize = 280;
+const MOST_NAME_BYTES: usize = 255;
+
+/// First message on a link, in both directions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// Protocol versions spoken.
+    pub wire: VersionRange,
+    /// Program and version, for people.
+    pub program: String,
+    /// Which installation of the identity speaks.
+    pub installation: InstallationId,
+    /// Raised by every recovery: the highest one is the living one.
+    pub incarnation: u64,
+    /// What the sender can do beyond the version, by name.
+    pub capabilities: Vec<String>,
+    /// The IP address the receiver is seen from.
+    pub you_are: String,
+    /// The sender's clock, Unix seconds.
+    pub time: i64,
+    /// The part that may change later.
+    pub report: Report,
+}
+
+/// What a computer tells its friends about itself, in hello and whenever it changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// The sender's name.
+    pub name: String,
+    /// Its addresses inside its network, `ip:port`.
+    pub internal: Vec<String>,
+    /// Its addresses from outside as it knows them, `host:port`.
+    pub public: Vec<String>,
+    /// The port that leads to it from outside, for the address the receiver sees it come from.
+    pub public_port: Option<u16>,
+    /// Bytes the sender keeps for the receiver at most; null = nothing is accepted.
+    pub offered_bytes: Option<u64>,
+    /// Bytes of live objects the sender keeps for the receiver.
+    pub stored_bytes: u64,
+    /// Sequence of the newest state object of the receiver that the sender keeps.
+    pub state_sequence: Option<u64>,
+}
+
+impl Report {
+    /// Refuses what no honest sender says.
+    ///
+    /// # Errors
+    /// Names the first field that is too long.
+    pub fn check(&self) -> Result<(), WireError> {
+        if self.name.len() > MOST_NAME_BYTES {
+            return Err(WireError::TooLong { field: "name" });
+        }
+        for addresses in [&self.internal, &self.public] {
+            if addresses.len() > MOST_ADDRESSES || addresses.iter().any(|a| a.len() > MOST_ADDRESS_BYTES) {
+                return Err(WireError::TooLong { field: "list of addresses" });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Hello {
+    /// Checks what the other side said and finds the version to speak.
+    ///
+    /// # Errors
+    /// See [`WireError`].
+    pub fn check(&self) -> Result<u16, WireError> {
+        if self.program.len() > MOST_NAME_BYTES || self.you_are.len() > MOST_ADDRESS_BYTES {
+            return Err(WireError::TooLong { field: "hello" });
+        }
+        if self.capabilities.len() > 64 || self.capabilities.iter().any(|c| c.len() > 64) {
+            return Err(WireError::TooLong { field: "list of capabilities" });
+        }
+        self.report.check()?;
+        VersionRange::OURS.agree(self.wire)
+    }
+}
+
+/// The answer to a hello.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HelloAnswer {
+    /// Whether the link is taken.
+    pub verdict: HelloVerdict,
+    /// The answerer's own hello.
+    pub hello: Hello,
+}
+
+/// See [`HelloAnswer::verdict`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HelloVerdict {
+    /// The link is up.
+    Welcome,
+    /// Both dialled at once and the other connection is kept.
+    Duplicate,
+    /// No common protocol version.
+    Version,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_common_version_is_spoken() {
+        let range = |least, most| VersionRange { least, most };
+        assert_eq!(range(1, 3).agree(range(2, 5)), Ok(3));
+        assert_eq!(range(1, 3).agree(range(1, 1)), Ok(1));
+        assert_eq!(range(1, 1).agree(range(2, 5)), Err(WireError::NoCommonVersion { ours: 1, theirs: 5 }));
+    }
+
+    #[test]
+    fn a_report_with_a_flood_of_addresses_is_refused() {
+        let report = Report { internal: vec!["10.0.0.1:1".into(); 33], ..Report::default() };
+        assert_eq!(report.check(), Err(WireError::TooLong { field: "list of addresses" }));
+    }
+}

@@ -1,0 +1,371 @@
+//! A link: the one live, authenticated connection to a friend.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::poll_fn;
+use http::{HeaderValue, Request, Response, header};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio_util::compat::FuturesAsyncReadCompatExt;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{Instrument, debug};
+
+use crate::body::{Body, BodyError, empty_body, with_idle_timeout};
+use crate::metered::{Meter, Metered};
+use crate::mux::{ByteStream, Happening, Mux, OpenRequest};
+use crate::paths;
+
+/// Which end dialled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// We dialled.
+    Dialer,
+    /// We were dialled.
+    Acceptor,
+}
+
+/// The bounds of a link.
+#[derive(Clone, Debug)]
+pub struct LinkLimits {
+    /// Streams this end opens at once; further requests wait. The connection itself allows twice what both ends
+    /// may open, because a stream that one end has ended may still be open for the other.
+    pub open_streams: usize,
+    /// Bytes that may be received but not yet read, over all streams.
+    pub receive_window: usize,
+    /// Bytes of a data frame.
+    pub frame_bytes: usize,
+    /// Silence after which a ping is sent.
+    pub ping_after: Duration,
+    /// Silence after which the other end is taken for dead.
+    pub dead_after: Duration,
+    /// Longest time without a byte of a body that is being received.
+    pub body_idle: Duration,
+    /// Longest time to the end of the headers of a request.
+    pub headers: Duration,
+}
+
+impl LinkLimits {
+    const fn yamux_window_bytes() -> usize {
+        yamux::DEFAULT_CREDIT as usize
+    }
+
+    pub(crate) const fn most_streams(&self) -> usize {
+        self.receive_window / Self::yamux_window_bytes()
+    }
+}
+
+impl Default for LinkLimits {
+    fn default() -> Self {
+        Self {
+            open_streams: 32,
+            receive_window: 32 * 1024 * 1024,
+            frame_bytes: 64 * 1024,
+            ping_after: Duration::from_secs(15),
+            dead_after: Duration::from_secs(30),
+            body_idle: Duration::from_secs(60),
+            headers: Duration::from_secs(30),
+        }
+    }
+}
+
+/// A future of an answer.
+pub type ServeFuture = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
+
+/// Answers the requests of the other end.
+pub trait Serve: Send + Sync + 'static {
+    /// Answers one request.
+    fn serve(&self, request: Request<Body>) -> ServeFuture;
+}
+
+impl<F> Serve for F
+where
+    F: Fn(Request<Body>) -> ServeFuture + Send + Sync + 'static,
+{
+    fn serve(&self, request: Request<Body>) -> ServeFuture {
+        self(request)
+    }
+}
+
+/// Why a link ended or an exchange failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LinkError {
+    /// The other end closed the connection.
+    #[error("the other computer closed the connection")]
+    ClosedByPeer,
+    /// This end closed it.
+    #[error("the connection was closed here: {0}")]
+    ClosedHere(String),
+    /// Nothing was heard for too long.
+    #[error("nothing was heard from the other computer for {} s", .0.as_secs())]
+    Dead(Duration),
+    /// The connection broke.
+    #[error("the connection broke: {0}")]
+    Broken(String),
+    /// One exchange failed while the connection may live on.
+    #[error("the exchange failed: {0}")]
+    Exchange(String),
+}
+
+/// How much has passed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Bytes received.
+    pub received: u64,
+    /// Bytes sent.
+    pub sent: u64,
+}
+
+/// A handle to a running link. The link ends when [`Link::close`] is called, or by itself; dropping handles does
+/// not end it, dropping the driver's task does.
+#[derive(Clone)]
+pub struct Link {
+    opens: mpsc::Sender<OpenRequest>,
+    streams: Arc<Semaphore>,
+    close: mpsc::Sender<String>,
+    ended: watch::Receiver<Option<LinkError>>,
+    meter: Arc<Meter>,
+    limits: Arc<LinkLimits>,
+}
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Link").field("ended", &*self.ended.borrow()).finish_non_exhaustive()
+    }
+}
+
+impl Link {
+    /// Starts a link over an authenticated stream. The returned future drives it and must be spawned; it ends with
+    /// the link.
+    pub fn start(
+        stream: Box<dyn ByteStream>,
+        side: Side,
+        service: Arc<dyn Serve>,
+        limits: LinkLimits,
+    ) -> (Self, impl Future<Output = LinkError> + Send + 'static) {
+        let meter = Meter::start();
+        let (opens, open_requests) = mpsc::channel(limits.open_streams);
+        let (close, close_requests) = mpsc::channel(1);
+        let (ended_sender, ended) = watch::channel(None);
+        let mux = Mux::new(Metered::new(stream, meter.clone()), side, &limits, open_requests);
+        let link = Self {
+            opens,
+            streams: Arc::new(Semaphore::new(limits.open_streams)),
+            close,
+            ended,
+            meter,
+            limits: Arc::new(limits),
+        };
+        let driver = drive(link.clone(), mux, service, close_requests, ended_sender);
+        (link, driver)
+    }
+
+    /// Sends a request and waits for the head of the answer; its body streams.
+    ///
+    /// # Errors
+    /// If the link is over or the exchange fails.
+    pub async fn request(&self, request: Request<Body>) -> Result<Response<Body>, LinkError> {
+        let permit = self.streams.clone().acquire_owned().await.map_err(|_closed| self.why_over())?;
+        let stream = self.open().await?;
+        let exchange = self.exchange(stream, permit, request);
+        let mut ended = self.ended.clone();
+        tokio::select! {
+            answer = exchange => answer.map_err(|error| match &*self.ended.borrow() {
+                Some(over) => over.clone(),
+                None => error,
+            }),
+            _ = ended.wait_for(Option::is_some) => Err(self.why_over()),
+        }
+    }
+
+    async fn open(&self) -> Result<yamux::Stream, LinkError> {
+        let (sender, receiver) = oneshot::channel();
+        self.opens.send(sender).await.map_err(|_over| self.why_over())?;
+        match receiver.await {
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err(error)) => Err(LinkError::Broken(error.to_string())),
+            Err(_driver_gone) => Err(self.why_over()),
+        }
+    }
+
+    async fn exchange(
+        &self,
+        stream: yamux::Stream,
+        permit: OwnedSemaphorePermit,
+        mut request: Request<Body>,
+    ) -> Result<Response<Body>, LinkError> {
+        let failed = |error: hyper::Error| LinkError::Exchange(with_source(&error));
+        request.headers_mut().entry(header::HOST).or_insert(HeaderValue::from_static("kith"));
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream.compat())).await.map_err(failed)?;
+        let task = AbortOnDropHandle::new(tokio::spawn(
+            async move {
+                let _permit = permit;
+                if let Err(error) = connection.await {
+                    debug!(%error, "an exchange ended early");
+                }
+            }
+            .in_current_span(),
+        ));
+        let answer = sender.send_request(request).await.map_err(failed)?;
+        // The body keeps the exchange alive: dropping it unread ends the stream.
+        let idle = self.limits.body_idle;
+        Ok(answer.map(|body| with_idle_timeout(Guarded { body, _task: task }, idle)))
+    }
+
+    /// Ends the link; the other side sees an orderly close.
+    pub fn close(&self, reason: &str) {
+        // A full queue means that a close is under way already.
+        drop(self.close.try_send(reason.to_owned()));
+    }
+
+    /// Waits for the end of the link and says why it ended.
+    pub async fn ended(&self) -> LinkError {
+        let mut ended = self.ended.clone();
+        match ended.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or(LinkError::ClosedByPeer),
+            Err(_driver_dropped) => LinkError::ClosedHere("the program ends".into()),
+        }
+    }
+
+    /// Whether the link is over.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.ended.borrow().is_some() || self.opens.is_closed()
+    }
+
+    /// How much has passed so far.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        Traffic { received: self.meter.received(), sent: self.meter.sent() }
+    }
+
+    /// For how long nothing was heard.
+    #[must_use]
+    pub fn silent_for(&self) -> Duration {
+        self.meter.silent_for()
+    }
+
+    fn why_over(&self) -> LinkError {
+        self.ended.borrow().clone().unwrap_or_else(|| LinkError::ClosedHere("the program ends".into()))
+    }
+}
+
+/// Runs a link to its end.
+async fn drive(
+    link: Link,
+    mut mux: Mux,
+    service: Arc<dyn Serve>,
+    mut close_requests: mpsc::Receiver<String>,
+    ended: watch::Sender<Option<LinkError>>,
+) -> LinkError {
+    let mut exchanges = JoinSet::new();
+    let mut pings: JoinSet<()> = JoinSet::new();
+    let mut tick = tokio::time::interval(link.limits.ping_after / 3);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let reason = loop {
+        tokio::select! {
+            happening = poll_fn(|cx| mux.poll(cx)) => match happening {
+                Happening::Inbound(stream) => {
+                    exchanges.spawn(answer(stream, service.clone(), link.limits.clone()).in_current_span());
+                }
+                Happening::Over(None) => break LinkError::ClosedByPeer,
+                Happening::Over(Some(yamux::ConnectionError::Closed)) => break LinkError::ClosedByPeer,
+                Happening::Over(Some(error)) => break LinkError::Broken(with_source(&error)),
+            },
+            Some(_done) = exchanges.join_next() => {}
+            Some(_done) = pings.join_next() => {}
+            _ = tick.tick() => {
+                let silent = link.silent_for();
+                if silent >= link.limits.dead_after {
+                    break LinkError::Dead(link.limits.dead_after);
+                }
+                if silent >= link.limits.ping_after && pings.is_empty() {
+                    let link = link.clone();
+                    pings.spawn(async move { link.ping().await; });
+                }
+            }
+            Some(reason) = close_requests.recv() => {
+                drop(tokio::time::timeout(Duration::from_secs(2), mux.close()).await);
+                break LinkError::ClosedHere(reason);
+            }
+        }
+    };
+    link.streams.close();
+    ended.send_replace(Some(reason.clone()));
+    reason
+}
+
+impl Link {
+    /// What the answer says does not matter: any byte that comes in proves life.
+    async fn ping(&self) {
+        let mut request = Request::new(empty_body());
+        *request.uri_mut() = http::Uri::from_static(paths::PING);
+        drop(self.request(request).await);
+    }
+}
+
+/// Serves the one exchange of a stream that the other side opened.
+async fn answer(stream: yamux::Stream, service: Arc<dyn Serve>, limits: Arc<LinkLimits>) {
+    let idle = limits.body_idle;
+    let respond = hyper::service::service_fn(move |request: Request<Incoming>| {
+        let request = request.map(|body| with_idle_timeout(body, idle));
+        let answer = service.serve(request);
+        async move { Ok::<_, std::convert::Infallible>(answer.await) }
+    });
+    let served = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.headers)
+        .keep_alive(false)
+        .max_buf_size(64 * 1024)
+        .serve_connection(TokioIo::new(stream.compat()), respond)
+        .await;
+    if let Err(error) = served {
+        debug!(error = %with_source(&error), "serving an exchange ended early");
+    }
+}
+
+/// A body that keeps its exchange's task alive.
+struct Guarded {
+    body: Incoming,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl http_body::Body for Guarded {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, BodyError>>> {
+        Pin::new(&mut self.body).poll_frame(cx).map_err(Into::into)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        // Asked for only to leave out an empty body; the end must be polled, so that the exchange finishes.
+        false
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
+}
+
+fn with_source(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        source = inner.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,137 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::body::{bytes_body, collect};
+
+fn echo() -> Arc<dyn Serve> {
+    Arc::new(|request: Request<Body>| -> ServeFuture {
+        Box::pin(async move {
+            let body = collect(request.into_body(), 64 << 20).await.unwrap_or_default();
+            Response::new(bytes_body(body))
+        })
+    })
+}
+
+struct Pair {
+    dialer: Link,
+    acceptor: Link,
+    drivers: Vec<JoinHandle<LinkError>>,
+}
+
+fn pair_with(limits: LinkLimits, dialer: Arc<dyn Serve>, acceptor: Arc<dyn Serve>) -> Pair {
+    let (a, b) = tokio::io::duplex(256 * 1024);
+    let (a, drive_a) = Link::start(Box::new(a), Side::Dialer, dialer, limits.clone());
+    let (b, drive_b) = Link::start(Box::new(b), Side::Acceptor, acceptor, limits);
+    Pair { dialer: a, acceptor: b, drivers: vec![tokio::spawn(drive_a), tokio::spawn(drive_b)] }
+}
+
+fn pair() -> Pair {
+    pair_with(LinkLimits::default(), echo(), echo())
+}
+
+fn post(body: impl Into<Bytes>) -> Request<Body> {
+    Request::post("/x").body(bytes_body(body)).unwrap()
+}
+
+async fn round_trip(link: &Link, body: Vec<u8>) -> Bytes {
+    let answer = link.request(post(body)).await.unwrap();
+    collect(answer.into_body(), 64 << 20).await.unwrap()
+}
+
+#[tokio::test]
+async fn both_ends_ask_and_answer_at_the_same_time() {
+    let pair = pair();
+    let big: Vec<u8> = (0..3_000_000_u32).map(|i| i.to_le_bytes()[0]).collect();
+    let (there, back) =
+        tokio::join!(round_trip(&pair.dialer, big.clone()), round_trip(&pair.acceptor, big.clone()));
+    assert_eq!(there, big);
+    assert_eq!(back, big);
+}
+
+#[tokio::test]
+async fn more_requests_than_streams_wait_for_their_turn() {
+    let busiest = Arc::new(AtomicUsize::new(0));
+    let now = Arc::new(AtomicUsize::new(0));
+    let (seen, current) = (busiest.clone(), now);
+    let service: Arc<dyn Serve> = Arc::new(move |_request: Request<Body>| -> ServeFuture {
+        let (seen, current) = (seen.clone(), current.clone());
+        Box::pin(async move {
+            seen.fetch_max(current.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            tokio::task::yield_now().await;
+            current.fetch_sub(1, Ordering::SeqCst);
+            Response::new(empty_body())
+        })
+    });
+    let limits = LinkLimits { open_streams: 4, ..LinkLimits::default() };
+    let pair = pair_with(limits, echo(), service);
+    let all = futures::future::join_all((0..200).map(|_| pair.dialer.request(post("")))).await;
+    assert!(all.iter().all(Result::is_ok));
+    assert!(busiest.load(Ordering::SeqCst) <= 4);
+}
+
+#[tokio::test]
+async fn closing_one_end_is_an_orderly_end_for_the_other() {
+    let pair = pair();
+    assert_eq!(round_trip(&pair.dialer, vec![1]).await, vec![1]);
+    pair.dialer.close("the person asked");
+    assert_eq!(pair.dialer.ended().await, LinkError::ClosedHere("the person asked".into()));
+    assert_eq!(pair.acceptor.ended().await, LinkError::ClosedByPeer);
+    assert!(pair.acceptor.is_over());
+    assert_eq!(pair.acceptor.request(post("")).await.unwrap_err(), LinkError::ClosedByPeer);
+}
+
+#[tokio::test]
+async fn the_end_of_the_other_program_ends_waiting_requests() {
+    let never: Arc<dyn Serve> =
+        Arc::new(|_request: Request<Body>| -> ServeFuture { Box::pin(std::future::pending()) });
+    let pair = pair_with(LinkLimits::default(), echo(), never);
+    let waiting = tokio::spawn({
+        let link = pair.dialer.clone();
+        async move { link.request(post("")).await.map(|_| ()) }
+    });
+    tokio::task::yield_now().await;
+    pair.drivers[1].abort();
+    let error = waiting.await.unwrap().unwrap_err();
+    assert!(matches!(error, LinkError::ClosedByPeer | LinkError::Broken(_)), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_is_silent_despite_pings_is_dead_after_thirty_seconds() {
+    let (ours, theirs) = tokio::io::duplex(64 * 1024);
+    let (link, driver) = Link::start(Box::new(ours), Side::Dialer, echo(), LinkLimits::default());
+    tokio::spawn(driver);
+    let started = tokio::time::Instant::now();
+    assert_eq!(link.ended().await, LinkError::Dead(Duration::from_secs(30)));
+    let waited = started.elapsed();
+    assert!(waited >= Duration::from_secs(30) && waited <= Duration::from_secs(36), "{waited:?}");
+    drop(theirs);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_idle_ends_keep_each_other_alive() {
+    let pair = pair();
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert!(!pair.dialer.is_over() && !pair.acceptor.is_over());
+    assert!(pair.dialer.silent_for() < Duration::from_secs(30));
+}
+
+#[tokio::test]
+async fn dropping_an_answer_unread_leaves_the_link_usable() {
+    let pair = pair();
+    for _ in 0..100 {
+        drop(pair.dialer.request(post(vec![0; 200_000])).await.unwrap());
+    }
+    assert_eq!(round_trip(&pair.dialer, vec![9; 10]).await, vec![9; 10]);
+}
+
+#[tokio::test]
+async fn garbage_instead_of_frames_breaks_the_link_and_nothing_else() {
+    use tokio::io::AsyncWriteExt;
+    let (ours, mut theirs) = tokio::io::duplex(64 * 1024);
+    let (link, driver) = Link::start(Box::new(ours), Side::Acceptor, echo(), LinkLimits::default());
+    tokio::spawn(driver);
+    theirs.write_all(&[0xff; 4096]).await.unwrap();
+    assert!(matches!(link.ended().await, LinkError::Broken(_)));
+}

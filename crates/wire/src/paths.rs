@@ -1,0 +1,16 @@
+//! The paths of the services on a link.
+
+/// First request of the dialer: who I am, in words; the answer says the same of the other side.
+pub const HELLO: &str = "/kith/v1/hello";
+/// Answered with 204 and nothing else: a sign of life.
+pub const PING: &str = "/kith/v1/ping";
+/// What changed since hello: names, addresses, quota.
+pub const REPORT: &str = "/kith/v1/report";
+/// The sealed state object of the asker: `PUT` stores a version, `GET` fetches the newest.
+pub const STATE: &str = "/kith/v1/state";
+/// Below it lies the asker's own part of the vault: `/{archive}/...` in restic's REST protocol.
+pub const STORE: &str = "/kith/v1/store";
+/// The one request of a `kith-join/1` connection.
+pub const JOIN: &str = "/kith/v1/join";
+/// Sequence number of a state object, a decimal number.
+pub const STATE_SEQUENCE_HEADER: &str = "kith-state-sequence";
