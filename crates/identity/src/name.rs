@@ -88,7 +88,7 @@ mod tests {
         check("", "unnamed");
         check("\u{200f} \n", "unnamed");
         check(&"x".repeat(1000), &"x".repeat(64));
-        check(&"x ".repeat(1000), &"x ".repeat(32).trim_end().to_owned());
+        check(&"x ".repeat(1000), "x ".repeat(32).trim_end());
     }
 
     proptest! {

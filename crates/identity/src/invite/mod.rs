@@ -46,7 +46,7 @@ pub enum Ownership {
 pub struct InviteTerms {
     /// Who invites.
     pub inviter: DeviceId,
-    /// Where the inviter may be reached, "host:port" or "[v6]:port", best first; at most [`MAX_ADDRESSES`] are kept.
+    /// Where the inviter may be reached, `host:port` or `[v6]:port`, best first; at most [`MAX_ADDRESSES`] are kept.
     pub addresses: Vec<String>,
     /// When the invite ends, in seconds since 1970.
     pub expires: u64,
