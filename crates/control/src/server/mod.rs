@@ -28,7 +28,7 @@ use connection::{Acceptor, Door};
 pub(crate) use answer::Refusal;
 pub(crate) use connection::NOT_ADMITTED;
 pub(crate) use events::{Messages, event_stream};
-pub(crate) use extract::{JsonBody, Segment};
+pub(crate) use extract::{JsonBody, Query, Segment};
 pub(crate) use handlers::FROM_STORE;
 pub(crate) use secret::CODE_LIFETIME;
 pub use secret::Token;

@@ -1,0 +1,129 @@
+// Starts the page: gets a token, shows the right page, keeps it fresh.
+
+import { exchange, forgetToken, hasToken, Refusal, Unreachable } from "./api.js";
+import { listenToThePerson } from "./actions.js";
+import { run } from "./command.js";
+import { listen } from "./live.js";
+import { load, toast } from "./view.js";
+
+const OVERVIEW = ["verdict", "jobs", "friends", "sets", "computer", "activity"];
+const AGING = 30000; // Times like “5 minutes ago” are drawn anew this often.
+const by = (id) => document.getElementById(id);
+const wanted = new Set();
+let unlocked = false;
+
+function show(page) {
+  for (const name of ["locked", "overview", "options"]) by(name).hidden = name !== page;
+  for (const link of document.querySelectorAll("[data-page-link]")) {
+    if (link.dataset.pageLink === page) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  for (const element of document.querySelectorAll("[data-needs-token]")) element.hidden = page === "locked";
+}
+
+function lock(why) {
+  unlocked = false;
+  forgetToken();
+  for (const place of document.querySelectorAll("[data-section]")) place.replaceChildren();
+  for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
+  by("offline").hidden = true;
+  if (why) by("locked-why").textContent = why;
+  show("locked");
+}
+
+function reachable(yes) {
+  by("offline").hidden = yes;
+  by("connection").className = `state ${yes ? "good" : "bad"}`;
+  by("connection-word").textContent = yes ? "Live" : "No answer";
+  if (!yes) {
+    by("offline-why").textContent = `It may be starting, or it is not running: “kith status” in a terminal tells. If it runs, a firewall on this computer must let TCP port ${location.port} through from localhost to localhost. This page tries again by itself.`;
+  }
+}
+
+function complain(error) {
+  if (error instanceof Unreachable) return reachable(false);
+  if (error instanceof Refusal && error.status === 401) return lock("The access has ended: Kith was started anew, or this tab was open for very long.");
+  const text = error.hint ? `${error.message}. ${error.hint}` : error.message;
+  toast(text.charAt(0).toUpperCase() + text.slice(1), "bad");
+}
+
+async function guarded(work, button) {
+  if (button) button.disabled = true;
+  try {
+    await work();
+  } catch (error) {
+    complain(error);
+  } finally {
+    if (button) button.disabled = false;
+  }
+}
+
+// Draws sections anew; while the tab is hidden only remembers them.
+function refresh(sections) {
+  for (const section of sections) wanted.add(section);
+  if (document.hidden || !unlocked) return;
+  const due = [...wanted].filter((section) => OVERVIEW.includes(section));
+  wanted.clear();
+  guarded(() => Promise.all(due.map((section) => load(section))));
+}
+
+function route() {
+  if (!unlocked) return;
+  const options = location.hash === "#/options";
+  show(options ? "options" : "overview");
+  document.title = options ? "Kith – Options" : "Kith";
+  if (options) guarded(() => load("settings"));
+  else refresh(OVERVIEW);
+}
+
+async function start() {
+  const code = /^#code=([A-Za-z0-9_-]+)$/.exec(location.hash)?.[1];
+  if (code) {
+    // Out of the address, the history and everybody's sight before anything else.
+    history.replaceState(null, "", "/");
+    try {
+      await exchange(code);
+    } catch (error) {
+      if (error instanceof Unreachable) return reachable(false);
+      return lock(`${error.message.charAt(0).toUpperCase()}${error.message.slice(1)}.`);
+    }
+  }
+  if (!hasToken()) return lock();
+  unlocked = true;
+  route();
+  try {
+    await listen(refresh, (alive) => {
+      reachable(alive);
+      if (alive) refresh(OVERVIEW);
+    });
+  } catch (error) {
+    complain(error);
+  }
+}
+
+by("command").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const output = by("command-output");
+  const line = by("command-line").value;
+  output.replaceChildren();
+  const say = (text) => {
+    const row = document.createElement("p");
+    row.textContent = text;
+    output.append(row);
+  };
+  guarded(async () => {
+    try {
+      await run(line, say);
+      by("command-line").value = "";
+    } catch (error) {
+      if (error instanceof Unreachable || error instanceof Refusal) throw error;
+      say(error.message);
+    }
+  });
+});
+
+listenToThePerson(guarded);
+addEventListener("hashchange", () => (location.hash.startsWith("#code=") ? location.reload() : route()));
+document.addEventListener("visibilitychange", () => refresh([]));
+setInterval(() => { if (unlocked && !by("overview").hidden) refresh(OVERVIEW); }, AGING);
+start();

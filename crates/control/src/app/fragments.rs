@@ -1,0 +1,128 @@
+//! The sections of the page, by name.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use http::{StatusCode, header};
+use jiff::Timestamp;
+use maud::{DOCTYPE, Markup, html};
+use serde::Deserialize;
+
+use super::{activity, computer, forms, friends, jobs, sets, settings, verdict};
+use crate::backend::FailureKind;
+use crate::server::{Query, Refusal, Segment, Shared};
+use crate::view::{SetView, StatusView};
+
+/// A part of the page that is fetched on its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Section {
+    /// Could I recover today? And what to do next.
+    Verdict,
+    /// What runs now.
+    Jobs,
+    Friends,
+    Sets,
+    Computer,
+    /// What ran before.
+    Activity,
+    /// The options page.
+    Settings,
+    /// The form for a new set.
+    SetForm,
+    /// The form for an invite.
+    InviteForm,
+    /// The form for changing a friend.
+    FriendForm,
+}
+
+impl Section {
+    /// What the first page consists of.
+    pub(super) const OVERVIEW: [Self; 6] =
+        [Self::Verdict, Self::Jobs, Self::Friends, Self::Sets, Self::Computer, Self::Activity];
+
+    const ALL: [Self; 10] = [
+        Self::Verdict,
+        Self::Jobs,
+        Self::Friends,
+        Self::Sets,
+        Self::Computer,
+        Self::Activity,
+        Self::Settings,
+        Self::SetForm,
+        Self::InviteForm,
+        Self::FriendForm,
+    ];
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Verdict => "verdict",
+            Self::Jobs => "jobs",
+            Self::Friends => "friends",
+            Self::Sets => "sets",
+            Self::Computer => "computer",
+            Self::Activity => "activity",
+            Self::Settings => "settings",
+            Self::SetForm => "set-form",
+            Self::InviteForm => "invite-form",
+            Self::FriendForm => "friend-form",
+        }
+    }
+}
+
+/// What most sections are made of.
+pub(super) struct Facts {
+    pub(super) status: StatusView,
+    pub(super) sets: Vec<SetView>,
+    pub(super) now: Timestamp,
+}
+
+/// Which friend a form is about.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct About {
+    friend: String,
+}
+
+pub(super) async fn fragment(
+    State(kith): State<Arc<Shared>>,
+    Segment(name): Segment<String>,
+    Query(about): Query<About>,
+) -> Result<Response, Refusal> {
+    let section = Section::ALL.into_iter().find(|section| section.name() == name).ok_or_else(|| {
+        Refusal::new(StatusCode::NOT_FOUND, FailureKind::NotFound, "there is no such part of the page")
+    })?;
+    let markup = render(&kith, section, &about).await?;
+    let document = html! { (DOCTYPE) body { (markup) } };
+    Ok(([(header::CONTENT_TYPE, "text/html; charset=utf-8")], document.into_string()).into_response())
+}
+
+async fn render(kith: &Shared, section: Section, about: &About) -> Result<Markup, Refusal> {
+    let backend = &kith.backend;
+    let now = Timestamp::now();
+    if section == Section::Settings {
+        return Ok(settings::section(&backend.settings().await?));
+    }
+    if section == Section::Activity {
+        return Ok(activity::section(&backend.jobs().await?, now));
+    }
+    let facts = Facts { status: backend.status().await, sets: backend.sets().await?, now };
+    Ok(match section {
+        Section::Verdict => verdict::section(&facts),
+        Section::Jobs => jobs::section(&facts),
+        Section::Friends => friends::section(&facts),
+        Section::Sets => sets::section(&facts),
+        Section::Computer => computer::section(&facts),
+        Section::SetForm => forms::new_set(&facts),
+        Section::InviteForm => forms::invite(),
+        Section::FriendForm => {
+            let id = about.friend.as_str();
+            let friend = facts.status.friends.iter().find(|friend| friend.device_id.to_string() == id);
+            let friend = friend.ok_or_else(|| {
+                Refusal::new(StatusCode::NOT_FOUND, FailureKind::NotFound, "there is no such friend any more")
+            })?;
+            forms::friend(friend)
+        }
+        Section::Activity | Section::Settings => html! {},
+    })
+}

@@ -1,0 +1,111 @@
+//! Everybody we back up with.
+
+use maud::{Markup, html};
+
+use super::format;
+use super::fragments::Facts;
+use super::parts::{self, Tone};
+use crate::terminal::safe;
+use crate::view::FriendView;
+
+pub(super) fn section(facts: &Facts) -> Markup {
+    let friends = &facts.status.friends;
+    html! {
+        section.card aria-labelledby="friends-title" {
+            div.card-head {
+                h2 #friends-title { "Friends" }
+                div.buttons {
+                    button.small type="button" data-dialog="invite" { "Invite" }
+                    button.small type="button" data-dialog="join" { "Join" }
+                }
+            }
+            @if friends.is_empty() {
+                p.empty { "Nobody yet. Invite a friend, or another computer of your own." }
+            }
+            @for friend in friends { (card(friend, facts)) }
+        }
+    }
+}
+
+fn card(friend: &FriendView, facts: &Facts) -> Markup {
+    let id = friend.device_id.to_string();
+    let busy = facts.status.jobs.iter().any(|job| job.friend_id == friend.device_id && !job.state.is_over());
+    let wanted = facts.sets.iter().any(|set| set.to.contains(&friend.name));
+    html! {
+        article.friend #{ "friend-" (id) } {
+            div.friend-head {
+                h3 {
+                    (parts::name(&friend.name))
+                    @if friend.own { " " span.tag { "my own" } }
+                }
+                (link_state(friend))
+                div.buttons {
+                    @if wanted {
+                        button.small type="button" data-action="backup" data-friend=(id) disabled[busy]
+                            aria-label={ "Back up to " (safe(&friend.name)) " now" } { "Back up" }
+                    }
+                    button.small.quiet type="button" data-dialog="friend" data-friend=(id)
+                        aria-label={ "Change " (safe(&friend.name)) } { "Change" }
+                }
+            }
+            p.friend-link { (link_sentence(friend, facts)) }
+            @if !friend.connected && let Some(error) = &friend.last_error {
+                p.trouble { (safe(error)) }
+            }
+            div.quotas {
+                (parts::quota("My files there", friend.stored_there_bytes.unwrap_or(0), 0, friend.offered_bytes))
+                (parts::quota("Theirs here", friend.stored_here_bytes, friend.held_here_bytes, friend.quota_bytes))
+            }
+            dl.facts {
+                (parts::addresses(&friend.internal, &friend.public, &friend.configured, friend.address.as_deref()))
+                (parts::row("Last backup", &html! {
+                    @match friend.last_backup {
+                        Some(time) => (parts::time(time, facts.now)),
+                        None => span.muted { "none yet" },
+                    }
+                }))
+            }
+            details #{ "more-" (id) } {
+                summary { "Is it really " (parts::name(&friend.name)) "?" }
+                @if let Some(words) = &friend.safety_words {
+                    p { "Read these six words to each other, by telephone. Both computers show the same ones:" }
+                    p.words { (safe(words)) }
+                }
+                p.muted { "Device id " (parts::code(&id)) @if let Some(version) = &friend.version { ", Kith " (safe(version)) } }
+            }
+        }
+    }
+}
+
+fn link_state(friend: &FriendView) -> Markup {
+    match (friend.connected, friend.paused) {
+        (true, false) => parts::state(Tone::Good, "Connected"),
+        (true, true) => parts::state(Tone::Warn, "Connected, storing paused"),
+        (false, true) => parts::state(Tone::Off, "Not connected, storing paused"),
+        (false, false) => parts::state(Tone::Off, "Not connected"),
+    }
+}
+
+fn link_sentence(friend: &FriendView, facts: &Facts) -> Markup {
+    html! {
+        @if friend.connected {
+            @match friend.path.as_deref() {
+                Some("lan") => "Directly, inside the same network",
+                Some("public") => "Directly, over the Internet",
+                Some("mapped") => "Directly, over the Internet and a port of the router",
+                Some("punched") => "Directly, through both routers",
+                Some("relayed") => "Through a relay, which can’t read anything",
+                Some("proxied") => "Through a proxy",
+                Some(other) => (safe(other)),
+                None => "Connected",
+            }
+            @if let Some(address) = &friend.address { ", at " (parts::code(address)) }
+            @if let Some(since) = friend.connected_since { ", since " (format::absolute(since)) }
+        } @else {
+            @match friend.last_seen {
+                Some(time) => { "Last connected " (parts::time(time, facts.now)) }
+                None => "Has never been connected",
+            }
+        }
+    }
+}

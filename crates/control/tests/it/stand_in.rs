@@ -1,0 +1,668 @@
+//! A daemon that only pretends, for tests and for looking at the app.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard};
+
+use async_trait::async_trait;
+use http::{Request, Response};
+use http_body_util::{BodyExt as _, Full};
+use jiff::{SignedDuration, Timestamp};
+use kith_control::view::*;
+use kith_control::{
+    Backend, BackupRequest, Body, CheckRequest, Event, Failure, FailureKind, FriendChange, InviteRequest,
+    JoinRequest, RecoverRequest, RecoverView, SetRequest, SnapshotQuery,
+};
+use kith_identity::DeviceId;
+use tokio::sync::broadcast;
+
+const GB: u64 = 1_000_000_000;
+
+pub(crate) struct StandIn {
+    state: Mutex<State>,
+    events: broadcast::Sender<Event>,
+    /// What was asked, in order.
+    calls: Mutex<Vec<String>>,
+}
+
+#[derive(Clone)]
+pub(crate) struct State {
+    pub(crate) status: StatusView,
+    pub(crate) sets: Vec<SetView>,
+    pub(crate) jobs: Vec<JobView>,
+    pub(crate) settings: Vec<SettingView>,
+}
+
+impl StandIn {
+    pub(crate) fn new(state: State) -> Self {
+        Self { state: Mutex::new(state), events: broadcast::channel(64).0, calls: Mutex::default() }
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    pub(crate) fn calls(&self) -> Vec<String> {
+        self.calls.lock().unwrap().clone()
+    }
+
+    pub(crate) fn tell(&self, event: Event) {
+        // Nobody may be listening.
+        self.events.send(event).unwrap_or_default();
+    }
+
+    fn called(&self, call: impl Into<String>) {
+        self.calls.lock().unwrap().push(call.into());
+    }
+
+    fn friend(&self, wanted: &str) -> Result<FriendView, Failure> {
+        let state = self.state();
+        let mut friends = state.status.friends.iter();
+        friends
+            .find(|friend| friend.name == wanted || friend.device_id.to_string() == wanted)
+            .cloned()
+            .ok_or_else(|| Failure::new(FailureKind::NotFound, format!("there is no friend called {wanted}")))
+    }
+}
+
+pub(crate) fn device(seed: u8) -> DeviceId {
+    DeviceId::from_spki(&[seed; 32])
+}
+
+pub(crate) fn ago(seconds: i64) -> Timestamp {
+    Timestamp::now() - SignedDuration::from_secs(seconds)
+}
+
+pub(crate) fn friend(seed: u8, name: &str) -> FriendView {
+    FriendView {
+        name: name.to_owned(),
+        device_id: device(seed),
+        own: false,
+        connected: false,
+        path: None,
+        address: None,
+        connected_since: None,
+        last_seen: None,
+        internal: Vec::new(),
+        public: Vec::new(),
+        configured: Vec::new(),
+        last_error: None,
+        paused: false,
+        quota_bytes: None,
+        stored_here_bytes: 0,
+        held_here_bytes: 0,
+        offered_bytes: None,
+        stored_there_bytes: None,
+        safety_words: Some("velvet marble canoe island window tomato".to_owned()),
+        version: Some("0.1.0".to_owned()),
+        last_backup: None,
+    }
+}
+
+pub(crate) fn job(id: u64, set: &str, friend: &FriendView, state: JobState) -> JobView {
+    JobView {
+        id,
+        kind: JobKind::Backup,
+        set: Some(set.to_owned()),
+        friend: friend.name.clone(),
+        friend_id: friend.device_id,
+        state,
+        started: ago(600),
+        ended: state.is_over().then(|| ago(60)),
+        progress: ProgressView { phase: "done".to_owned(), ..ProgressView::default() },
+        snapshot: None,
+        error: None,
+        skipped: Vec::new(),
+        skipped_count: 0,
+        findings: Vec::new(),
+    }
+}
+
+/// A computer that was installed a minute ago.
+pub(crate) fn empty() -> State {
+    State {
+        status: StatusView {
+            device_id: device(0),
+            name: "study".to_owned(),
+            version: "0.1.0".to_owned(),
+            started: ago(60),
+            listener: ListenerView {
+                port: 4242,
+                state: ListenerState::Listening,
+                error: None,
+                addresses: vec!["0.0.0.0:4242".to_owned(), "[::]:4242".to_owned()],
+            },
+            control: ControlView { port: 4243, app_port: 4244 },
+            mapping: MappingView {
+                state: "searching".to_owned(),
+                protocol: None,
+                external_ip: None,
+                external_port: None,
+                lease_seconds: None,
+                proved: false,
+            },
+            internal: vec!["192.168.1.23:4242".to_owned()],
+            public: Vec::new(),
+            vault: VaultView {
+                path: "/var/lib/kith/vault".to_owned(),
+                accept: "friends".to_owned(),
+                live_bytes: 0,
+                held_bytes: 0,
+                free_bytes: Some(812 * GB),
+            },
+            paused_until: None,
+            recovery_unseen: true,
+            jobs: Vec::new(),
+            friends: Vec::new(),
+        },
+        sets: Vec::new(),
+        jobs: Vec::new(),
+        settings: settings(),
+    }
+}
+
+/// Friends, sets, a running backup and a history.
+pub(crate) fn rich() -> State {
+    let anna = FriendView {
+        connected: true,
+        path: Some("lan".to_owned()),
+        address: Some("192.168.1.40:4242".to_owned()),
+        connected_since: Some(ago(7300)),
+        last_seen: Some(ago(0)),
+        internal: vec!["192.168.1.40:4242".to_owned(), "[fd00:12::40]:4242".to_owned()],
+        public: vec!["203.0.113.19:4242".to_owned()],
+        quota_bytes: Some(200 * GB),
+        stored_here_bytes: 61 * GB + 300_000_000,
+        held_here_bytes: 2 * GB + 100_000_000,
+        offered_bytes: Some(100 * GB),
+        stored_there_bytes: Some(84 * GB + 700_000_000),
+        last_backup: Some(ago(720)),
+        ..friend(1, "Anna")
+    };
+    let ben = FriendView {
+        connected: true,
+        path: Some("mapped".to_owned()),
+        address: Some("198.51.100.7:4242".to_owned()),
+        connected_since: Some(ago(300)),
+        last_seen: Some(ago(0)),
+        internal: vec!["10.0.0.12:4242".to_owned()],
+        public: vec!["198.51.100.7:4242".to_owned()],
+        quota_bytes: Some(100 * GB),
+        stored_here_bytes: 8 * GB,
+        offered_bytes: Some(500 * GB),
+        stored_there_bytes: Some(46 * GB),
+        last_backup: Some(ago(86_400)),
+        ..friend(2, "Ben’s workshop")
+    };
+    let attic = FriendView {
+        own: true,
+        last_seen: Some(ago(3 * 86_400)),
+        internal: vec!["192.168.1.9:4242".to_owned()],
+        configured: vec!["attic.example.net:4242".to_owned()],
+        last_error: Some(
+            "nobody answered at 192.168.1.9:4242 within 5 s: the computer may be switched off".to_owned(),
+        ),
+        quota_bytes: None,
+        offered_bytes: Some(1000 * GB),
+        stored_there_bytes: Some(12 * GB),
+        last_backup: Some(ago(3 * 86_400)),
+        paused: true,
+        ..friend(3, "attic")
+    };
+    let running = JobView {
+        progress: ProgressView {
+            phase: "storing".to_owned(),
+            files_total: 48_211,
+            bytes_total: 25 * GB + 600_000_000,
+            totals_final: true,
+            files_done: 21_934,
+            bytes_done: 12 * GB + 300_000_000,
+            bytes_sent: 1_840_000_000,
+            bytes_saved: 8 * GB + 100_000_000,
+            bytes_per_second: 41_200_000,
+            seconds_left_least: Some(250),
+            seconds_left_most: Some(395),
+            current: Some("/home/me/Pictures/2026/08 Norway/IMG_20260814_183355.jpg".to_owned()),
+            errors: 0,
+        },
+        ..job(41, "Pictures", &anna, JobState::Running)
+    };
+    let waiting = JobView {
+        progress: ProgressView {
+            phase: "storing".to_owned(),
+            files_total: 9_120,
+            bytes_total: 3 * GB,
+            totals_final: false,
+            files_done: 1_020,
+            bytes_done: 410_000_000,
+            ..ProgressView::default()
+        },
+        ..job(42, "Documents", &attic, JobState::WaitingForFriend)
+    };
+    let done = |id, set: &str, friend: &FriendView, ended: i64, sent: u64| JobView {
+        started: ago(ended + 95),
+        ended: Some(ago(ended)),
+        progress: ProgressView {
+            phase: "done".to_owned(),
+            files_done: 9_120,
+            bytes_done: 3 * GB,
+            bytes_sent: sent,
+            ..ProgressView::default()
+        },
+        ..job(id, set, friend, JobState::Complete)
+    };
+    let omissions = JobView {
+        state: JobState::CompleteWithOmissions,
+        skipped: vec![
+            SkippedView { path: "/home/me/.ssh/agent.sock".to_owned(), reason: "a socket".to_owned() },
+            SkippedView {
+                path: "/home/me/private/diary.odt".to_owned(),
+                reason: "permission denied".to_owned(),
+            },
+        ],
+        skipped_count: 2,
+        ..done(38, "Documents", &ben, 86_400, 3_900_000)
+    };
+    let failed = JobView {
+        state: JobState::Failed,
+        error: Some(
+            "Anna’s computer takes no more: 100 GB of 100 GB are used. Ask for more space or remove old snapshots"
+                .to_owned(),
+        ),
+        ..done(37, "Pictures", &anna, 2 * 86_400, 0)
+    };
+    let check = JobView { kind: JobKind::Check, set: None, ..done(36, "", &anna, 4 * 86_400, 0) };
+    let jobs = vec![
+        waiting.clone(),
+        running.clone(),
+        done(40, "Documents", &anna, 720, 12_400_000),
+        done(39, "Code", &ben, 5 * 3600, 780_000),
+        omissions,
+        failed,
+        check,
+    ];
+    let set = |name: &str, paths: &[&str], to: &[&FriendView], exclude: &[&str], last: Option<i64>| SetView {
+        name: name.to_owned(),
+        paths: paths.iter().map(|path| (*path).to_owned()).collect(),
+        to: to.iter().map(|friend| friend.name.clone()).collect(),
+        exclude: exclude.iter().map(|glob| (*glob).to_owned()).collect(),
+        last_backup: last.map(ago),
+    };
+    let mut state = empty();
+    state.sets = vec![
+        set("Documents", &["/home/me/Documents", "/home/me/Mail"], &[&anna, &attic], &["*.tmp"], Some(720)),
+        set("Pictures", &["/home/me/Pictures"], &[&anna], &[], Some(86_400 - 3000)),
+        set("Code", &["/home/me/src"], &[&ben], &["target", "node_modules", "*.o"], Some(5 * 3600)),
+    ];
+    state.status.mapping = MappingView {
+        state: "mapped".to_owned(),
+        protocol: Some("pcp".to_owned()),
+        external_ip: Some("203.0.113.80".to_owned()),
+        external_port: Some(4242),
+        lease_seconds: Some(6800),
+        proved: true,
+    };
+    state.status.started = ago(3 * 86_400);
+    state.status.internal = vec!["192.168.1.23:4242".to_owned(), "[fd00:12::23]:4242".to_owned()];
+    state.status.public = vec!["203.0.113.80:4242".to_owned()];
+    state.status.vault.live_bytes = 69 * GB + 300_000_000;
+    state.status.vault.held_bytes = 2 * GB + 100_000_000;
+    state.status.recovery_unseen = false;
+    state.status.friends = vec![anna, ben, attic];
+    state.status.jobs = jobs.clone();
+    state.jobs = jobs;
+    state
+}
+
+fn settings() -> Vec<SettingView> {
+    let setting = |key: &str, value: &str, default: &str, origin: &str, description: &str| SettingView {
+        key: key.to_owned(),
+        value: value.to_owned(),
+        default: default.to_owned(),
+        origin: origin.to_owned(),
+        locked: false,
+        description: description.to_owned(),
+    };
+    let file = "/home/me/.local/share/kith/kith.toml";
+    vec![
+        setting("name", "\"study\"", "\"debian\"", file, "How friends see this computer."),
+        setting("listener.port", "4242", "4242", "default", "The port on which friends call this computer."),
+        setting(
+            "listener.bind",
+            "[\"0.0.0.0\", \"::\"]",
+            "[\"0.0.0.0\", \"::\"]",
+            "default",
+            "The addresses to listen on.",
+        ),
+        setting(
+            "listener.greeting",
+            "true",
+            "true",
+            "default",
+            "Answer telnet and browsers with one line that says the port is open.",
+        ),
+        setting("control.port", "4243", "4243", "default", "The local API."),
+        setting("nat.upnp", "true", "true", "default", "Ask the router by UPnP to open a port."),
+        setting("vault.default-quota", "\"200GB\"", "\"100GB\"", file, "Space offered to a new friend."),
+        SettingView {
+            locked: true,
+            ..setting(
+                "network.proxy",
+                "\"socks5://proxy.example:1080\"",
+                "\"\"",
+                "/etc/kith/locked.toml",
+                "Proxy for all outgoing connections.",
+            )
+        },
+    ]
+}
+
+#[async_trait]
+impl Backend for StandIn {
+    async fn status(&self) -> StatusView {
+        self.state().status.clone()
+    }
+
+    async fn friends(&self) -> Vec<FriendView> {
+        self.state().status.friends.clone()
+    }
+
+    fn events(&self) -> broadcast::Receiver<Event> {
+        self.events.subscribe()
+    }
+
+    async fn invite(&self, request: InviteRequest) -> Result<InviteView, Failure> {
+        self.called(format!("invite {request:?}"));
+        let invite = format!("kith-invite:{}", "k7h2x9q4m3".repeat(24));
+        Ok(InviteView { invite, expires: ago(-7 * 86_400) })
+    }
+
+    async fn join(&self, request: JoinRequest) -> Result<JoinView, Failure> {
+        self.called(format!("join {} own={}", request.invite, request.own));
+        if !request.invite.starts_with("kith") {
+            return Err(Failure::new(FailureKind::Invalid, "this is not an invite")
+                .with_hint("copy the whole line, from “kith” to its end"));
+        }
+        Ok(JoinView {
+            friend: None,
+            safety_words: "velvet marble canoe island window tomato".to_owned(),
+            reply: Some(format!("kith-reply:{}", "z8p1".repeat(40))),
+            failures: vec![AddressFailure {
+                address: "203.0.113.19:4242".to_owned(),
+                reason: "no answer within 5 s".to_owned(),
+            }],
+        })
+    }
+
+    async fn change_friend(&self, friend: &str, change: FriendChange) -> Result<FriendView, Failure> {
+        self.called(format!("change {friend} {change:?}"));
+        let mut view = self.friend(friend)?;
+        view.name = change.name.unwrap_or(view.name);
+        view.paused = change.paused.unwrap_or(view.paused);
+        view.quota_bytes = change.quota_bytes.or(view.quota_bytes);
+        view.configured.extend(change.add_address);
+        for known in self.state().status.friends.iter_mut().filter(|known| known.device_id == view.device_id)
+        {
+            known.clone_from(&view);
+        }
+        Ok(view)
+    }
+
+    async fn remove_friend(&self, friend: &str) -> Result<(), Failure> {
+        self.called(format!("remove {friend}"));
+        let id = self.friend(friend)?.device_id;
+        self.state().status.friends.retain(|known| known.device_id != id);
+        Ok(())
+    }
+
+    async fn sets(&self) -> Result<Vec<SetView>, Failure> {
+        Ok(self.state().sets.clone())
+    }
+
+    async fn add_set(&self, request: SetRequest) -> Result<SetView, Failure> {
+        self.called(format!("add set {}", request.name));
+        let mut to = Vec::new();
+        for friend in &request.to {
+            to.push(self.friend(friend)?.name);
+        }
+        if self.state().sets.iter().any(|set| set.name == request.name) {
+            return Err(Failure::new(
+                FailureKind::Conflict,
+                format!("there is a set called {} already", request.name),
+            ));
+        }
+        let set = SetView {
+            name: request.name,
+            paths: request.paths,
+            to,
+            exclude: request.exclude,
+            last_backup: None,
+        };
+        self.state().sets.push(set.clone());
+        Ok(set)
+    }
+
+    async fn remove_set(&self, name: &str) -> Result<(), Failure> {
+        self.called(format!("remove set {name}"));
+        self.state().sets.retain(|set| set.name != name);
+        Ok(())
+    }
+
+    async fn start_backup(&self, request: BackupRequest) -> Result<Vec<JobView>, Failure> {
+        self.called(format!("backup {request:?}"));
+        Ok(self.state().jobs.iter().take(1).cloned().collect())
+    }
+
+    async fn start_check(&self, request: CheckRequest) -> Result<JobView, Failure> {
+        self.called(format!("check {request:?}"));
+        let friend = self.friend(&request.friend)?;
+        Ok(JobView { kind: JobKind::Check, set: None, ..job(99, "", &friend, JobState::Queued) })
+    }
+
+    async fn jobs(&self) -> Result<Vec<JobView>, Failure> {
+        Ok(self.state().jobs.clone())
+    }
+
+    async fn job(&self, id: u64) -> Result<JobView, Failure> {
+        let found = self.state().jobs.iter().find(|job| job.id == id).cloned();
+        found.ok_or_else(|| Failure::new(FailureKind::NotFound, format!("there is no job {id}")))
+    }
+
+    async fn cancel_job(&self, id: u64) -> Result<JobView, Failure> {
+        self.called(format!("cancel {id}"));
+        self.job(id).await
+    }
+
+    async fn snapshots(&self, query: SnapshotQuery) -> Result<Vec<SnapshotView>, Failure> {
+        self.called(format!("snapshots {query:?}"));
+        Ok(vec![SnapshotView {
+            id: "ab".repeat(32),
+            time: ago(720),
+            friend: query.friend.unwrap_or_else(|| "Anna".to_owned()),
+            set: query.set,
+            paths: vec!["/home/me/Documents".to_owned()],
+            files: Some(9_120),
+            bytes: Some(3 * GB),
+            hostname: "study".to_owned(),
+            tags: Vec::new(),
+        }])
+    }
+
+    async fn list_entries(
+        &self,
+        snapshot: &str,
+        path: Option<&str>,
+        friend: Option<&str>,
+    ) -> Result<Vec<EntryView>, Failure> {
+        self.called(format!("entries {snapshot} {path:?} {friend:?}"));
+        Ok(vec![entry(path.unwrap_or("/"))])
+    }
+
+    async fn find(&self, pattern: &str, friend: Option<&str>) -> Result<Vec<FoundView>, Failure> {
+        self.called(format!("find {pattern} {friend:?}"));
+        let (snapshot, friend) = ("ab".repeat(32), "Anna".to_owned());
+        Ok(vec![FoundView { snapshot, time: ago(720), friend, entry: entry("/home/me/Documents/a b.odt") }])
+    }
+
+    async fn archive_access(&self, friend: &str) -> Result<ArchiveAccess, Failure> {
+        let friend = self.friend(friend)?;
+        Ok(ArchiveAccess {
+            friend: friend.name,
+            friend_id: friend.device_id,
+            archive: "0123456789abcdef".repeat(2),
+            master_key: "5e".repeat(64),
+        })
+    }
+
+    /// Answers with what came in: `method path?query` in a header, the body as it is.
+    async fn store(&self, friend: &str, request: Request<Body>) -> Result<Response<Body>, Failure> {
+        let asked = format!("{friend}: {} {}", request.method(), request.uri());
+        if request.uri().path().ends_with("/offline") {
+            return Err(Failure::new(FailureKind::Offline, format!("{friend} is not connected")));
+        }
+        if request.uri().path().ends_with("/missing") {
+            let body = Full::from("no such object").map_err(|never| match never {}).boxed_unsync();
+            return Ok(Response::builder().status(404).body(body).unwrap());
+        }
+        Ok(Response::builder().header("asked", asked).body(request.into_body()).unwrap())
+    }
+
+    async fn settings(&self) -> Result<Vec<SettingView>, Failure> {
+        Ok(self.state().settings.clone())
+    }
+
+    async fn change_setting(&self, key: &str, value: &str) -> Result<SettingView, Failure> {
+        self.called(format!("set {key} = {value}"));
+        let mut state = self.state();
+        let Some(setting) = state.settings.iter_mut().find(|setting| setting.key == key) else {
+            return Err(Failure::new(FailureKind::NotFound, format!("there is no setting {key}")));
+        };
+        if setting.locked {
+            return Err(Failure::new(FailureKind::Refused, format!("{key} is fixed by the administrator")));
+        }
+        value.clone_into(&mut setting.value);
+        Ok(setting.clone())
+    }
+
+    async fn pause(&self, seconds: u64) -> Result<(), Failure> {
+        self.called(format!("pause {seconds}"));
+        self.state().status.paused_until = Some(ago(-i64::try_from(seconds).unwrap()));
+        Ok(())
+    }
+
+    async fn resume(&self) -> Result<(), Failure> {
+        self.called("resume");
+        self.state().status.paused_until = None;
+        self.tell(Event::Status);
+        Ok(())
+    }
+
+    async fn reauthenticate(&self) -> Result<(), Failure> {
+        self.called("ra");
+        Ok(())
+    }
+
+    async fn restart(&self) -> Result<(), Failure> {
+        self.called("restart");
+        Ok(())
+    }
+
+    async fn ports(&self) -> Result<Vec<PortView>, Failure> {
+        Ok(vec![PortView {
+            local: "0.0.0.0:4242".to_owned(),
+            protocol: "tcp".to_owned(),
+            direction: "in".to_owned(),
+            remote: None,
+            friend: None,
+            purpose: "friends call here".to_owned(),
+        }])
+    }
+
+    async fn recover(&self, request: RecoverRequest) -> Result<RecoverView, Failure> {
+        self.called(format!("recover from {:?}", request.from));
+        Ok(RecoverView {
+            device_id: device(0),
+            from: "Anna".to_owned(),
+            friends: vec!["Anna".to_owned()],
+            sets: vec!["Documents".to_owned()],
+            state_time: ago(720),
+        })
+    }
+}
+
+fn entry(path: &str) -> EntryView {
+    EntryView {
+        path: path.to_owned(),
+        kind: "file".to_owned(),
+        size: 12,
+        mode: "-rw-r--r--".to_owned(),
+        user: "me".to_owned(),
+        group: "me".to_owned(),
+        modified: Some(ago(7200)),
+        target: None,
+    }
+}
+
+/// Names as an enemy would choose them.
+pub(crate) fn hostile_names() -> BTreeMap<&'static str, String> {
+    BTreeMap::from([
+        ("script", "<script>alert(1)</script>".to_owned()),
+        ("handler", "\"><img src=x onerror=alert(1)>".to_owned()),
+        ("quote", "' onmouseover='alert(1)' x='".to_owned()),
+        ("entity", "&lt;script&gt;alert(1)&lt;/script&gt;".to_owned()),
+        ("override", "invoice\u{202e}gpj.exe".to_owned()),
+        ("newline", "a\nb\r\nc".to_owned()),
+        ("ansi", "\u{1b}[2J\u{1b}]0;owned\u{7}".to_owned()),
+        ("long", "W".repeat(255)),
+        ("path", "../../../etc/passwd?x=1#y%00".to_owned()),
+    ])
+}
+
+/// A state in which every text from outside is such a name.
+pub(crate) fn hostile(name: &str) -> State {
+    let mut state = rich();
+    let text = || name.to_owned();
+    state.status.name = text();
+    state.status.version = text();
+    state.status.mapping.state = text();
+    state.status.listener.state = ListenerState::Error;
+    state.status.listener.error = Some(text());
+    state.status.vault.path = text();
+    state.status.internal = vec![text()];
+    for friend in &mut state.status.friends {
+        friend.name = text();
+        friend.path = Some(text());
+        friend.address = Some(text());
+        friend.internal = vec![text()];
+        friend.public = vec![text()];
+        friend.configured = vec![text()];
+        friend.last_error = Some(text());
+        friend.safety_words = Some(text());
+        friend.version = Some(text());
+    }
+    for set in &mut state.sets {
+        set.name = text();
+        set.paths = vec![text()];
+        set.to = vec![text()];
+        set.exclude = vec![text()];
+    }
+    let poison = |job: &mut JobView| {
+        job.set = job.set.is_some().then(text);
+        job.friend = text();
+        job.error = Some(text());
+        job.findings = vec![text()];
+        job.skipped = vec![SkippedView { path: text(), reason: text() }];
+        job.skipped_count = 1;
+        job.progress.current = Some(text());
+        job.progress.phase = text();
+    };
+    state.jobs.iter_mut().for_each(poison);
+    state.status.jobs.iter_mut().for_each(poison);
+    for setting in &mut state.settings {
+        setting.key = format!("{}.{name}", setting.key);
+        setting.value = text();
+        setting.default = text();
+        setting.origin = text();
+        setting.description = text();
+    }
+    state
+}
