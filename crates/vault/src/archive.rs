@@ -81,9 +81,15 @@ impl Place {
     pub(crate) fn sync_parent(&self, path: &Path) -> Result<(), Refusal> {
         let Some(parent) = path.parent() else { return Ok(()) };
         sync_directory(parent).map_err(|error| {
-            self.archive.failed.store(true, Ordering::Relaxed);
+            self.close();
             self.failed("sync a directory", &error)
         })
+    }
+
+    /// Takes no more changes until the vault is opened again.
+    fn close(&self) {
+        self.archive.failed.store(true, Ordering::Relaxed);
+        self.disk.set_unclean();
     }
 
     /// What to answer after a failed write. All failures but a full disk close the archive for writing.
@@ -91,7 +97,7 @@ impl Place {
         if is_full(error) {
             return disk_full();
         }
-        self.archive.failed.store(true, Ordering::Relaxed);
+        self.close();
         error!(owner = %self.owner.name, archive = %self.archive.name, %error, "could not {action} in the vault");
         Refusal::new(
             Code::StorageFailed,

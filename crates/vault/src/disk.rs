@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::fcntl::Flock;
 use nix::sys::statvfs::statvfs;
 use tokio::runtime::Handle;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::layout::Layout;
 
@@ -25,6 +25,8 @@ pub(crate) struct Disk {
     next_temporary: AtomicU64,
     /// At start it could not be made sure that what is visible is durable.
     failed: AtomicBool,
+    /// What is visible may not be durable: the next start has to sync.
+    unclean: AtomicBool,
     /// For file systems that can't rename without replacing.
     renaming: Mutex<()>,
     _lock: Flock<File>,
@@ -45,6 +47,7 @@ impl Disk {
             promised: AtomicU64::new(0),
             next_temporary: AtomicU64::new(0),
             failed: AtomicBool::new(false),
+            unclean: AtomicBool::new(false),
             renaming: Mutex::new(()),
             _lock: lock,
         }
@@ -56,6 +59,12 @@ impl Disk {
 
     pub(crate) fn set_failed(&self) {
         self.failed.store(true, Ordering::Relaxed);
+        self.set_unclean();
+    }
+
+    /// The next start has to sync.
+    pub(crate) fn set_unclean(&self) {
+        self.unclean.store(true, Ordering::Relaxed);
     }
 
     /// What this process may still write.
@@ -128,6 +137,18 @@ impl Disk {
         }
         // Not made anew: an unmounted disk would be replaced by a directory on the disk below it.
         Err(io::Error::new(io::ErrorKind::NotFound, "the vault's directory has disappeared"))
+    }
+}
+
+impl Drop for Disk {
+    /// All work has ended, each rename of it synced.
+    fn drop(&mut self) {
+        let path = self.layout.in_use_file();
+        if !*self.unclean.get_mut()
+            && let Err(error) = fs::remove_file(&path)
+        {
+            debug!(path = %path.display(), %error, "could not be removed: the next start will sync once more");
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! ```text
 //! <vault>/                                    mode 0700
 //!   .kith-vault                               "kith-vault 1\n": the format and its version
+//!   .kith-vault.in-use                        empty; made at start, removed at a clean end
 //!   .kith-vault.lock                          empty; flock(2)ed exclusively while a daemon uses the vault
 //!   tmp/<number>                              unfinished uploads; emptied at every start
 //!   <owner>/                                  an owner's device id: A-Z, 0-9, '-'
@@ -35,8 +36,8 @@
 //! another; `fsync` of the held directory, then of the live one; acknowledge. Locks are unlinked instead. A state object is
 //! written like an object; then the oldest beyond ten are unlinked.
 //!
-//! At start: `tmp/` is emptied; live and held bytes are counted by walking; then `syncfs` (Linux; elsewhere `sync`) makes
-//! durable whatever a process that died had renamed and not yet synced.
+//! At start: `tmp/` is emptied; live and held bytes are counted by walking. If `.kith-vault.in-use` is there, the last process
+//! died, and `syncfs` (Linux; elsewhere `sync`) makes durable what it may have renamed and not yet synced.
 //!
 //! # After a failure
 //!
@@ -80,6 +81,7 @@ pub(crate) const HELD: &str = "held";
 pub(crate) const STATE: &str = "state";
 pub(crate) const FORMAT_FILE: &str = ".kith-vault";
 pub(crate) const FORMAT_FILE_NEW: &str = ".kith-vault.new";
+pub(crate) const IN_USE_FILE: &str = ".kith-vault.in-use";
 pub(crate) const LOCK_FILE: &str = ".kith-vault.lock";
 
 /// What a file of `length` bytes counts as.
@@ -108,6 +110,10 @@ impl Layout {
 
     pub(crate) fn format_file_new(&self) -> PathBuf {
         self.root.join(FORMAT_FILE_NEW)
+    }
+
+    pub(crate) fn in_use_file(&self) -> PathBuf {
+        self.root.join(IN_USE_FILE)
     }
 
     pub(crate) fn lock_file(&self) -> PathBuf {

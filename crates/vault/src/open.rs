@@ -40,8 +40,10 @@ pub(crate) fn open(path: PathBuf, floor: u64) -> Result<(Arc<Disk>, Vec<Arc<Owne
     check_format(&layout)?;
     clear_temporary(&layout.temporary()).map_err(failed("empty", &layout.temporary()))?;
     let owners = scan::owners(&layout).map_err(failed("read", root))?;
+    let in_use = layout.in_use_file();
+    let ended_cleanly = mark_in_use(&in_use).map_err(failed("make", &in_use))?;
     let disk = Disk::new(layout, floor, lock);
-    if let Err(error) = sync_all(disk.layout.root()) {
+    if !ended_cleanly && let Err(error) = sync_all(disk.layout.root()) {
         error!(path = %disk.layout.root().display(), %error, "the vault's disk can't be synced: it takes no changes");
         disk.set_failed();
     }
@@ -110,6 +112,15 @@ fn clear_temporary(directory: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Leaves the mark that a clean end removes; false if the last end was none. It needs no sync: after a
+/// power failure everything visible is durable anyway.
+fn mark_in_use(path: &Path) -> io::Result<bool> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        result => result.map(|_| true),
+    }
 }
 
 /// Makes durable what an earlier process had renamed and not yet synced when it died.

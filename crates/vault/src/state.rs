@@ -44,6 +44,7 @@ pub(crate) fn put(
             return StateError::DiskFull;
         }
         *health = StateHealth::Failed;
+        disk.set_unclean();
         StateError::Storage { action: "write", source: error }
     })?;
     let superseded = (stored.len() + 1).saturating_sub(STATE_VERSIONS);

@@ -80,12 +80,15 @@ fn every_write_is_durable_before_it_is_acknowledged() {
         return;
     }
     let directory = tempfile::tempdir().unwrap();
-    let Some(calls) = trace(&directory.path().join("vault")) else { return };
+    let path = directory.path().join("vault");
+    let Some(calls) = trace(&path) else { return };
+    assert!(!path.join(".kith-vault.in-use").exists());
+    assert!(!calls.iter().any(|call| call.starts_with("syncfs")), "a new vault needs none");
     let (pack, snapshot) = (sha256(b"pack"), sha256(b"snapshot"));
     let shard = &pack[..2];
 
     let calls =
-        in_order(&calls, "MARK opened", &["fsync(*.kith-vault.new>", "rename(*.kith-vault\"", "syncfs("]);
+        in_order(&calls, "MARK opened", &["fsync(*.kith-vault.new>", "rename(*.kith-vault\"", "fsync(*<>"]);
     let calls = in_order(
         calls,
         "MARK created",
@@ -143,6 +146,18 @@ fn every_write_is_durable_before_it_is_acknowledged() {
             "fsync(*</ALICE/state>",
         ],
     );
+}
+
+#[test]
+fn a_start_after_a_kill_makes_durable_what_is_visible() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("vault");
+    std::fs::create_dir(&path).unwrap();
+    std::fs::write(path.join(".kith-vault"), "kith-vault 1\n").unwrap();
+    std::fs::write(path.join(".kith-vault.in-use"), "").unwrap();
+    let Some(calls) = trace(&path) else { return };
+    in_order(&calls, "MARK opened", &["syncfs(*<>"]);
+    assert!(!path.join(".kith-vault.in-use").exists());
 }
 
 async fn work(path: &Path) {
