@@ -1,0 +1,193 @@
+//! What lies between the accept loop and an authenticated link: every connection gets a task and a ticket, and the
+//! books say whose task ends when there are too many.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kith_identity::tls::Admitted;
+use rustls::ServerConfig;
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, Semaphore, SemaphorePermit, mpsc};
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+use tokio_rustls::server::TlsStream;
+
+use crate::limits::{EVICTED_ON_EXHAUSTION, MAX_HANDSHAKES};
+use crate::serve::serve;
+use crate::waiting::{ConnectionId, Prefix, WaitingRoom};
+
+/// A connection that has proved who it is.
+#[derive(Debug)]
+pub struct Incoming {
+    /// Who, and for what.
+    pub admitted: Admitted,
+    /// The connection, its socket tuned for a link.
+    pub stream: TlsStream<TcpStream>,
+    /// Where it comes from.
+    pub remote: SocketAddr,
+    /// Which of our addresses it came to.
+    pub local: SocketAddr,
+}
+
+/// What all connections share.
+pub(crate) struct Door {
+    pub(crate) tls: Arc<ServerConfig>,
+    pub(crate) incoming: mpsc::Sender<Incoming>,
+    greeting: AtomicBool,
+    books: Mutex<Books>,
+    places: Semaphore,
+    left: Notify,
+}
+
+#[derive(Default)]
+struct Books {
+    room: WaitingRoom,
+    tasks: HashMap<ConnectionId, AbortHandle>,
+    closed: bool,
+}
+
+impl Door {
+    pub(crate) fn new(tls: Arc<ServerConfig>, incoming: mpsc::Sender<Incoming>, greeting: bool) -> Arc<Self> {
+        Arc::new(Self {
+            tls,
+            incoming,
+            greeting: AtomicBool::new(greeting),
+            books: Mutex::default(),
+            places: Semaphore::new(MAX_HANDSHAKES),
+            left: Notify::new(),
+        })
+    }
+
+    /// Takes in a connection; perhaps another one has to go for it. Never waits.
+    pub(crate) fn knock(self: &Arc<Self>, stream: TcpStream, remote: SocketAddr) {
+        let mut books = self.books();
+        if books.closed {
+            return;
+        }
+        let (id, evicted) = books.room.enter(Prefix::of(remote.ip()));
+        if let Some(evicted) = evicted {
+            books.abort(evicted);
+        }
+        let ticket = Ticket { door: self.clone(), id };
+        // The books stay locked until the task is in them, so that it can't leave before it has entered.
+        let task = tokio::spawn(serve(stream, remote, ticket));
+        books.tasks.insert(id, task.abort_handle());
+    }
+
+    /// Gives up some of those that have been silent for longest; returns how many.
+    pub(crate) fn make_room(&self) -> usize {
+        let mut books = self.books();
+        let silent = books.room.oldest_silent(EVICTED_ON_EXHAUSTION);
+        for id in &silent {
+            books.room.leave(*id);
+            books.abort(*id);
+        }
+        silent.len()
+    }
+
+    /// Switches the greeting for connections from now on.
+    pub(crate) fn set_greeting(&self, on: bool) {
+        self.greeting.store(on, Ordering::Relaxed);
+    }
+
+    /// Takes in nobody any more and ends what has not been handed over.
+    pub(crate) fn close(&self) {
+        let mut books = self.books();
+        books.closed = true;
+        for task in books.tasks.values() {
+            task.abort();
+        }
+    }
+
+    /// Waits until nobody is left who has not been handed over.
+    pub(crate) async fn emptied(&self) {
+        loop {
+            let left = self.left.notified();
+            if self.books().is_empty() {
+                return;
+            }
+            left.await;
+        }
+    }
+
+    fn books(&self) -> MutexGuard<'_, Books> {
+        // No code that holds the lock can leave the books half-written.
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Books {
+    fn abort(&mut self, id: ConnectionId) {
+        if let Some(task) = self.tasks.remove(&id) {
+            task.abort();
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.tasks.is_empty() && self.room.is_empty()
+    }
+}
+
+/// A connection's entry in the books, for as long as it is not authenticated.
+pub(crate) struct Ticket {
+    door: Arc<Door>,
+    id: ConnectionId,
+}
+
+impl Ticket {
+    pub(crate) fn door(&self) -> &Door {
+        &self.door
+    }
+
+    pub(crate) fn greets(&self) -> bool {
+        self.door.greeting.load(Ordering::Relaxed)
+    }
+
+    /// The ClientHello is there, or the handshake is over: waiting, but not silent.
+    pub(crate) fn spoken(&self) {
+        self.door.books().room.speak(self.id);
+    }
+
+    /// Waits for a place among the handshakes. While there is none, handshakes that take too long are ended.
+    pub(crate) async fn place(&self) -> Option<SemaphorePermit<'_>> {
+        let place = loop {
+            if let Ok(place) = self.door.places.try_acquire() {
+                break place;
+            }
+            let stale_at = self.end_stale_handshake();
+            tokio::select! {
+                place = self.door.places.acquire() => break place.ok()?,
+                () = tokio::time::sleep_until(stale_at) => {}
+            }
+        };
+        self.door.books().room.begin_handshake(self.id, Instant::now());
+        Some(place)
+    }
+
+    /// Ends the oldest handshake if it is stale; returns when to look again.
+    fn end_stale_handshake(&self) -> Instant {
+        let now = Instant::now();
+        let mut books = self.door.books();
+        match books.room.stale_handshake(now) {
+            Ok(id) => {
+                books.room.leave(id);
+                books.abort(id);
+                now + crate::limits::STALE_HANDSHAKE
+            }
+            Err(stale_at) => stale_at.unwrap_or(now + crate::limits::STALE_HANDSHAKE),
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let mut books = self.door.books();
+        books.room.leave(self.id);
+        books.tasks.remove(&self.id);
+        if books.is_empty() {
+            self.door.left.notify_waiters();
+        }
+    }
+}

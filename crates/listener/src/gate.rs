@@ -1,0 +1,111 @@
+//! The step between a whole ClientHello and the first costly computation.
+//!
+//! It looks at the ClientHello while that still lies unread in the socket, keeps no state, and answers without a key
+//! being touched. Here dial-in tags will be told from strangers, to give friends places of their own.
+
+use rustls::server::{Acceptor, ClientHello};
+
+use kith_identity::tls::{ALPN_JOIN, ALPN_LINK};
+
+/// A fatal alert in the clear: record type, version, length, level, description 120 `no_application_protocol`
+/// (RFC 7301, section 3.2).
+const NO_APPLICATION_PROTOCOL: [u8; 7] = [0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x78];
+
+/// How to go on.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// With a handshake among the strangers' places.
+    Stranger,
+    /// Not at all: send this alert and close.
+    Refuse {
+        /// The bytes of the alert.
+        alert: Vec<u8>,
+        /// Why, for the log.
+        reason: &'static str,
+    },
+}
+
+/// Judges what can be read without waiting. A ClientHello that isn't whole yet is left to the handshake.
+pub(crate) fn judge(mut bytes: &[u8]) -> Verdict {
+    let mut acceptor = Acceptor::default();
+    while !bytes.is_empty() {
+        if acceptor.read_tls(&mut bytes).is_err() {
+            return Verdict::Stranger;
+        }
+        match acceptor.accept() {
+            Ok(Some(accepted)) => return judge_hello(&accepted.client_hello()),
+            Ok(None) => {}
+            Err((_, mut alert)) => {
+                let mut bytes = Vec::new();
+                // Writing to memory doesn't fail; and if it did, the stranger would get no alert.
+                if alert.write_all(&mut bytes).is_err() {
+                    bytes.clear();
+                }
+                return Verdict::Refuse { alert: bytes, reason: "no valid ClientHello" };
+            }
+        }
+    }
+    Verdict::Stranger
+}
+
+fn judge_hello(hello: &ClientHello<'_>) -> Verdict {
+    let speaks_kith = hello.alpn().is_some_and(|mut protocols| {
+        protocols.any(|protocol| protocol == ALPN_LINK || protocol == ALPN_JOIN)
+    });
+    if speaks_kith {
+        Verdict::Stranger
+    } else {
+        Verdict::Refuse { alert: NO_APPLICATION_PROTOCOL.to_vec(), reason: "no protocol of Kith is offered" }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use kith_identity::tls::{client_config, placeholder_name};
+    use kith_identity::{Identity, IdentitySeed};
+    use rustls::{ClientConfig, ClientConnection};
+
+    use super::*;
+
+    fn hello(protocols: &[&[u8]]) -> Vec<u8> {
+        let identity = Identity::from_seed(&IdentitySeed::from_bytes([1; 32])).unwrap();
+        let mut config = ClientConfig::clone(&client_config(&identity, identity.device_id()));
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        let mut client = ClientConnection::new(Arc::new(config), placeholder_name()).unwrap();
+        let mut bytes = Vec::new();
+        client.write_tls(&mut bytes).unwrap();
+        bytes
+    }
+
+    fn refusal(bytes: &[u8]) -> &'static str {
+        match judge(bytes) {
+            Verdict::Refuse { alert, reason } => {
+                assert_eq!(alert[0], 0x15, "{alert:?}");
+                reason
+            }
+            verdict => panic!("{verdict:?}"),
+        }
+    }
+
+    #[test]
+    fn whoever_offers_a_protocol_of_kith_goes_on() {
+        assert_eq!(judge(&hello(&[ALPN_LINK])), Verdict::Stranger);
+        assert_eq!(judge(&hello(&[b"h2", ALPN_JOIN])), Verdict::Stranger);
+    }
+
+    #[test]
+    fn browsers_and_scanners_are_refused_before_any_key_is_touched() {
+        assert_eq!(refusal(&hello(&[])), "no protocol of Kith is offered");
+        assert_eq!(refusal(&hello(&[b"h2", b"http/1.1"])), "no protocol of Kith is offered");
+    }
+
+    #[test]
+    fn what_is_no_client_hello_is_refused_and_half_of_one_is_not_judged() {
+        assert_eq!(refusal(&[0x16, 3, 1, 0, 4, 0xff, 0, 0, 0]), "no valid ClientHello");
+        let whole = hello(&[b"h2"]);
+        assert_eq!(judge(&whole[..whole.len() - 1]), Verdict::Stranger);
+        assert_eq!(judge(&[]), Verdict::Stranger);
+    }
+}

@@ -1,0 +1,40 @@
+//! The bounds on what strangers can cost, in one place.
+//!
+//! Worst case before authentication: [`MAX_WAITING`] connections of some hundred bytes each beside what the kernel holds for
+//! them, and [`MAX_HANDSHAKES`] handshakes, for each of which rustls buffers at most 64 KiB of a message.
+
+use std::time::Duration;
+
+/// From accepting a connection to the end of its handshake.
+pub const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long a connection may say nothing before it is greeted.
+pub const GREETING_AFTER: Duration = Duration::from_secs(2);
+
+/// Connections that have not begun a handshake. One more, and the one that has been silent for longest goes.
+pub const MAX_WAITING: usize = 4096;
+
+/// Silent connections from one address prefix (/24 for IPv4, /64 for IPv6). One more, and the oldest of them goes: whoever
+/// comes from the same place as a flooder still gets in, because he speaks at once.
+pub const MAX_SILENT_PER_PREFIX: usize = 128;
+
+/// Handshakes of strangers at once. Whoever speaks first and waits for a place is served in order.
+pub const MAX_HANDSHAKES: usize = 64;
+
+/// A handshake this old makes room when all places are taken. Honest ones take a round trip or two.
+pub const STALE_HANDSHAKE: Duration = Duration::from_secs(2);
+
+/// The longest ClientHello that is waited for as a whole; of a longer one this much must be there.
+pub const MAX_PEEKED: usize = 4096;
+
+/// The longest greeting, its CRLF included. Dialers skip one line of at most this length.
+pub const MAX_GREETING: usize = 256;
+
+/// How long an answered or refused stranger may take to close, so that the answer isn't cut off by a reset.
+pub const LINGER: Duration = Duration::from_secs(1);
+
+/// How much of what such a stranger still sends is read.
+pub const MAX_DRAINED: usize = 64 * 1024;
+
+/// How many silent connections are given up when the process has no file descriptors left.
+pub const EVICTED_ON_EXHAUSTION: usize = 16;
