@@ -28,6 +28,7 @@ pub mod repository;
 pub mod store;
 pub mod tree;
 
+pub use backup::{BackupError, BackupReport, BackupRequest, backup};
 pub use chunker::Polynomial;
 pub use crypto::MasterKey;
 pub use id::{BlobId, FileId, IdError, SnapshotId};

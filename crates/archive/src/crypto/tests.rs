@@ -1,4 +1,3 @@
-use aws_lc_rs::cipher::{AES_256, EncryptingKey, EncryptionContext, UnboundCipherKey};
 use proptest::prelude::*;
 
 use super::key_file::open_file;

@@ -52,6 +52,11 @@ impl IndexedPack {
             .collect();
         Self { id, blobs }
     }
+
+    /// Types and ids of the blobs.
+    pub(crate) fn handles(&self) -> impl Iterator<Item = (BlobType, BlobId)> {
+        self.blobs.iter().map(|blob| (blob.blob_type, blob.id))
+    }
 }
 
 /// Where a blob lies.

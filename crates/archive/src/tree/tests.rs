@@ -141,6 +141,6 @@ proptest! {
     fn junk_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200), text in "\\PC*") {
         drop(Tree::parse(&bytes));
         drop(go_json::unquote(&text));
-        drop(text.parse::<FileTime>());
+        text.parse::<FileTime>().ok();
     }
 }

@@ -1,0 +1,213 @@
+//! Sealed blobs are collected in open packs; full packs go to the upload.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use super::stop::{Stop, Stopped};
+use crate::id::{BlobId, FileId};
+use crate::repository::{BlobType, HeaderError, IndexedPack, PackBuilder, Repository, RepositoryError};
+
+/// A pack is full when it has so many bytes.
+const PACK_SIZE: usize = 16 * 1024 * 1024;
+/// Room for the blob that fills a pack, beyond its size.
+const SLACK: usize = 2 * 1024 * 1024;
+/// Blobs go to one of so many open packs by chance. Who sees the packs then can't recognise a file by the sizes of its
+/// chunks, which would otherwise lie in a row.
+const OPEN_PACKS: usize = 2;
+/// Buffers kept for further packs.
+const MOST_BUFFERS: usize = 4;
+
+/// Takes part in a backup: hands out what is new, and packs it.
+pub(super) struct Packer {
+    repository: Arc<Repository>,
+    /// Blobs of this run that no index knows yet.
+    claimed: Mutex<HashSet<(BlobType, BlobId)>>,
+    data: Mutex<OpenPacks>,
+    tree: Mutex<OpenPacks>,
+    /// One permit for each pack that is open or on its way: this bounds the memory.
+    permits: Arc<Semaphore>,
+    runtime: Handle,
+    full: Mutex<Option<mpsc::Sender<FullPack>>>,
+    buffers: Arc<BufferPool>,
+}
+
+type OpenPacks = [Option<OpenPack>; OPEN_PACKS];
+
+struct OpenPack {
+    builder: PackBuilder,
+    permit: OwnedSemaphorePermit,
+}
+
+/// A pack that is ready to be stored.
+pub(super) struct FullPack {
+    pub(super) id: FileId,
+    pub(super) data: Bytes,
+    pub(super) content: IndexedPack,
+    /// Held until the pack is stored.
+    pub(super) permit: OwnedSemaphorePermit,
+}
+
+impl Packer {
+    /// Full packs are sent to `full`, of which `in_flight` may be on their way at a time.
+    pub(super) fn new(repository: Arc<Repository>, full: mpsc::Sender<FullPack>, in_flight: usize) -> Self {
+        Self {
+            repository,
+            claimed: Mutex::default(),
+            data: Mutex::default(),
+            tree: Mutex::default(),
+            permits: Arc::new(Semaphore::new(2 * OPEN_PACKS + in_flight)),
+            runtime: Handle::current(),
+            full: Mutex::new(Some(full)),
+            buffers: Arc::default(),
+        }
+    }
+
+    /// Whether a blob is new. Whoever is told so must add it; to all others it is known from now on.
+    pub(super) fn claim(&self, blob_type: BlobType, id: &BlobId) -> bool {
+        let mut claimed = self.claimed.lock().unwrap_or_else(PoisonError::into_inner);
+        // A pack enters the index before its blobs leave the set, so that one of the two knows a blob at any time.
+        !claimed.contains(&(blob_type, *id))
+            && !self.repository.contains(blob_type, id)
+            && claimed.insert((blob_type, *id))
+    }
+
+    /// Says that the index knows the blobs of a pack now.
+    pub(super) fn settle(&self, pack: &IndexedPack) {
+        let mut claimed = self.claimed.lock().unwrap_or_else(PoisonError::into_inner);
+        for handle in pack.handles() {
+            claimed.remove(&handle);
+        }
+    }
+
+    /// Adds a sealed blob. Waits if too many packs are on their way.
+    pub(super) fn add(
+        &self,
+        blob_type: BlobType,
+        id: BlobId,
+        sealed: &[u8],
+        uncompressed_length: Option<u32>,
+        stop: &Stop,
+    ) -> Result<(), Stopped> {
+        let packs = match blob_type {
+            BlobType::Data => &self.data,
+            BlobType::Tree => &self.tree,
+        };
+        let full = {
+            // The lock is held while waiting for a permit: nobody else could go on either.
+            let mut packs = packs.lock().unwrap_or_else(PoisonError::into_inner);
+            // Sealed content begins with random bytes, which serve as the dice here.
+            let chosen = usize::from(sealed.first().copied().unwrap_or(0)) % OPEN_PACKS;
+            let slot = &mut packs[chosen];
+            let mut pack = match slot.take() {
+                Some(pack) => pack,
+                None => self.open_pack(blob_type)?,
+            };
+            pack.builder
+                .push(blob_type, id, sealed, uncompressed_length)
+                .map_err(|error| stop.fail(pack_error(error)))?;
+            if pack.builder.len() < PACK_SIZE && !pack.builder.header_is_full() {
+                *slot = Some(pack);
+                return Ok(());
+            }
+            pack
+        };
+        self.send(full, stop)
+    }
+
+    /// Sends what is left in the open packs, joined if that fits into one. After this nothing can be added.
+    pub(super) fn finish(&self, stop: &Stop) -> Result<(), Stopped> {
+        for packs in [&self.data, &self.tree] {
+            let packs = std::mem::take(&mut *packs.lock().unwrap_or_else(PoisonError::into_inner));
+            let mut last: Option<OpenPack> = None;
+            for pack in packs.into_iter().flatten() {
+                match &mut last {
+                    Some(joined) if joined.builder.len() + pack.builder.len() < PACK_SIZE => {
+                        joined.builder.append(&pack.builder).map_err(|error| stop.fail(pack_error(error)))?;
+                    }
+                    _ => {
+                        if let Some(full) = last.replace(pack) {
+                            self.send(full, stop)?;
+                        }
+                    }
+                }
+            }
+            if let Some(pack) = last.filter(|pack| !pack.builder.is_empty()) {
+                self.send(pack, stop)?;
+            }
+        }
+        self.full.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Ok(())
+    }
+
+    /// Makes everyone who waits give up.
+    pub(super) fn abort(&self) {
+        self.permits.close();
+        self.full.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    fn open_pack(&self, blob_type: BlobType) -> Result<OpenPack, Stopped> {
+        let permit = self.runtime.block_on(Arc::clone(&self.permits).acquire_owned()).map_err(|_| Stopped)?;
+        let buffer = match blob_type {
+            BlobType::Data => self.buffers.take(),
+            // Packs of trees stay small mostly.
+            BlobType::Tree => Vec::new(),
+        };
+        Ok(OpenPack { builder: PackBuilder::with_buffer(buffer), permit })
+    }
+
+    fn send(&self, pack: OpenPack, stop: &Stop) -> Result<(), Stopped> {
+        let finished = pack.builder.finish(self.repository.key());
+        let (data, blobs) = finished.map_err(|error| stop.fail(pack_error(error)))?;
+        let id = FileId::of(&data);
+        let content = IndexedPack::new(id, &blobs);
+        let data = Bytes::from_owner(PooledBuffer { data, pool: Arc::clone(&self.buffers) });
+        let full = self.full.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or(Stopped)?;
+        full.blocking_send(FullPack { id, data, content, permit: pack.permit }).map_err(|_| Stopped)
+    }
+}
+
+fn pack_error(error: HeaderError) -> RepositoryError {
+    RepositoryError::damaged("a new pack", error)
+}
+
+/// Buffers of packs, used again and again: fresh memory of this size costs as much as filling it.
+#[derive(Default)]
+struct BufferPool {
+    buffers: Mutex<Vec<Vec<u8>>>,
+}
+
+impl BufferPool {
+    fn take(&self) -> Vec<u8> {
+        let kept = self.buffers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        kept.unwrap_or_else(|| Vec::with_capacity(PACK_SIZE + SLACK))
+    }
+
+    fn give(&self, buffer: Vec<u8>) {
+        let mut buffers = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
+        if buffers.len() < MOST_BUFFERS && buffer.capacity() >= PACK_SIZE {
+            buffers.push(buffer);
+        }
+    }
+}
+
+/// The bytes of a pack, which go back to the pool when the store no longer needs them.
+struct PooledBuffer {
+    data: Vec<u8>,
+    pool: Arc<BufferPool>,
+}
+
+impl AsRef<[u8]> for PooledBuffer {
+    fn as_ref(&self) -> &[u8] {
+        &self.data
+    }
+}
+
+impl Drop for PooledBuffer {
+    fn drop(&mut self) {
+        self.pool.give(std::mem::take(&mut self.data));
+    }
+}

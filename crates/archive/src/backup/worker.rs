@@ -1,0 +1,163 @@
+//! A worker thread: hashes, compresses, seals and packs.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::directory::Complete;
+use super::exclude::Excludes;
+use super::file::BUFFER;
+use super::metadata::Names;
+use super::packer::Packer;
+use super::progress::{Counters, add};
+use super::queue::{Job, Queue};
+use super::report::Problems;
+use super::stop::{Stop, Stopped};
+use crate::chunker::Chunker;
+use crate::id::BlobId;
+use crate::repository::{BlobSealer, BlobType, Repository, RepositoryError};
+
+/// A sealer that had to deal with a larger blob gives its memory back.
+const KEEP: usize = 12 * 1024 * 1024;
+
+/// What all threads of a backup share.
+pub(super) struct Shared {
+    pub(super) repository: Arc<Repository>,
+    pub(super) chunker: Chunker,
+    pub(super) excludes: Excludes,
+    pub(super) names: Names,
+    pub(super) packer: Packer,
+    pub(super) queue: Queue,
+    pub(super) buffers: Buffers,
+    pub(super) counters: Counters,
+    pub(super) problems: Problems,
+    pub(super) stop: Stop,
+    /// The root tree, when it is complete, and whether it has entries.
+    pub(super) root: Mutex<Option<Root>>,
+}
+
+/// The root tree of a snapshot.
+#[derive(Clone, Copy)]
+pub(super) struct Root {
+    pub(super) tree: BlobId,
+    pub(super) entries: usize,
+}
+
+impl Shared {
+    /// Counts and lists something that could not be read.
+    pub(super) fn skip(&self, path: &Path, reason: impl ToString) {
+        add(&self.counters.errors, 1);
+        let reason = reason.to_string();
+        tracing::debug!(path = %path.display(), reason, "not stored");
+        self.problems.skip(path, reason);
+    }
+}
+
+/// Buffers for chunks, used again.
+#[derive(Default)]
+pub(super) struct Buffers {
+    kept: Mutex<Vec<Box<[u8]>>>,
+}
+
+impl Buffers {
+    pub(super) fn take(&self) -> Box<[u8]> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        // Zeroed memory comes from the system untouched: what is not used takes no room.
+        kept.unwrap_or_else(|| vec![0; BUFFER].into_boxed_slice())
+    }
+
+    pub(super) fn give(&self, buffer: Box<[u8]>) {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).push(buffer);
+    }
+}
+
+/// What a thread needs to store things.
+pub(super) struct Worker {
+    pub(super) shared: Arc<Shared>,
+    sealer: BlobSealer,
+    /// What is being read.
+    pub(super) buffer: Box<[u8]>,
+}
+
+impl Worker {
+    pub(super) fn new(shared: Arc<Shared>) -> Result<Self, Stopped> {
+        let sealer = BlobSealer::new().map_err(|error| shared.stop.fail(error))?;
+        let buffer = shared.buffers.take();
+        Ok(Self { shared, sealer, buffer })
+    }
+
+    /// Works until nothing is left to do.
+    pub(super) fn run(&mut self) -> Result<(), Stopped> {
+        loop {
+            let shared = Arc::clone(&self.shared);
+            let Some(job) = shared.queue.next(&shared.stop)? else { return Ok(()) };
+            match job {
+                Job::Chunk(chunk) => self.store_chunk(chunk)?,
+                Job::Files(files) => {
+                    for file in files {
+                        shared.stop.check()?;
+                        self.store_file(file)?;
+                    }
+                }
+            }
+            shared.queue.done();
+        }
+    }
+
+    pub(super) fn buffers(&self) -> &Buffers {
+        &self.shared.buffers
+    }
+
+    /// Stores a blob if it is new.
+    pub(super) fn store_blob(&mut self, blob_type: BlobType, content: &[u8]) -> Result<BlobId, Stopped> {
+        let id = BlobId::of(content);
+        let Shared { packer, counters, stop, repository, .. } = &*self.shared;
+        if !packer.claim(blob_type, &id) {
+            if blob_type == BlobType::Data {
+                add(&counters.known_bytes, content.len() as u64);
+            }
+            return Ok(id);
+        }
+        let (sealed, uncompressed_length) =
+            self.sealer.seal(repository.key(), content).map_err(|error| stop.fail(error))?;
+        packer.add(blob_type, id, sealed, uncompressed_length, stop)?;
+        let (blobs, bytes) = match blob_type {
+            BlobType::Data => (&counters.data_blobs, &counters.new_bytes),
+            BlobType::Tree => (&counters.tree_blobs, &counters.new_tree_bytes),
+        };
+        add(blobs, 1);
+        add(bytes, content.len() as u64);
+        add(&counters.sealed_bytes, sealed.len() as u64);
+        self.sealer.shrink(KEEP);
+        Ok(id)
+    }
+
+    /// Stores a directory whose last entry was done, and those above it for which it was the last entry.
+    pub(super) fn complete(&mut self, complete: Option<Complete>) -> Result<(), Stopped> {
+        let mut next = complete;
+        while let Some(Complete { directory, node, tree, entries }) = next {
+            if tree.len() > u32::MAX as usize {
+                let what = format!("the listing of {}", directory.path.display());
+                return Err(self.shared.stop.fail(RepositoryError::damaged(what, "it is too large")));
+            }
+            let id = self.store_blob(BlobType::Tree, &tree)?;
+            let counters = &self.shared.counters;
+            next = match (&directory.parent, node) {
+                (Some(place), Some(mut node)) => {
+                    match directory.previous {
+                        None => add(&counters.dirs_new, 1),
+                        Some(previous) if previous == id => add(&counters.dirs_unmodified, 1),
+                        Some(_) => add(&counters.dirs_changed, 1),
+                    }
+                    node.subtree = Some(id);
+                    place.fill(&node)
+                }
+                _ => {
+                    let root = Root { tree: id, entries };
+                    *self.shared.root.lock().unwrap_or_else(PoisonError::into_inner) = Some(root);
+                    None
+                }
+            };
+        }
+        Ok(())
+    }
+}

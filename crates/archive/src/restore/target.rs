@@ -1,0 +1,275 @@
+//! The directory that is restored into. Everything in it is reached from its own descriptor, one component at a time
+//! and without following symbolic links, so nothing outside can be touched.
+
+use std::collections::VecDeque;
+use std::ffi::{OsStr, OsString};
+use std::fs::{DirBuilder, File};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat, renameat};
+use nix::sys::stat::{FileStat, Mode, fstatat, mkdirat};
+use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
+
+use super::RestoreError;
+
+/// So many directories are kept open.
+const MOST_OPEN: usize = 64;
+
+/// A directory is only passed through: on Linux that needs no right to list it.
+#[cfg(target_os = "linux")]
+const PASS: OFlag = OFlag::O_PATH;
+#[cfg(not(target_os = "linux"))]
+const PASS: OFlag = OFlag::O_RDONLY;
+
+/// A directory in the target.
+pub(super) struct Directory {
+    parent: Option<Arc<Directory>>,
+    name: OsString,
+    number: u64,
+    /// Whether this restore made it, so that there is nothing in it yet.
+    pub(super) fresh: bool,
+}
+
+impl Directory {
+    /// Its path in the snapshot.
+    pub(super) fn path(&self) -> PathBuf {
+        let mut names = Vec::new();
+        let mut at = self;
+        while let Some(parent) = &at.parent {
+            names.push(&at.name);
+            at = parent;
+        }
+        let mut path = PathBuf::from("/");
+        path.extend(names.into_iter().rev());
+        path
+    }
+
+    /// The path of an entry.
+    pub(super) fn join(&self, name: &OsStr) -> PathBuf {
+        self.path().join(name)
+    }
+
+    /// The directory that it lies in, and its name there; nothing for the target itself.
+    pub(super) fn place(&self) -> Option<(&Arc<Self>, &OsStr)> {
+        self.parent.as_ref().map(|parent| (parent, self.name.as_os_str()))
+    }
+}
+
+/// Whether a new entry may take the place of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Placing {
+    /// Nothing is there; what came meanwhile is kept.
+    New,
+    /// What is there is replaced.
+    Replace,
+}
+
+pub(super) struct Target {
+    path: PathBuf,
+    descriptor: Arc<OwnedFd>,
+    /// Open directories by number, the latest used first.
+    open: Mutex<VecDeque<(u64, Arc<OwnedFd>)>>,
+    /// Beginning of the names of unfinished files.
+    prefix: String,
+    names: AtomicU64,
+    directories: AtomicU64,
+}
+
+impl Target {
+    /// Makes the directory if need be, and opens it.
+    pub(super) fn open(path: &Path) -> Result<Self, RestoreError> {
+        let failed = |source: std::io::Error| {
+            let target = path.to_owned();
+            match source.raw_os_error().map(Errno::from_raw) {
+                Some(Errno::EROFS) => RestoreError::ReadOnly { target },
+                Some(Errno::EACCES | Errno::EPERM) => RestoreError::Denied { target },
+                Some(Errno::ENOSPC | Errno::EDQUOT) => RestoreError::Full { target },
+                _ => RestoreError::Target { target, source },
+            }
+        };
+        DirBuilder::new().recursive(true).create(path).map_err(failed)?;
+        let descriptor = nix::fcntl::open(path, OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | PASS, Mode::empty())
+            .map_err(|errno| failed(errno.into()))?;
+        let mut random = [0; 8];
+        getrandom::fill(&mut random).map_err(|_| failed(std::io::Error::other("no random numbers")))?;
+        Ok(Self {
+            path: path.to_owned(),
+            descriptor: Arc::new(descriptor),
+            open: Mutex::default(),
+            prefix: format!(".kith-restore-{:016x}-", u64::from_le_bytes(random)),
+            names: AtomicU64::new(0),
+            directories: AtomicU64::new(1),
+        })
+    }
+
+    /// As it was given.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The target as a directory.
+    pub(super) fn top(&self) -> Arc<Directory> {
+        Arc::new(Directory { parent: None, name: OsString::new(), number: 0, fresh: false })
+    }
+
+    /// A name that nothing else has, for something unfinished.
+    pub(super) fn temporary_name(&self) -> OsString {
+        format!("{}{}", self.prefix, self.names.fetch_add(1, Ordering::Relaxed)).into()
+    }
+
+    /// An open descriptor of a directory, for operations on what is in it.
+    pub(super) fn descriptor(&self, directory: &Directory) -> nix::Result<Arc<OwnedFd>> {
+        let mut way = Vec::new();
+        let mut at = directory;
+        let mut descriptor = loop {
+            let Some(parent) = &at.parent else { break Arc::clone(&self.descriptor) };
+            if let Some(open) = self.cached(at.number) {
+                break open;
+            }
+            way.push(at);
+            at = parent;
+        };
+        for directory in way.into_iter().rev() {
+            descriptor = Arc::new(pass(&*descriptor, &directory.name)?);
+            let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+            open.push_front((directory.number, Arc::clone(&descriptor)));
+            open.truncate(MOST_OPEN);
+        }
+        Ok(descriptor)
+    }
+
+    fn cached(&self, number: u64) -> Option<Arc<OwnedFd>> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = open.iter().position(|(other, _)| *other == number)?;
+        let found = open.remove(at)?;
+        let descriptor = Arc::clone(&found.1);
+        open.push_front(found);
+        Some(descriptor)
+    }
+
+    /// Makes a directory, or enters it if it is there. Something else in its place is removed if `placing` permits.
+    pub(super) fn enter(
+        &self,
+        parent: &Arc<Directory>,
+        name: &OsStr,
+        placing: Placing,
+    ) -> nix::Result<Arc<Directory>> {
+        let descriptor = self.descriptor(parent)?;
+        // Closed to others until it gets its permissions at the end.
+        let make = || mkdirat(&*descriptor, name, Mode::S_IRWXU);
+        let fresh = match make() {
+            Ok(()) => true,
+            Err(Errno::EEXIST) => match (pass(&*descriptor, name), placing) {
+                (Ok(_), _) => false,
+                (Err(Errno::ENOTDIR | Errno::ELOOP), Placing::Replace) => {
+                    unlinkat(&*descriptor, name, UnlinkatFlags::NoRemoveDir)?;
+                    make()?;
+                    true
+                }
+                (Err(error), _) => return Err(error),
+            },
+            Err(error) => return Err(error),
+        };
+        let number = self.directories.fetch_add(1, Ordering::Relaxed);
+        Ok(Arc::new(Directory { parent: Some(Arc::clone(parent)), name: name.to_owned(), number, fresh }))
+    }
+}
+
+/// Opens a directory for passing through it. A symbolic link is refused.
+fn pass(parent: impl AsFd, name: &OsStr) -> nix::Result<OwnedFd> {
+    let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | PASS;
+    openat(parent, name, flags, Mode::empty())
+}
+
+/// What is there, if anything.
+pub(super) fn look(directory: impl AsFd, name: &OsStr) -> nix::Result<Option<FileStat>> {
+    match fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some(stat)),
+        Err(Errno::ENOENT) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes a file with a temporary name, for its owner only.
+pub(super) fn create(directory: impl AsFd, name: &OsStr) -> nix::Result<File> {
+    let flags =
+        OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    openat(directory, name, flags, Mode::S_IRUSR | Mode::S_IWUSR).map(File::from)
+}
+
+/// Opens a file, not a symbolic link.
+pub(super) fn open(directory: impl AsFd, name: &OsStr, how: OFlag) -> nix::Result<File> {
+    let flags = how | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    openat(directory, name, flags, Mode::empty()).map(File::from)
+}
+
+/// Removes something unfinished.
+pub(super) fn discard(directory: impl AsFd, name: &OsStr) {
+    if let Err(error) = unlinkat(directory, name, UnlinkatFlags::NoRemoveDir)
+        && error != Errno::ENOENT
+    {
+        tracing::warn!(?name, %error, "an unfinished file stays behind in the restore target");
+    }
+}
+
+/// Gives something finished its final name; false if there is something else that is kept.
+pub(super) fn finish(
+    directory: impl AsFd,
+    temporary: &OsStr,
+    name: &OsStr,
+    placing: Placing,
+) -> nix::Result<bool> {
+    let directory = directory.as_fd();
+    let placed = match placing {
+        Placing::New => rename_new(directory, temporary, name),
+        Placing::Replace => match renameat(directory, temporary, directory, name) {
+            Err(Errno::EISDIR) => unlinkat(directory, name, UnlinkatFlags::RemoveDir)
+                .and_then(|()| renameat(directory, temporary, directory, name)),
+            other => other,
+        },
+    };
+    match placed {
+        Ok(()) => Ok(true),
+        Err(Errno::EEXIST) if placing == Placing::New => {
+            discard(directory, temporary);
+            Ok(false)
+        }
+        Err(error) => {
+            discard(directory, temporary);
+            Err(error)
+        }
+    }
+}
+
+fn rename_new(directory: impl AsFd, temporary: &OsStr, name: &OsStr) -> nix::Result<()> {
+    let directory = directory.as_fd();
+    match rename_no_replace(directory, temporary, name) {
+        Err(Errno::EINVAL | Errno::ENOSYS | Errno::ENOTSUP) => {}
+        done => return done,
+    }
+    // The file system can't do it in one step. A hard link never replaces anything.
+    match linkat(directory, temporary, directory, name, AtFlags::empty()) {
+        Ok(()) => unlinkat(directory, temporary, UnlinkatFlags::NoRemoveDir),
+        Err(Errno::EEXIST) => Err(Errno::EEXIST),
+        Err(_) => match look(directory, name)? {
+            Some(_) => Err(Errno::EEXIST),
+            None => renameat(directory, temporary, directory, name),
+        },
+    }
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn rename_no_replace(directory: impl AsFd, temporary: &OsStr, name: &OsStr) -> nix::Result<()> {
+    use nix::fcntl::{RenameFlags, renameat2};
+    let directory = directory.as_fd();
+    renameat2(directory, temporary, directory, name, RenameFlags::RENAME_NOREPLACE)
+}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+fn rename_no_replace(_: impl AsFd, _: &OsStr, _: &OsStr) -> nix::Result<()> {
+    Err(Errno::ENOSYS)
+}

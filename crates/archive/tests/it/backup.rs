@@ -1,0 +1,421 @@
+//! Backups: what they store, what they leave out, and how they end early.
+
+use std::fs;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use kith_archive::backup::{BackupError, Event, Exclude, Phase};
+use kith_archive::store::{FileId, FileKind, LocalStore, Store, StoreError, StoredFile};
+use kith_archive::tree::{Node, NodeKind};
+use kith_archive::{BackupRequest, Repository, RepositoryError, backup};
+use tokio_util::sync::CancellationToken;
+
+use crate::support::*;
+
+/// A directory in which some things go wrong on purpose.
+struct Faulty {
+    inner: LocalStore,
+    /// Packs that are stored before saving them fails.
+    packs: AtomicUsize,
+    fail_index: AtomicBool,
+    /// Saving packs never ends.
+    hang: AtomicBool,
+    saved: Mutex<Vec<FileKind>>,
+}
+
+impl Faulty {
+    fn new(dir: &Path) -> Arc<Self> {
+        Arc::new(Self {
+            inner: LocalStore::create(dir).unwrap(),
+            packs: AtomicUsize::new(usize::MAX),
+            fail_index: AtomicBool::new(false),
+            hang: AtomicBool::new(false),
+            saved: Mutex::default(),
+        })
+    }
+}
+
+#[async_trait]
+impl Store for Faulty {
+    async fn list(&self, kind: FileKind) -> Result<Vec<StoredFile>, StoreError> {
+        self.inner.list(kind).await
+    }
+
+    async fn load(
+        &self,
+        kind: FileKind,
+        id: &FileId,
+        range: Option<Range<u64>>,
+    ) -> Result<Bytes, StoreError> {
+        self.inner.load(kind, id, range).await
+    }
+
+    async fn save(&self, kind: FileKind, id: &FileId, data: Bytes) -> Result<(), StoreError> {
+        if kind == FileKind::Pack {
+            if self.hang.load(Ordering::SeqCst) {
+                std::future::pending::<()>().await;
+            }
+            let left =
+                self.packs.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+            if left.is_err() {
+                return Err(StoreError::QuotaExceeded { message: "1 GB of 1 GB is used".to_owned() });
+            }
+        }
+        if kind == FileKind::Index && self.fail_index.load(Ordering::SeqCst) {
+            return Err(StoreError::Full);
+        }
+        self.inner.save(kind, id, data).await?;
+        self.saved.lock().unwrap().push(kind);
+        Ok(())
+    }
+
+    async fn remove(&self, kind: FileKind, id: &FileId) -> Result<(), StoreError> {
+        self.inner.remove(kind, id).await
+    }
+}
+
+async fn faulty(dir: &Path) -> (Arc<Faulty>, Arc<Repository>) {
+    let store = Faulty::new(dir);
+    let repository =
+        Repository::init(Arc::clone(&store) as Arc<dyn Store>, key(), polynomial()).await.unwrap();
+    (store, Arc::new(repository))
+}
+
+/// The node at a path of a snapshot's tree.
+async fn find(repository: &Repository, tree: kith_archive::BlobId, path: &Path) -> Option<Node> {
+    let mut tree = repository.load_tree(&tree).await.unwrap();
+    let mut components = path.components().skip(1).peekable();
+    while let Some(component) = components.next() {
+        let node = tree.find(component.as_os_str())?.clone();
+        if components.peek().is_none() {
+            return Some(node);
+        }
+        tree = repository.load_tree(&node.subtree?).await.unwrap();
+    }
+    None
+}
+
+fn many_files(dir: &Path, count: usize, size: usize) {
+    fs::create_dir_all(dir).unwrap();
+    for number in 0..count {
+        let data = noise(u64::try_from(number).unwrap() * 2 + 1, size);
+        fs::write(dir.join(format!("file {number:04}")), data).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_second_run_reads_and_stores_nothing() {
+    let temp = tempfile::tempdir().unwrap();
+    let (source, archive) = (temp.path().join("source"), temp.path().join("archive"));
+    make_files(&source);
+    let repository = init(&archive).await;
+    let first = run(&repository, request(&source)).await;
+    assert!(first.files_new > 20 && first.data_blobs > 10 && first.tree_blobs > 5);
+    assert!(first.bytes_stored < first.bytes_added, "nothing was compressed");
+    for repository in [repository, open(&archive).await] {
+        let second = run(&repository, request(&source)).await;
+        assert_eq!((second.tree, second.parent.is_some()), (first.tree, true));
+        assert_eq!((second.files_new, second.files_changed), (0, 0));
+        assert_eq!(second.files_unmodified, first.files_new);
+        assert_eq!((second.dirs_new, second.dirs_changed), (0, 0));
+        assert_eq!((second.data_blobs, second.tree_blobs, second.bytes_stored), (0, 0, 0));
+        assert_eq!(second.bytes_processed, first.bytes_processed);
+    }
+}
+
+#[tokio::test]
+async fn the_snapshot_tells_what_was_asked_and_done() {
+    let temp = tempfile::tempdir().unwrap();
+    let source = temp.path().join("source");
+    many_files(&source, 3, 1000);
+    let repository = init(&temp.path().join("archive")).await;
+    let asked = BackupRequest {
+        tags: vec!["set:docs".to_owned()],
+        excludes: vec![Exclude::new("*.tmp").unwrap()],
+        ..request(&source)
+    };
+    let report = run(&repository, asked.clone()).await;
+    let list = repository.snapshots().await.unwrap();
+    assert!(list.unreadable.is_empty());
+    let [snapshot] = &list.snapshots[..] else { panic!("{list:?}") };
+    assert_eq!((snapshot.id, snapshot.tree), (report.snapshot, report.tree));
+    assert_eq!(snapshot.time, asked.time);
+    assert_eq!(snapshot.paths, [source.to_str().unwrap()]);
+    assert_eq!((&*snapshot.hostname, &*snapshot.username), ("study", "ada"));
+    assert_eq!((&snapshot.tags, &snapshot.excludes), (&asked.tags, &vec!["*.tmp".to_owned()]));
+    let summary = snapshot.summary.as_ref().unwrap();
+    assert_eq!((summary.total_files_processed, summary.total_bytes_processed), (3, 3000));
+}
+
+#[tokio::test]
+async fn only_a_snapshot_of_the_same_things_becomes_the_parent() {
+    let temp = tempfile::tempdir().unwrap();
+    let (one, two) = (temp.path().join("one"), temp.path().join("two"));
+    many_files(&one, 1, 10);
+    many_files(&two, 1, 10);
+    let repository = init(&temp.path().join("archive")).await;
+    let first = run(&repository, request(&one)).await;
+    assert_eq!(run(&repository, request(&two)).await.parent, None);
+    let tagged = BackupRequest { tags: vec!["x".to_owned()], ..request(&one) };
+    assert_eq!(run(&repository, tagged).await.parent, None);
+    let elsewhere = BackupRequest { hostname: "attic".to_owned(), ..request(&one) };
+    assert_eq!(run(&repository, elsewhere).await.parent, None);
+    assert_eq!(run(&repository, request(&one)).await.parent, Some(first.snapshot));
+}
+
+#[tokio::test]
+async fn a_changed_file_is_read_again_and_the_others_are_not() {
+    let temp = tempfile::tempdir().unwrap();
+    let source = temp.path().join("source");
+    many_files(&source, 5, 700_000);
+    let repository = init(&temp.path().join("archive")).await;
+    run(&repository, request(&source)).await;
+    fs::write(source.join("file 0002"), noise(77, 700_000)).unwrap();
+    fs::write(source.join("new"), "new").unwrap();
+    let report = run(&repository, request(&source)).await;
+    assert_eq!((report.files_new, report.files_changed, report.files_unmodified), (1, 1, 4));
+    let node = find(&repository, report.tree, &source.join("new")).await.unwrap();
+    assert_eq!((node.kind, node.size), (NodeKind::File, 3));
+}
+
+#[tokio::test]
+async fn equal_files_are_stored_once() {
+    let temp = tempfile::tempdir().unwrap();
+    let source = temp.path().join("source");
+    fs::create_dir(&source).unwrap();
+    for number in 0..20 {
+        fs::write(source.join(number.to_string()), noise(9, 3_000_000)).unwrap();
+    }
+    let repository = init(&temp.path().join("archive")).await;
+    let report = run(&repository, request(&source)).await;
+    assert_eq!(report.bytes_processed, 60_000_000);
+    assert!(report.bytes_added < 3_100_000, "{} bytes were added", report.bytes_added);
+}
+
+#[tokio::test]
+async fn excluded_things_are_not_in_the_snapshot_and_are_counted() {
+    let temp = tempfile::tempdir().unwrap();
+    let source = temp.path().join("source");
+    many_files(&source.join("keep"), 2, 10);
+    many_files(&source.join("cache"), 2, 10);
+    fs::write(source.join("keep/x.tmp"), "x").unwrap();
+    let repository = init(&temp.path().join("archive")).await;
+    let excludes = ["cache", "*.tmp"].map(|pattern| Exclude::new(pattern).unwrap()).to_vec();
+    let report = run(&repository, BackupRequest { excludes, ..request(&source) }).await;
+    assert_eq!((report.excluded, report.files_new), (2, 2));
+    assert!(report.is_complete());
+    assert!(find(&repository, report.tree, &source.join("cache")).await.is_none());
+    assert!(find(&repository, report.tree, &source.join("keep/x.tmp")).await.is_none());
+    assert!(find(&repository, report.tree, &source.join("keep/file 0001")).await.is_some());
+}
+
+#[tokio::test]
+async fn a_missing_source_is_an_error_before_anything_is_sent() {
+    let temp = tempfile::tempdir().unwrap();
+    let source = temp.path().join("source");
+    many_files(&source, 1, 10);
+    let (store, repository) = faulty(&temp.path().join("archive")).await;
+    let sent = store.saved.lock().unwrap().len();
+    let attempt = |paths: Vec<PathBuf>| {
+        let request = BackupRequest { paths, ..request(&source) };
+        backup(Arc::clone(&repository), request, |_| (), CancellationToken::new())
+    };
+    let missing = temp.path().join("missing");
+    let error = attempt(vec![source.clone(), missing.clone()]).await.unwrap_err();
+    assert!(matches!(&error, BackupError::SourceMissing { path } if *path == missing), "{error:?}");
+    assert_eq!(error.to_string(), format!("{} is not there", missing.display()));
+    assert!(matches!(attempt(vec![]).await, Err(BackupError::NoSource)));
+    assert!(matches!(attempt(vec!["x".into()]).await, Err(BackupError::SourceNotAbsolute { .. })));
+    assert_eq!(store.saved.lock().unwrap().len(), sent);
+}
+
+#[tokio::test]
+async fn a_backup_of_nothing_makes_no_snapshot() {
+    let temp = tempfile::tempdir().unwrap();
+    let source = temp.path().join("source");
+    many_files(&source, 1, 10);
+    let repository = init(&temp.path().join("archive")).await;
+    let excludes = vec![Exclude::new(source.to_str().unwrap()).unwrap()];
+    let everything = BackupRequest { excludes, ..request(&source) };
+    let result = backup(Arc::clone(&repository), everything, |_| (), CancellationToken::new()).await;
+    // The directory above the source is still there: restic stores it, empty, and so do we. Only a source in the root
+    // directory leaves nothing.
+    assert!(result.is_ok() || matches!(result, Err(BackupError::Empty)));
+}
+
+/// Reading the beginning of a process's own memory always fails, even for root.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_file_that_can_not_be_read_is_listed_and_the_rest_is_stored() {
+    let temp = tempfile::tempdir().unwrap();
+    let source = temp.path().join("source");
+    many_files(&source, 2, 10);
+    let repository = init(&temp.path().join("archive")).await;
+    let unreadable = PathBuf::from(format!("/proc/{}/mem", std::process::id()));
+    let paths = vec![source.clone(), unreadable.clone()];
+    let report = run(&repository, BackupRequest { paths, ..request(&source) }).await;
+    assert_eq!((report.skipped_total, report.is_complete()), (1, false));
+    assert_eq!(report.skipped[0].path, unreadable);
+    assert!(!report.skipped[0].reason.is_empty());
+    assert!(find(&repository, report.tree, &source.join("file 0000")).await.is_some());
+    assert!(find(&repository, report.tree, &unreadable).await.is_none());
+}
+
+#[tokio::test]
+async fn a_file_without_size_is_read_to_its_end() {
+    if !cfg!(target_os = "linux") {
+        return;
+    }
+    let temp = tempfile::tempdir().unwrap();
+    let repository = init(&temp.path().join("archive")).await;
+    let source = PathBuf::from("/proc/version");
+    let report = run(&repository, request(&source)).await;
+    let node = find(&repository, report.tree, &source).await.unwrap();
+    assert_eq!(node.size, fs::read(&source).unwrap().len() as u64);
+}
+
+#[tokio::test]
+async fn a_failing_store_ends_the_backup_with_its_reason_and_without_a_snapshot() {
+    let temp = tempfile::tempdir().unwrap();
+    let source = temp.path().join("source");
+    many_files(&source, 60, 1_000_000);
+    let (store, repository) = faulty(&temp.path().join("archive")).await;
+    store.packs.store(2, Ordering::SeqCst);
+    let result = backup(Arc::clone(&repository), request(&source), |_| (), CancellationToken::new()).await;
+    let Err(BackupError::Store { what, source: reason }) = &result else { panic!("{result:?}") };
+    assert!(what.starts_with("pack "), "{what}");
+    assert!(matches!(reason, StoreError::QuotaExceeded { .. }));
+    assert!(repository.snapshots().await.unwrap().snapshots.is_empty());
+    // The two packs that were stored are known to the next run.
+    let again = open_store(Arc::clone(&store) as Arc<dyn Store>).await;
+    assert_eq!(again.packs().len(), 2);
+    store.packs.store(usize::MAX, Ordering::SeqCst);
+    let report = run(&again, request(&source)).await;
+    assert!(report.bytes_added < 60_000_000 - 25_000_000, "{} bytes were sent again", report.bytes_added);
+}
+
+#[tokio::test]
+async fn packs_without_an_index_are_used_again() {
+    let temp = tempfile::tempdir().unwrap();
+    let (source, archive) = (temp.path().join("source"), temp.path().join("archive"));
+    many_files(&source, 40, 1_000_000);
+    let (store, repository) = faulty(&archive).await;
+    store.fail_index.store(true, Ordering::SeqCst);
+    let result = backup(repository, request(&source), |_| (), CancellationToken::new()).await;
+    assert!(matches!(result, Err(BackupError::Store { source: StoreError::Full, .. })), "{result:?}");
+    let again = open(&archive).await;
+    assert_eq!(again.packs().len(), 0);
+    // One of them is no pack at all: it is left alone.
+    let junk = noise(1, 100);
+    again.store().save(FileKind::Pack, &FileId::of(&junk), junk.into()).await.unwrap();
+    let report = run(&again, request(&source)).await;
+    assert!(report.adopted.packs >= 3, "{:?}", report.adopted);
+    assert_eq!((report.adopted.unreadable, report.data_blobs), (1, 0));
+    assert_eq!(report.files_new, 40);
+    let order = run(&open(&archive).await, request(&source)).await;
+    assert_eq!(order.adopted.packs, 0);
+}
+
+#[tokio::test]
+async fn packs_come_before_the_index_and_the_snapshot_comes_last() {
+    let temp = tempfile::tempdir().unwrap();
+    let source = temp.path().join("source");
+    many_files(&source, 40, 1_000_000);
+    let (store, repository) = faulty(&temp.path().join("archive")).await;
+    run(&repository, request(&source)).await;
+    let saved = store.saved.lock().unwrap().clone();
+    let last_pack = saved.iter().rposition(|kind| *kind == FileKind::Pack).unwrap();
+    assert_eq!(saved[last_pack + 1..], [FileKind::Index, FileKind::Snapshot]);
+}
+
+#[tokio::test]
+async fn cancelling_takes_effect_within_a_second() {
+    let temp = tempfile::tempdir().unwrap();
+    let source = temp.path().join("source");
+    many_files(&source, 150, 1_000_000);
+    let (store, repository) = faulty(&temp.path().join("archive")).await;
+    store.hang.store(true, Ordering::SeqCst);
+    let cancel = CancellationToken::new();
+    let running = tokio::spawn(backup(repository, request(&source), |_| (), cancel.clone()));
+    // Everything comes to a halt when all packs in flight hang.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let asked = Instant::now();
+    cancel.cancel();
+    let result = running.await.unwrap();
+    assert!(matches!(result, Err(BackupError::Cancelled)), "{result:?}");
+    assert!(asked.elapsed() < Duration::from_secs(1), "it took {:?}", asked.elapsed());
+}
+
+#[tokio::test]
+async fn events_tell_phases_and_totals() {
+    let temp = tempfile::tempdir().unwrap();
+    let source = temp.path().join("source");
+    many_files(&source, 30, 100_000);
+    let repository = init(&temp.path().join("archive")).await;
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&events);
+    let report = backup(
+        repository,
+        request(&source),
+        move |event| sink.lock().unwrap().push(event),
+        CancellationToken::new(),
+    )
+    .await
+    .unwrap();
+    let events = events.lock().unwrap();
+    let phases: Vec<Phase> = events
+        .iter()
+        .filter_map(|event| if let Event::Phase(phase) = event { Some(*phase) } else { None })
+        .collect();
+    assert_eq!(phases, [Phase::Preparing, Phase::Storing, Phase::Finishing]);
+    let Some(Event::Progress(last)) = events.last() else { panic!("{events:?}") };
+    assert!(last.found_all);
+    assert_eq!((last.found, last.done), (last.done, last.found));
+    assert_eq!((last.done.files, last.done.bytes), (30, 3_000_000));
+    assert_eq!((last.new_bytes, last.errors), (3_000_000, 0));
+    assert!(last.stored_bytes >= report.bytes_stored);
+}
+
+#[tokio::test]
+async fn a_file_that_lost_its_blobs_is_stored_again() {
+    let temp = tempfile::tempdir().unwrap();
+    let (source, archive) = (temp.path().join("source"), temp.path().join("archive"));
+    many_files(&source, 4, 1_000_000);
+    let repository = init(&archive).await;
+    let first = run(&repository, request(&source)).await;
+    let node = find(&repository, first.tree, &source.join("file 0001")).await.unwrap();
+    let lost = repository.locate(kith_archive::BlobType::Data, &node.content.unwrap()[0])[0].pack;
+    let store = repository.store();
+    store.remove(FileKind::Pack, &lost).await.unwrap();
+    for index in store.list(FileKind::Index).await.unwrap() {
+        store.remove(FileKind::Index, &index.id).await.unwrap();
+    }
+    // What is left is found again, what is lost is read again.
+    let report = run(&open(&archive).await, request(&source)).await;
+    assert!(report.data_blobs > 0 && report.adopted.packs > 0, "{report:?}");
+    let repository = open(&archive).await;
+    let node = find(&repository, report.tree, &source.join("file 0001")).await.unwrap();
+    for id in node.content.unwrap() {
+        repository.load_blob(kith_archive::BlobType::Data, &id).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_repository_of_version_1_is_not_written_to() {
+    let temp = tempfile::tempdir().unwrap();
+    let store = LocalStore::create(temp.path()).unwrap();
+    let json = format!(r#"{{"version":1,"id":"{}","chunker_polynomial":"{}"}}"#, FileId::ZERO, polynomial());
+    let sealed = key().seal(json.as_bytes()).unwrap();
+    store.save(FileKind::Config, &FileId::ZERO, sealed.into()).await.unwrap();
+    let repository = open(temp.path()).await;
+    let result = backup(repository, request(temp.path()), |_| (), CancellationToken::new()).await;
+    assert!(
+        matches!(result, Err(BackupError::Repository(RepositoryError::UnsupportedVersion(1)))),
+        "{result:?}"
+    );
+}

@@ -1,0 +1,5 @@
+//! Backups against real directories and against stock restic.
+
+mod backup;
+mod interop;
+mod support;
