@@ -41,7 +41,7 @@ pub struct Edited {
 /// # Errors
 /// An unknown or locked key, a value that is not allowed, a file that can't be written; the file then is as it was.
 pub fn set(sources: &SettingsSources, name: &str, text: &str) -> Result<Edited, SettingsError> {
-    let origin = Origin::CommandLine;
+    let origin = Origin::Asked;
     let key = find_key(name, &origin)?;
     let value = value_from_text(key, text, &origin)?;
     // Judged before the file is touched, so that the error names the command line and not a line of the file.
@@ -57,7 +57,7 @@ pub fn set(sources: &SettingsSources, name: &str, text: &str) -> Result<Edited, 
 /// # Errors
 /// As [`set`].
 pub fn unset(sources: &SettingsSources, name: &str) -> Result<Edited, SettingsError> {
-    let key = find_key(name, &Origin::CommandLine)?;
+    let key = find_key(name, &Origin::Asked)?;
     change(sources, key, |mut document| {
         let (section, last) = split(key.name);
         match section {
@@ -77,7 +77,7 @@ pub fn unset(sources: &SettingsSources, name: &str) -> Result<Edited, SettingsEr
 /// # Errors
 /// [`SettingsError::SetExists`], [`SettingsError::SetElsewhere`] when the sets come from a stronger layer, and as [`set`].
 pub fn add_set(sources: &SettingsSources, new: &BackupSet) -> Result<Edited, SettingsError> {
-    let key = find_key("set", &Origin::CommandLine)?;
+    let key = find_key("set", &Origin::Asked)?;
     let table = set_table(new)?;
     change(sources, key, |mut document| {
         let loaded = sources.load_with(Some(&document.to_string()))?;
@@ -86,7 +86,9 @@ pub fn add_set(sources: &SettingsSources, new: &BackupSet) -> Result<Edited, Set
         if let Some(old) = loaded.settings().sets.iter().find(same) {
             return Err(SettingsError::SetExists { name: old.name().to_string() });
         }
-        refuse_elsewhere(sources, &loaded, new.name().as_str())?;
+        if let Some(origin) = elsewhere(sources, &loaded) {
+            return Err(SettingsError::SetsElsewhere { name: new.name().to_string(), origin });
+        }
         match document.entry("set").or_insert_with(|| Item::ArrayOfTables(ArrayOfTables::new())) {
             Item::ArrayOfTables(sets) => sets.push(table),
             Item::Value(Value::Array(sets)) => sets.push(table.into_inline_table()),
@@ -101,7 +103,7 @@ pub fn add_set(sources: &SettingsSources, new: &BackupSet) -> Result<Edited, Set
 /// # Errors
 /// [`SettingsError::NoSuchSet`] with the names there are, [`SettingsError::SetElsewhere`], and as [`set`].
 pub fn remove_set(sources: &SettingsSources, name: &str) -> Result<Edited, SettingsError> {
-    let key = find_key("set", &Origin::CommandLine)?;
+    let key = find_key("set", &Origin::Asked)?;
     change(sources, key, |mut document| {
         let loaded = sources.load_with(Some(&document.to_string()))?;
         let sets = &loaded.settings().sets;
@@ -109,7 +111,9 @@ pub fn remove_set(sources: &SettingsSources, name: &str) -> Result<Edited, Setti
             let names = sets.iter().map(|set| set.name().to_string()).collect();
             return Err(SettingsError::NoSuchSet { name: name.to_owned(), names });
         }
-        refuse_elsewhere(sources, &loaded, name)?;
+        if let Some(origin) = elsewhere(sources, &loaded) {
+            return Err(SettingsError::SetElsewhere { name: name.to_owned(), origin });
+        }
         match document.get_mut("set") {
             Some(Item::ArrayOfTables(_)) => remove_table(&mut document, name),
             Some(Item::Value(Value::Array(sets))) => {
@@ -121,13 +125,13 @@ pub fn remove_set(sources: &SettingsSources, name: &str) -> Result<Edited, Setti
     })
 }
 
-/// Sets replace each other as a whole between layers: one that stands below the home's file must not vanish by an addition.
-fn refuse_elsewhere(sources: &SettingsSources, loaded: &Loaded, name: &str) -> Result<(), SettingsError> {
-    let origin = loaded.origin("set");
-    match &origin {
-        Origin::Default => Ok(()),
-        Origin::File { path, .. } if *path == sources.home_file => Ok(()),
-        _ => Err(SettingsError::SetElsewhere { name: name.to_owned(), origin }),
+/// Where the sets stand, unless the home's file may change them. They replace each other as a whole between layers: those
+/// of a weaker layer would vanish by an addition here.
+fn elsewhere(sources: &SettingsSources, loaded: &Loaded) -> Option<Origin> {
+    match loaded.origin("set") {
+        Origin::Default => None,
+        Origin::File { path, .. } if path == sources.home_file => None,
+        origin => Some(origin),
     }
 }
 
@@ -151,25 +155,25 @@ fn change(
         problem: error.message().to_owned(),
     })?;
     let new = edit(document)?.to_string();
-    let loaded = sources.load_with(Some(&new))?;
+    let loaded = sources.load_with(Some(&new)).map_err(without_line)?;
     if new != old {
         let mode = std::fs::metadata(&target).map_or(NEW_FILE_MODE, |data| data.permissions().mode() & 0o777);
         write_atomically(&target, new.as_bytes(), mode)
             .map_err(|source| SettingsError::Unwritable { path: target.clone(), source })?;
     }
     let entry = loaded.get(key.name)?;
-    let effective = match &entry.origin {
-        Origin::Default => true,
-        Origin::File { path, .. } => {
-            *path == sources.home_file || *path < sources.home_file && !new_has(&new, key)
-        }
-        _ => false,
-    };
+    let effective = !matches!(entry.origin, Origin::Environment { .. } | Origin::CommandLine);
     Ok(Edited { loaded, entry, effective })
 }
 
-fn new_has(text: &str, key: &Key) -> bool {
-    text.parse::<DocumentMut>().is_ok_and(|document| lookup(&document, key).is_some())
+/// A conflict's line would be one of a file that is never written.
+fn without_line(error: SettingsError) -> SettingsError {
+    match error {
+        SettingsError::Conflict { key, problem, .. } => {
+            SettingsError::Conflict { origin: Origin::Asked, key, problem }
+        }
+        other => other,
+    }
 }
 
 /// Waits for other writers.
@@ -224,6 +228,14 @@ fn put(mut document: DocumentMut, key: &Key, value: &Value) -> DocumentMut {
         None => put_in(document.as_table_mut(), last, value),
         Some(section) => {
             let item = document.entry(section).or_insert_with(|| Item::Table(Table::new()));
+            if let Item::Value(Value::InlineTable(inline)) = item
+                && !inline.contains_key(last)
+            {
+                // The space before the closing brace belongs to the last value, which is last no longer.
+                for (_, value) in inline.iter_mut() {
+                    value.decor_mut().set_suffix("");
+                }
+            }
             if let Some(table) = item.as_table_like_mut() {
                 put_in(table, last, value);
             }
@@ -234,13 +246,19 @@ fn put(mut document: DocumentMut, key: &Key, value: &Value) -> DocumentMut {
 
 fn put_in(table: &mut dyn TableLike, name: &str, value: &Value) {
     let mut value = value.clone();
-    match table.get_mut(name) {
-        Some(Item::Value(old)) => {
+    match (table.get_mut(name), &value) {
+        (Some(Item::Table(old)), Value::InlineTable(new)) => {
+            old.clear();
+            for (key, value) in new.iter() {
+                old.insert(key, Item::Value(value.clone().decorated(" ", "")));
+            }
+        }
+        (Some(Item::Value(old)), _) => {
             *value.decor_mut() = old.decor().clone();
             *old = value;
         }
-        Some(other) => *other = Item::Value(value),
-        None => drop(table.insert(name, Item::Value(value))),
+        (Some(other), _) => *other = Item::Value(value),
+        (None, _) => drop(table.insert(name, Item::Value(value))),
     }
 }
 

@@ -38,17 +38,17 @@ pub enum SettingsError {
         problem: String,
     },
     /// A key nobody knows.
-    #[error("{origin}: there is no setting {key}{}; all keys: kith settings get", proposal(proposal_text.as_deref()))]
+    #[error("{}there is no setting {key}{}; all keys: kith settings get", origin.prefix(), meant(proposal.as_deref()))]
     UnknownKey {
         /// Where it stands.
         origin: Origin,
         /// The key as written.
         key: String,
         /// The known one that was probably meant.
-        proposal_text: Option<String>,
+        proposal: Option<String>,
     },
     /// A value that is not allowed for its key.
-    #[error("{origin}: {key}: {problem}")]
+    #[error("{}{key}: {problem}", origin.prefix())]
     Value {
         /// Where it stands.
         origin: Origin,
@@ -58,7 +58,7 @@ pub enum SettingsError {
         problem: String,
     },
     /// Each value is right alone, but not together.
-    #[error("{origin}: {key}: {problem}")]
+    #[error("{}{key}: {problem}", origin.prefix())]
     Conflict {
         /// Where the key stands that should change.
         origin: Origin,
@@ -119,6 +119,14 @@ pub enum SettingsError {
         /// Where it stands.
         origin: Origin,
     },
+    /// The sets can't be added to in the file that can be edited.
+    #[error("the sets come from {origin}; {name:?} can be added only there")]
+    SetsElsewhere {
+        /// The new set.
+        name: String,
+        /// Where the others stand.
+        origin: Origin,
+    },
     /// A path that TOML can't hold.
     #[error(
         "the path {path:?} is not valid UTF-8, which a settings file must be; back up the folder above it instead"
@@ -132,7 +140,7 @@ pub enum SettingsError {
     Home(#[from] HomeError),
 }
 
-fn proposal(text: Option<&str>) -> String {
+fn meant(text: Option<&str>) -> String {
     text.map(|text| format!("; did you mean {text}?")).unwrap_or_default()
 }
 

@@ -29,8 +29,10 @@ pub enum Origin {
         /// The variable.
         variable: String,
     },
-    /// A flag, or a value given to `kith settings set`.
+    /// A flag.
     CommandLine,
+    /// What the person just asked for, by the command line or the app: it needs no place in an error.
+    Asked,
 }
 
 impl fmt::Display for Origin {
@@ -41,21 +43,36 @@ impl fmt::Display for Origin {
             Self::File { path, line: None } => write!(f, "{}", path.display()),
             Self::Environment { variable } => write!(f, "environment variable {variable}"),
             Self::CommandLine => f.write_str("command line"),
+            Self::Asked => f.write_str("asked for"),
         }
     }
 }
 
+impl Origin {
+    /// The beginning of an error's sentence.
+    pub(super) fn prefix(&self) -> String {
+        if *self == Self::Asked { String::new() } else { format!("{self}: ") }
+    }
+}
+
 /// One value with its place.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Leaf {
     pub(super) value: Value,
     pub(super) origin: Origin,
 }
 
 /// The values of one layer by full key name.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Layer {
     pub(super) leaves: BTreeMap<&'static str, Leaf>,
+}
+
+impl fmt::Debug for Layer {
+    /// Keys and places only: a value may be a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.leaves.iter().map(|(name, leaf)| (name, leaf.origin.to_string()))).finish()
+    }
 }
 
 impl Layer {
@@ -131,8 +148,8 @@ impl Layer {
                 };
                 self.read_table(&full, section, at)?;
             } else {
-                let proposal_text = schema::closest(&full).map(str::to_owned);
-                return Err(SettingsError::UnknownKey { origin, key: full, proposal_text });
+                let proposal = schema::closest(&full).map(str::to_owned);
+                return Err(SettingsError::UnknownKey { origin, key: full, proposal });
             }
         }
         Ok(())
@@ -151,7 +168,7 @@ pub(super) fn find_key(name: &str, origin: &Origin) -> Result<&'static Key, Sett
     schema::find(name).ok_or_else(|| SettingsError::UnknownKey {
         origin: origin.clone(),
         key: name.to_owned(),
-        proposal_text: schema::closest(name).map(str::to_owned),
+        proposal: schema::closest(name).map(str::to_owned),
     })
 }
 
@@ -233,7 +250,7 @@ fn describe(value: &Value) -> &'static str {
     }
 }
 
-/// Names the unknown key of a `[[set]]` table with its line.
+/// Checks keys and types of `[[set]]` tables, so that an error names the line inside the table.
 fn check_set_keys(
     value: &DeValue<'_>,
     origin: &Origin,
@@ -243,16 +260,27 @@ fn check_set_keys(
         let problem = "expected [[set]] tables, with two brackets on each side".to_owned();
         return Err(SettingsError::Value { origin: origin.clone(), key: "set".to_owned(), problem });
     };
-    for table in list.iter().filter_map(|entry| entry.get_ref().as_table()) {
-        for name in table.keys() {
-            let bare = name.get_ref().as_ref();
-            if !schema::SET_KEYS.contains(&bare) {
-                return Err(SettingsError::UnknownKey {
-                    origin: at(name.span().start),
-                    key: format!("{bare} in [[set]]"),
-                    proposal_text: schema::closest_of(bare, &schema::SET_KEYS).map(str::to_owned),
-                });
-            }
+    for (name, value) in list.iter().filter_map(|entry| entry.get_ref().as_table()).flatten() {
+        let bare = name.get_ref().as_ref();
+        let origin = at(name.span().start);
+        if !schema::SET_KEYS.contains(&bare) {
+            return Err(SettingsError::UnknownKey {
+                origin,
+                key: format!("{bare} in [[set]]"),
+                proposal: schema::closest_of(bare, &schema::SET_KEYS).map(str::to_owned),
+            });
+        }
+        let kind = if bare == "name" { Kind::Text } else { Kind::Texts };
+        let key = format!("set.{bare}");
+        let value = to_value(value.get_ref(), &key, &origin)?;
+        let fits = match &value {
+            Value::String(_) => kind == Kind::Text,
+            Value::Array(list) => kind == Kind::Texts && list.iter().all(Value::is_str),
+            _ => false,
+        };
+        if !fits {
+            let problem = format!("expected {}, found {}", kind.expected(), describe(&value));
+            return Err(SettingsError::Value { origin, key, problem });
         }
     }
     Ok(())
@@ -267,8 +295,8 @@ fn refuse_unknown_variable(variable: &str, origin: Origin) -> Result<(), Setting
         return Ok(());
     }
     let rest = variable.trim_start_matches("KITH_").to_ascii_lowercase().replace("__", ".").replace('_', "-");
-    let proposal_text = confused.or_else(|| schema::find(schema::closest(&rest)?)?.variable());
-    Err(SettingsError::UnknownKey { origin, key: rest, proposal_text })
+    let proposal = confused.or_else(|| schema::find(schema::closest(&rest)?)?.variable());
+    Err(SettingsError::UnknownKey { origin, key: rest, proposal })
 }
 
 fn to_value(value: &DeValue<'_>, key: &str, origin: &Origin) -> Result<Value, SettingsError> {

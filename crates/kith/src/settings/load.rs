@@ -1,5 +1,6 @@
 //! Reading all layers into checked settings that remember where each value comes from.
 
+use std::fmt;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -13,7 +14,7 @@ use crate::home::Home;
 const LARGEST: u64 = 1024 * 1024;
 
 /// Where the layers are.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct SettingsSources {
     /// The administrator's directory: `kith.toml`, `conf.d/*.toml` and `locked.toml` in it.
     pub etc: PathBuf,
@@ -25,6 +26,16 @@ pub struct SettingsSources {
     pub overrides: Vec<(String, String)>,
     /// Who reads: a hub may use port 443.
     pub role: Role,
+}
+
+impl fmt::Debug for SettingsSources {
+    /// Without the values of the environment and of flags, which may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SettingsSources")
+            .field("etc", &self.etc)
+            .field("home_file", &self.home_file)
+            .finish_non_exhaustive()
+    }
 }
 
 impl SettingsSources {
@@ -137,7 +148,7 @@ impl Loaded {
     /// # Errors
     /// [`SettingsError::UnknownKey`] with a proposal.
     pub fn get(&self, name: &str) -> Result<Entry, SettingsError> {
-        Ok(self.entry(super::layer::find_key(name, &Origin::CommandLine)?))
+        Ok(self.entry(super::layer::find_key(name, &Origin::Asked)?))
     }
 
     /// All keys, in the order of the file.

@@ -61,6 +61,7 @@ pub struct Listener {
     /// The port friends connect to.
     pub port: ListenPort,
     /// The local addresses on which it listens.
+    #[serde(deserialize_with = "bind_addresses")]
     pub bind: Vec<IpAddr>,
     /// Addresses outside that a manual port forwarding leads here.
     pub advertise: Vec<HostPort>,
@@ -257,4 +258,19 @@ fn vault_path<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<PathB
         )));
     }
     Ok(path.components().collect())
+}
+
+fn bind_addresses<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<IpAddr>, D::Error> {
+    use serde::de::Error;
+    let mut addresses = Vec::new();
+    for text in Vec::<String>::deserialize(deserializer)? {
+        let allowed = "write addresses of this computer, as \"192.168.1.5\" or \"::1\"; \"0.0.0.0\" and \"::\" mean all";
+        let address =
+            text.parse().map_err(|_| Error::custom(format!("{text:?} is not an address; {allowed}")))?;
+        if addresses.contains(&address) {
+            return Err(Error::custom(format!("{text:?} is named twice; {allowed}")));
+        }
+        addresses.push(address);
+    }
+    Ok(addresses)
 }

@@ -208,7 +208,12 @@ pub fn is_section(name: &str) -> bool {
     KEYS.iter().any(|key| key.name.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')))
 }
 
-/// The known key that somebody who wrote `unknown` most likely meant.
+/// The section of a full name, as `listener` of `listener.port`.
+fn section_of(name: &'static str) -> Option<&'static str> {
+    name.rsplit_once('.').map(|(section, _)| section)
+}
+
+/// The known key or section that somebody who wrote `unknown` most likely meant.
 pub fn closest(unknown: &str) -> Option<&'static str> {
     let wanted = unknown.to_ascii_lowercase().replace('_', "-");
     let last = |name: &str| name.rsplit('.').next().unwrap_or_default().to_owned();
@@ -217,7 +222,9 @@ pub fn closest(unknown: &str) -> Option<&'static str> {
         // The right key in the wrong section, or without its section.
         if last(&wanted) == last(name) { whole.min(1) } else { whole.min(1 + distance(&wanted, &last(name))) }
     };
-    nearest(&wanted, KEYS.iter().map(|key| (key.name, cost(key.name))))
+    let sections = KEYS.iter().filter_map(|key| section_of(key.name));
+    let sections = sections.map(|section| (section, distance(&wanted, section)));
+    nearest(&wanted, KEYS.iter().map(|key| (key.name, cost(key.name))).chain(sections))
 }
 
 /// The candidate with the fewest typing errors, when there is one near enough.

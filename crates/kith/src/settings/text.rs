@@ -19,7 +19,7 @@ where
     T: std::str::FromStr<Err: std::fmt::Display>,
 {
     let text = <String as serde::Deserialize>::deserialize(deserializer)?;
-    if text.is_empty() {
+    if text.trim().is_empty() {
         return Ok(None);
     }
     text.parse().map(Some).map_err(serde::de::Error::custom)
