@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use kith_archive::backup::{BackupError, Event, Exclude, Phase};
 use kith_archive::store::{FileId, FileKind, LocalStore, Store, StoreError, StoredFile};
-use kith_archive::tree::{Node, NodeKind};
+use kith_archive::tree::NodeKind;
 use kith_archive::{BackupRequest, Repository, RepositoryError, backup};
 use tokio_util::sync::CancellationToken;
 
@@ -86,20 +86,6 @@ async fn faulty(dir: &Path) -> (Arc<Faulty>, Arc<Repository>) {
     (store, Arc::new(repository))
 }
 
-/// The node at a path of a snapshot's tree.
-async fn find(repository: &Repository, tree: kith_archive::BlobId, path: &Path) -> Option<Node> {
-    let mut tree = repository.load_tree(&tree).await.unwrap();
-    let mut components = path.components().skip(1).peekable();
-    while let Some(component) = components.next() {
-        let node = tree.find(component.as_os_str())?.clone();
-        if components.peek().is_none() {
-            return Some(node);
-        }
-        tree = repository.load_tree(&node.subtree?).await.unwrap();
-    }
-    None
-}
-
 fn many_files(dir: &Path, count: usize, size: usize) {
     fs::create_dir_all(dir).unwrap();
     for number in 0..count {
@@ -119,11 +105,16 @@ async fn a_second_run_reads_and_stores_nothing() {
     assert!(first.bytes_stored < first.bytes_added, "nothing was compressed");
     for repository in [repository, open(&archive).await] {
         let second = run(&repository, request(&source)).await;
-        assert_eq!((second.tree, second.parent.is_some()), (first.tree, true));
+        assert!(second.parent.is_some());
+        let (before, after) =
+            (find(&repository, first.tree, &source).await, find(&repository, second.tree, &source).await);
+        assert_eq!(before, after);
         assert_eq!((second.files_new, second.files_changed), (0, 0));
         assert_eq!(second.files_unmodified, first.files_new);
         assert_eq!((second.dirs_new, second.dirs_changed), (0, 0));
-        assert_eq!((second.data_blobs, second.tree_blobs, second.bytes_stored), (0, 0, 0));
+        assert_eq!(second.data_blobs, 0);
+        // The root tree tells when the directory of all temporary files was changed: perhaps by another test just now.
+        assert!(second.tree_blobs <= 1);
         assert_eq!(second.bytes_processed, first.bytes_processed);
     }
 }

@@ -10,7 +10,8 @@ use std::process::Command;
 use std::sync::Arc;
 
 use kith_archive::store::{LocalStore, Store};
-use kith_archive::{BackupReport, BackupRequest, MasterKey, Polynomial, Repository, backup};
+use kith_archive::tree::Node;
+use kith_archive::{BackupReport, BackupRequest, BlobId, MasterKey, Polynomial, Repository, backup};
 use nix::sys::stat::{Mode, SFlag, mknod};
 use nix::unistd::mkfifo;
 use tokio_util::sync::CancellationToken;
@@ -118,7 +119,7 @@ pub(crate) fn fingerprint(dir: &Path) -> Vec<String> {
     while let Some(path) = left.pop() {
         let metadata = path.symlink_metadata().unwrap();
         let content = if metadata.is_file() {
-            kith_archive::BlobId::of(&fs::read(&path).unwrap()).to_string()
+            BlobId::of(&fs::read(&path).unwrap()).to_string()
         } else if metadata.is_symlink() {
             format!("{:?}", fs::read_link(&path).unwrap())
         } else {
@@ -216,16 +217,23 @@ impl Restic {
         assert!(output.status.success(), "restic failed:\n{text}\n{errors}");
         text
     }
-
-    /// The tree of the latest snapshot.
-    pub(crate) fn latest_tree(&self) -> String {
-        let json: serde_json::Value =
-            serde_json::from_str(&self.run(["snapshots", "--json", "latest"])).unwrap();
-        json[0]["tree"].as_str().unwrap().to_owned()
-    }
 }
 
 /// Joins an absolute path below another.
 pub(crate) fn below(target: &Path, path: &Path) -> PathBuf {
     target.join(OsStr::from_bytes(path.as_os_str().as_bytes().strip_prefix(b"/").unwrap()))
+}
+
+/// The node at a path of a snapshot's tree.
+pub(crate) async fn find(repository: &Repository, tree: BlobId, path: &Path) -> Option<Node> {
+    let mut tree = repository.load_tree(&tree).await.unwrap();
+    let mut components = path.components().skip(1).peekable();
+    while let Some(component) = components.next() {
+        let node = tree.find(component.as_os_str())?.clone();
+        if components.peek().is_none() {
+            return Some(node);
+        }
+        tree = repository.load_tree(&node.subtree?).await.unwrap();
+    }
+    None
 }
