@@ -1,5 +1,8 @@
 //! Backup sets: what is backed up, and to whom.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
@@ -173,7 +176,9 @@ pub enum SetError {
         count: usize,
     },
     /// A path that isn't absolute.
-    #[error("the set \"{set}\" names the path {path:?}, which is not absolute; write it from the root, as in /home/anna")]
+    #[error(
+        "the set \"{set}\" names the path {path:?}, which is not absolute; write it from the root, as in /home/anna"
+    )]
     Relative {
         /// The set.
         set: SetName,
@@ -269,7 +274,10 @@ fn check_texts(set: &SetName, what: &'static str, texts: &[String]) -> Result<()
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawSet {
+    // What is absent is empty, so that the set's own sentences say what is missing.
+    #[serde(default)]
     name: String,
+    #[serde(default)]
     paths: Vec<PathBuf>,
     #[serde(default)]
     to: Vec<String>,
