@@ -37,9 +37,7 @@ fn run(job: &JobView, now: Timestamp) -> Markup {
             }
             p.run-line {
                 (parts::state(tone, word))
-                @if let Some(took) = job.ended.and_then(|ended| u64::try_from(ended.as_second() - job.started.as_second()).ok()) {
-                    span { (format::duration(std::time::Duration::from_secs(took))) }
-                }
+                @if let Some(ended) = job.ended { span { (format::duration(format::between(job.started, ended))) } }
                 @if job.kind == JobKind::Backup && progress.files_done > 0 {
                     span { (format::counted(progress.files_done, "file", "files")) }
                     span { (format::bytes(progress.bytes_sent)) " sent" }

@@ -24,11 +24,13 @@ pub(super) fn section(facts: &Facts) -> Markup {
                 (parts::addresses(&status.internal, &status.public, &[], None))
                 (parts::row("Router", &html! { (mapping(&status.mapping)) }))
                 (parts::row("Device id", &html! {
-                    details #device-id {
-                        summary { (parts::code(&status.device_id.short())) "…" }
-                        (parts::code(&status.device_id.to_string()))
+                    div.device-id {
+                        details #device-id {
+                            summary { (parts::code(&status.device_id.short())) "…" }
+                            (parts::code(&status.device_id.to_string()))
+                        }
+                        button.quiet type="button" data-copy=(status.device_id) { "Copy" }
                     }
-                    button.quiet type="button" data-copy=(status.device_id) { "Copy" }
                 }))
                 (parts::row("Kept for friends", &vault(status)))
                 (parts::row("Running", &html! { "Kith " (safe(&status.version)) ", started " (parts::time(status.started, facts.now)) }))

@@ -17,11 +17,13 @@ pub(super) fn bytes(count: u64) -> String {
     if unit == 0 {
         return format!("{count}\u{a0}B");
     }
-    let tenths = u64::try_from((u128::from(count) * 10 + u128::from(scale) / 2) / u128::from(scale))
-        .unwrap_or(u64::MAX);
+    let rounded = |per_unit: u64| {
+        (u128::from(count) * u128::from(per_unit) + u128::from(scale) / 2) / u128::from(scale)
+    };
     // Three digits say enough.
+    let tenths = rounded(10);
     if tenths >= 1000 {
-        format!("{}\u{a0}{}", (tenths + 5) / 10, UNITS[unit])
+        format!("{}\u{a0}{}", rounded(1), UNITS[unit])
     } else {
         format!("{}.{}\u{a0}{}", tenths / 10, tenths % 10, UNITS[unit])
     }
@@ -82,6 +84,11 @@ pub(super) fn time_left(least: Option<u64>, most: Option<u64>) -> Option<String>
         (0, high) => format!("up to {high}\u{a0}{name} left"),
         (low, high) => format!("{low}–{high}\u{a0}{name} left"),
     })
+}
+
+/// From one time to a later one; nothing if the clock was set back meanwhile.
+pub(super) fn between(from: Timestamp, to: Timestamp) -> Duration {
+    Duration::from_secs(u64::try_from(to.as_second() - from.as_second()).unwrap_or(0))
 }
 
 /// `5 minutes ago`, `in 2 hours`.

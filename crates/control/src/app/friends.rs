@@ -100,7 +100,7 @@ fn link_sentence(friend: &FriendView, facts: &Facts) -> Markup {
                 None => "Connected",
             }
             @if let Some(address) = &friend.address { ", at " (parts::code(address)) }
-            @if let Some(since) = friend.connected_since { ", since " (format::absolute(since)) }
+            @if let Some(since) = friend.connected_since { ", for " (format::duration(format::between(since, facts.now))) }
         } @else {
             @match friend.last_seen {
                 Some(time) => { "Last connected " (parts::time(time, facts.now)) }

@@ -23,9 +23,12 @@ pub(super) fn section(facts: &Facts) -> Markup {
 fn card(job: &JobView) -> Markup {
     let progress = &job.progress;
     let share = format::per_mille(progress.bytes_done, progress.bytes_total);
-    let tone = if job.state == JobState::WaitingForFriend { Tone::Warn } else { Tone::Busy };
+    let waiting = job.state == JobState::WaitingForFriend;
+    let tone = if waiting { Tone::Warn } else { Tone::Busy };
     // Without final totals a share would jump back and forth.
     let known = progress.totals_final && progress.bytes_total > 0;
+    // What moves without a share is the bar of a job that works; one that waits stands still.
+    let seeking = !known && job.state == JobState::Running;
     html! {
         article.job #{ "job-" (job.id) } {
             div.job-head {
@@ -34,8 +37,8 @@ fn card(job: &JobView) -> Markup {
                 button.small type="button" data-action="cancel" data-job=(job.id) aria-label={ "Cancel " (plain_title(job)) } { "Cancel" }
             }
             div role="progressbar" aria-label=(plain_title(job)) aria-valuemin="0" aria-valuemax="100"
-                aria-valuenow=[known.then_some(share / 10)] class=[(!known).then_some("unknown")] {
-                (parts::bar(if known { share } else { 0 }, tone))
+                aria-valuenow=[known.then_some(share / 10)] class=[seeking.then_some("unknown")] {
+                (parts::bar(if seeking { 0 } else { share }, tone))
             }
             p.job-phase role="status" { (phase(job)) }
             p.job-figures {

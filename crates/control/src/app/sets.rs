@@ -6,7 +6,7 @@ use super::fragments::Facts;
 use super::parts::{self, Tone};
 use super::verdict::{Freshness, freshness};
 use crate::terminal::safe;
-use crate::view::SetView;
+use crate::view::{JobState, SetView};
 
 /// Paths shown of a set; a longer list is folded.
 const SHOWN_PATHS: usize = 4;
@@ -37,7 +37,7 @@ fn card(set: &SetView, facts: &Facts) -> Markup {
         article.set {
             div.set-head {
                 h3 { (parts::name(&set.name)) }
-                (last(set, facts, busy))
+                (last(set, facts))
                 div.buttons {
                     button.small type="button" data-action="backup" data-set=(set.name) disabled[busy] aria-label={ "Back up " (name) " now" } { "Back up" }
                     button.small.quiet type="button" data-action="remove-set" data-set=(set.name) data-shown=(name) aria-label={ "Remove " (name) } { "Remove" }
@@ -59,9 +59,18 @@ fn card(set: &SetView, facts: &Facts) -> Markup {
     }
 }
 
-fn last(set: &SetView, facts: &Facts, busy: bool) -> Markup {
-    if busy {
+fn last(set: &SetView, facts: &Facts) -> Markup {
+    let mut jobs =
+        facts.status.jobs.iter().filter(|job| job.set.as_ref() == Some(&set.name)).map(|job| job.state);
+    let has = |wanted| jobs.clone().any(|state| state == wanted);
+    if has(JobState::Running) {
         return parts::state(Tone::Busy, "Running");
+    }
+    if has(JobState::WaitingForFriend) {
+        return parts::state(Tone::Warn, "Waiting for a friend");
+    }
+    if jobs.any(|state| state == JobState::Queued) {
+        return parts::state(Tone::Busy, "Waits for its turn");
     }
     let tone = match freshness(set, facts.now) {
         Freshness::Fresh => Tone::Good,
@@ -71,7 +80,7 @@ fn last(set: &SetView, facts: &Facts, busy: bool) -> Markup {
     match set.last_backup {
         None => parts::state(tone, "Never backed up"),
         Some(time) => html! {
-            span class={ "state " (tone.class()) } { span.dot aria-hidden="true" {} (parts::time(time, facts.now)) }
+            span class={ "state " (tone.class()) } { span.dot aria-hidden="true" {} span { "Backed up " (parts::time(time, facts.now)) } }
         },
     }
 }
