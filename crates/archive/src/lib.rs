@@ -19,12 +19,19 @@
 //! | [`tree`] | files and directories as restic writes them, byte for byte |
 //! | [`repository`] | config, index, packs, snapshots |
 //! | [`backup`] | the pipeline from files to a snapshot |
+//! | [`browse`] | what is in a snapshot, and finding names |
+//! | [`restore`] | from a snapshot back to files |
+//! | [`check`] | whether everything is there and intact |
 
 pub mod backup;
+pub mod browse;
+pub mod check;
 pub mod chunker;
 pub mod crypto;
 mod id;
+mod listed;
 pub mod repository;
+pub mod restore;
 pub mod store;
 pub mod tree;
 
@@ -32,5 +39,6 @@ pub use backup::{BackupError, BackupReport, BackupRequest, backup};
 pub use chunker::Polynomial;
 pub use crypto::MasterKey;
 pub use id::{BlobId, FileId, IdError, SnapshotId};
+pub use listed::{Listed, MOST_LISTED};
 pub use repository::{BlobType, Repository, RepositoryError, Snapshot};
 pub use store::{FileKind, LocalStore, Store, StoreError, StoredFile};

@@ -98,13 +98,14 @@ impl Pattern {
         } else {
             pattern.to_owned()
         };
-        let glob = GlobBuilder::new(anchored.strip_suffix('/').filter(|rest| !rest.is_empty()).unwrap_or(&anchored))
-            .literal_separator(true)
-            .build()
-            .map_err(|error| FindError::Pattern {
-                pattern: pattern.to_owned(),
-                reason: error.kind().to_string(),
-            })?;
+        let glob =
+            GlobBuilder::new(anchored.strip_suffix('/').filter(|rest| !rest.is_empty()).unwrap_or(&anchored))
+                .literal_separator(true)
+                .build()
+                .map_err(|error| FindError::Pattern {
+                    pattern: pattern.to_owned(),
+                    reason: error.kind().to_string(),
+                })?;
         Ok(Self { glob: glob.compile_matcher(), whole_path })
     }
 

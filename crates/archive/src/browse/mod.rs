@@ -18,7 +18,7 @@ use crate::id::BlobId;
 use crate::repository::{BlobType, Repository, RepositoryError, Snapshot};
 use crate::tree::{Node, NodeKind, Tree};
 
-pub use find::{FindError, Found, Finds, find};
+pub use find::{FindError, Finds, Found, find};
 pub use select::{SelectError, resolve_snapshot};
 
 /// Directories lie no deeper than this; deeper ones are refused, so that a hostile tree can't use up the memory.
@@ -125,7 +125,8 @@ pub fn walk<'a>(
     snapshot: &'a Snapshot,
     path: Option<&Path>,
 ) -> impl Stream<Item = Result<Entry, BrowseError>> + Send + 'a {
-    let state = Walk { repository, snapshot, begin: Some(path.map(Path::to_owned)), levels: Vec::new(), enter: None };
+    let state =
+        Walk { repository, snapshot, begin: Some(path.map(Path::to_owned)), levels: Vec::new(), enter: None };
     futures::stream::unfold(state, |mut walk| async move { walk.next().await.map(|item| (item, walk)) })
 }
 
@@ -187,7 +188,7 @@ async fn start(
     snapshot: &Snapshot,
     path: Option<&Path>,
 ) -> Result<(PathBuf, Option<Node>), BrowseError> {
-    let mut way = resolve(repository, snapshot, path.unwrap_or(Path::new("/"))).await?;
+    let mut way = resolve(repository, snapshot, path.unwrap_or_else(|| Path::new("/"))).await?;
     let mut path = PathBuf::from("/");
     path.extend(way.iter().map(|node| &node.name));
     Ok((path, way.pop()))

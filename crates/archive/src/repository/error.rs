@@ -49,6 +49,19 @@ pub enum RepositoryError {
 }
 
 impl RepositoryError {
+    /// Whether the error is about one object only, so that trying to read others makes sense.
+    #[must_use]
+    pub fn concerns_one_object(&self) -> bool {
+        matches!(
+            self,
+            Self::Damaged { .. }
+                | Self::UnknownBlob { .. }
+                | Self::Store(
+                    StoreError::NotFound { .. } | StoreError::Corrupt { .. } | StoreError::Io { .. }
+                )
+        )
+    }
+
     pub(crate) fn damaged(what: impl std::fmt::Display, reason: impl std::fmt::Display) -> Self {
         Self::Damaged { what: what.to_string(), reason: reason.to_string() }
     }

@@ -75,16 +75,15 @@ impl Context {
 
     /// An operation on the target failed: full and read-only disks end everything, other errors concern one entry.
     pub(super) fn fail_entry(&self, path: PathBuf, error: EntryError) {
-        let target = || self.target.path().to_owned();
-        match error.errno {
-            Errno::ENOSPC | Errno::EDQUOT => drop(self.stop_with(RestoreError::Full { target: target() })),
-            Errno::EROFS => drop(self.stop_with(RestoreError::ReadOnly { target: target() })),
+        let target = self.target.path().to_owned();
+        let fatal = match error.errno {
+            Errno::ENOSPC | Errno::EDQUOT => RestoreError::Full { target },
+            Errno::EROFS => RestoreError::ReadOnly { target },
             // Not even the first component of the path can be made.
-            Errno::EACCES | Errno::EPERM if path.components().count() == 2 => {
-                drop(self.stop_with(RestoreError::Denied { target: target() }));
-            }
-            _ => self.fail(path, error),
-        }
+            Errno::EACCES | Errno::EPERM if path.components().count() == 2 => RestoreError::Denied { target },
+            _ => return self.fail(path, error),
+        };
+        self.stop_with(fatal);
     }
 
     pub(super) fn incomplete(&self, path: PathBuf, reason: impl ToString) {

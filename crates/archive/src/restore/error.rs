@@ -7,7 +7,6 @@ use nix::errno::Errno;
 
 use crate::browse::BrowseError;
 use crate::repository::RepositoryError;
-use crate::store::StoreError;
 
 /// Why a restore ended early.
 #[derive(Debug, thiserror::Error)]
@@ -86,16 +85,4 @@ pub(super) fn entry(what: &'static str) -> impl Fn(Errno) -> EntryError {
 /// For `map_err`.
 pub(super) fn entry_io(what: &'static str) -> impl Fn(std::io::Error) -> EntryError {
     move |error| EntryError { what, errno: error.raw_os_error().map_or(Errno::EIO, Errno::from_raw) }
-}
-
-/// Whether an error of the repository means that nothing more can be read from it, not only this object.
-pub(super) fn ends_everything(error: &RepositoryError) -> bool {
-    match error {
-        RepositoryError::Store(
-            StoreError::NotFound { .. } | StoreError::Corrupt { .. } | StoreError::Io { .. },
-        )
-        | RepositoryError::Damaged { .. }
-        | RepositoryError::UnknownBlob { .. } => false,
-        _ => true,
-    }
 }

@@ -27,7 +27,7 @@ const PASS: OFlag = OFlag::O_RDONLY;
 
 /// A directory in the target.
 pub(super) struct Directory {
-    parent: Option<Arc<Directory>>,
+    parent: Option<Arc<Self>>,
     name: OsString,
     number: u64,
     /// Whether this restore made it, so that there is nothing in it yet.
@@ -196,8 +196,7 @@ pub(super) fn look(directory: impl AsFd, name: &OsStr) -> nix::Result<Option<Fil
 
 /// Makes a file with a temporary name, for its owner only.
 pub(super) fn create(directory: impl AsFd, name: &OsStr) -> nix::Result<File> {
-    let flags =
-        OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     openat(directory, name, flags, Mode::S_IRUSR | Mode::S_IWUSR).map(File::from)
 }
 
