@@ -267,6 +267,13 @@ mod tests {
     }
 
     #[test]
+    fn a_listener_that_changes_its_addresses_can_share_the_port_with_itself() {
+        let taken = bind_all(&[local(0)], Sharing::Exclusive).unwrap();
+        let address = taken[0].local_addr().unwrap();
+        assert!(bind_all(&[address], Sharing::WithOurselves).is_ok());
+    }
+
+    #[test]
     fn both_families_get_the_same_port_when_the_system_chooses_it() {
         let addresses = [local(0), "[::1]:0".parse().unwrap()];
         let bound = bind_all(&addresses, Sharing::Exclusive).unwrap();

@@ -45,13 +45,16 @@ pub(crate) enum Look {
     Text,
     /// The other side has said all it had to say, which was nothing.
     Closed,
+    /// The other side has closed in the middle of its ClientHello.
+    CutOff,
 }
 
 impl Look {
     /// What it is if nothing more will come.
     pub(crate) fn at_end(self) -> Self {
         match self {
-            Self::Beginning { tls: true } | Self::Silence => Self::Closed,
+            Self::Silence => Self::Closed,
+            Self::Beginning { tls: true } => Self::CutOff,
             Self::Beginning { tls: false } => Self::Text,
             told => told,
         }
@@ -140,6 +143,7 @@ impl Conversation {
         }
         match seen {
             Look::Hello => Step::Handshake,
+            Look::CutOff => Step::Close,
             // Who was greeted and then types has had the answer.
             Look::Http { .. } | Look::Text | Look::Closed if self.greet_at.is_none() => Step::Close,
             Look::Http { head_only } => Step::AnswerHttp { head_only },

@@ -7,9 +7,9 @@ use rustls::server::{Acceptor, ClientHello};
 
 use kith_identity::tls::{ALPN_JOIN, ALPN_LINK};
 
-/// A fatal alert in the clear: record type, version, length, level, description 120 `no_application_protocol`
-/// (RFC 7301, section 3.2).
-const NO_APPLICATION_PROTOCOL: [u8; 7] = [0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x78];
+/// Descriptions of alerts (RFC 8446, section 6, and RFC 7301, section 3.2).
+const DECODE_ERROR: u8 = 50;
+const NO_APPLICATION_PROTOCOL: u8 = 120;
 
 /// How to go on.
 #[derive(Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub(crate) enum Verdict {
     /// Not at all: send this alert and close.
     Refuse {
         /// The bytes of the alert.
-        alert: Vec<u8>,
+        alert: [u8; 7],
         /// Why, for the log.
         reason: &'static str,
     },
@@ -35,13 +35,8 @@ pub(crate) fn judge(mut bytes: &[u8]) -> Verdict {
         match acceptor.accept() {
             Ok(Some(accepted)) => return judge_hello(&accepted.client_hello()),
             Ok(None) => {}
-            Err((_, mut alert)) => {
-                let mut bytes = Vec::new();
-                // Writing to memory doesn't fail; and if it did, the stranger would get no alert.
-                if alert.write_all(&mut bytes).is_err() {
-                    bytes.clear();
-                }
-                return Verdict::Refuse { alert: bytes, reason: "no valid ClientHello" };
+            Err(_) => {
+                return Verdict::Refuse { alert: alert(DECODE_ERROR), reason: "no valid ClientHello" };
             }
         }
     }
@@ -55,8 +50,13 @@ fn judge_hello(hello: &ClientHello<'_>) -> Verdict {
     if speaks_kith {
         Verdict::Stranger
     } else {
-        Verdict::Refuse { alert: NO_APPLICATION_PROTOCOL.to_vec(), reason: "no protocol of Kith is offered" }
+        Verdict::Refuse { alert: alert(NO_APPLICATION_PROTOCOL), reason: "no protocol of Kith is offered" }
     }
+}
+
+/// A fatal alert in the clear: record type, version, length, level, description.
+const fn alert(description: u8) -> [u8; 7] {
+    [0x15, 0x03, 0x03, 0x00, 0x02, 0x02, description]
 }
 
 #[cfg(test)]

@@ -51,7 +51,7 @@ fn browsers_and_people_are_told_apart() {
 #[test]
 fn what_ends_in_the_middle_is_judged_by_what_is_there() {
     assert_eq!(look(b"GE").at_end(), Look::Text);
-    assert_eq!(look(&record(200, 100)).at_end(), Look::Closed);
+    assert_eq!(look(&record(200, 100)).at_end(), Look::CutOff);
     assert_eq!(look(&record(200, 205)).at_end(), Look::Hello);
     assert_eq!(Look::Silence.at_end(), Look::Closed);
 }
@@ -109,6 +109,7 @@ fn browsers_and_people_who_speak_first_are_answered_at_once() {
     assert_eq!(conversation.next(http, clock.at(1)), Step::AnswerHttp { head_only: true });
     assert_eq!(conversation.next(Look::Text, clock.at(1)), Step::AnswerText);
     assert_eq!(conversation.next(Look::Closed, clock.at(1)), Step::AnswerText);
+    assert_eq!(conversation.next(Look::CutOff, clock.at(1)), Step::Close);
     assert_eq!(conversation.next(Look::Beginning { tls: false }, clock.at(1)), Step::Wait(clock.at(2000)));
     assert_eq!(conversation.next(Look::Beginning { tls: false }, clock.at(2000)), Step::AnswerText);
 }

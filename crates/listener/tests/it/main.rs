@@ -1,0 +1,13 @@
+//! The listener against real sockets, and against the programs that people look in with.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "the whole crate is a test; clippy takes only functions marked as tests for such"
+)]
+
+mod binding;
+mod floods;
+mod friends;
+mod people;
+mod support;
