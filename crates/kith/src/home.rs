@@ -28,6 +28,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 pub use self::error::HomeError;
+pub(crate) use self::file::open_private;
 pub use self::file::write_atomically;
 pub use self::lock::DaemonLock;
 pub use self::logs::{LOG_FILE_BYTES, LOG_FILES, LogFile, tail};
@@ -267,7 +268,9 @@ fn make_dir(path: &Path, mode: u32) -> Result<(), HomeError> {
         std::fs::create_dir_all(parent).map_err(|source| dir_error(parent, source))?;
     }
     match std::fs::DirBuilder::new().mode(mode).create(path) {
-        Ok(()) => file::give_to_owner_of_parent(path).map_err(|source| dir_error(path, source)),
+        Ok(()) => file::open_directory(path)
+            .and_then(|new| file::give_to_owner_of_parent(&new, path))
+            .map_err(|source| dir_error(path, source)),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         Err(source) => Err(dir_error(path, source)),
     }

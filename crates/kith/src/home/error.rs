@@ -116,6 +116,10 @@ pub(crate) fn reason(error: &io::Error) -> String {
         io::ErrorKind::NotADirectory => "a part of the path is a file, not a directory".to_owned(),
         io::ErrorKind::IsADirectory => "it is a directory, not a file".to_owned(),
         io::ErrorKind::InvalidData => "it is not valid UTF-8 text".to_owned(),
+        // The kind of this one is not stable yet.
+        _ if error.raw_os_error() == Some(nix::errno::Errno::ELOOP as i32) => {
+            "it is a symbolic link".to_owned()
+        }
         _ => error.to_string(),
     }
 }

@@ -32,7 +32,7 @@ fn write_new(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
     // The umask may have taken bits away that an existing file had.
     file.set_permissions(std::fs::Permissions::from_mode(mode))?;
-    give_to_owner_of_parent(path)?;
+    give_to_owner_of_parent(&file, path)?;
     file.write_all(content)?;
     file.sync_all()
 }
@@ -45,15 +45,31 @@ fn temporary_beside(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// For the superuser: hands a new file to the owner of its directory. For others: nothing.
-pub(super) fn give_to_owner_of_parent(path: &Path) -> io::Result<()> {
+/// For the superuser: hands a new file or directory to the owner of the directory it lies in. For others: nothing.
+///
+/// It works on what was opened, and takes only what belongs to the superuser and has one name: the owner of the directory
+/// could otherwise put a link there and be given somebody else's file.
+pub(crate) fn give_to_owner_of_parent(new: &File, path: &Path) -> io::Result<()> {
     if !nix::unistd::geteuid().is_root() {
         return Ok(());
     }
     let Some(parent) = path.parent() else { return Ok(()) };
-    let owner = std::fs::metadata(parent)?;
-    if owner.uid() != 0 {
-        std::os::unix::fs::chown(path, Some(owner.uid()), Some(owner.gid()))?;
+    let (owner, data) = (std::fs::metadata(parent)?, new.metadata()?);
+    if owner.uid() != 0 && data.uid() == 0 && (data.is_dir() || data.nlink() == 1) {
+        std::os::unix::fs::fchown(new, Some(owner.uid()), Some(owner.gid()))?;
     }
     Ok(())
+}
+
+/// Opens a directory; never through a symbolic link.
+pub(super) fn open_directory(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(nix::fcntl::OFlag::O_NOFOLLOW.bits()).open(path)
+}
+
+/// Opens or makes a private file of the home for writing; never through a symbolic link.
+pub(crate) fn open_private(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    let no_follow = nix::fcntl::OFlag::O_NOFOLLOW.bits();
+    let file = options.create(true).mode(0o600).custom_flags(no_follow).open(path)?;
+    give_to_owner_of_parent(&file, path)?;
+    Ok(file)
 }

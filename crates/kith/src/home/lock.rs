@@ -2,11 +2,10 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Home, HomeError, file};
+use super::{Home, HomeError, open_private};
 
 /// Somebody who only asks whether a daemon runs holds the lock for an instant; a daemon tries again that often.
 const ATTEMPTS: u32 = 10;
@@ -39,7 +38,6 @@ impl DaemonLock {
                 Err(TryLockError::Error(source)) => return Err(failed(source)),
             }
         }
-        file::give_to_owner_of_parent(&path).map_err(failed)?;
         lock.set_len(0).map_err(failed)?;
         lock.seek(SeekFrom::Start(0)).map_err(failed)?;
         writeln!(lock, "{}", std::process::id()).map_err(failed)?;
@@ -63,7 +61,7 @@ fn lock_path(home: &Home) -> PathBuf {
 }
 
 fn open(home: &Home) -> std::io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(lock_path(home))
+    open_private(&lock_path(home), OpenOptions::new().read(true).write(true).truncate(false))
 }
 
 fn pid_in(lock: &mut File) -> Option<i32> {

@@ -3,13 +3,12 @@
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::Home;
+use super::{Home, open_private};
 
 /// A log file is closed and renamed before it grows beyond this.
 pub const LOG_FILE_BYTES: u64 = 4 * 1024 * 1024;
@@ -116,9 +115,7 @@ pub fn tail(home: &Home, lines: usize) -> io::Result<Vec<String>> {
 }
 
 fn append_to(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
-    super::file::give_to_owner_of_parent(path)?;
-    Ok(file)
+    open_private(path, OpenOptions::new().append(true))
 }
 
 fn numbered(path: &Path, number: usize) -> PathBuf {

@@ -8,7 +8,7 @@ use kith_identity::DeviceId;
 
 use super::text::deserialize_from_text;
 
-/// A host name or address with a port, as "host:port", "192.0.2.1:4242" or "[2001:db8::1]:4242".
+/// A host name or address with a port, as `host:port`, `192.0.2.1:4242` or `[2001:db8::1]:4242`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HostPort {
     host: String,
@@ -94,7 +94,7 @@ fn check_host(host: &str) -> Result<String, &'static str> {
     Ok(name.to_ascii_lowercase())
 }
 
-/// Where outgoing connections may go: "10.0.0.0/8:443", "[2001:db8::/32]:*", "host.example:4242", "*:443".
+/// Where outgoing connections may go: `10.0.0.0/8:443`, `[2001:db8::/32]:*`, `host.example:4242`, `*:443`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Destination {
     host: DestinationHost,

@@ -4,7 +4,7 @@
 //! the disk.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::layer::{Origin, find_key, value_from_text};
 use super::load::read;
 use super::schema::Key;
 use super::{Entry, Loaded, SettingsError, SettingsSources};
-use crate::home::write_atomically;
+use crate::home::{open_private, write_atomically};
 
 /// How long to wait for another process that changes the file; it needs milliseconds.
 const LOCK_ATTEMPTS: u32 = 250;
@@ -141,8 +141,7 @@ fn change(
     key: &'static Key,
     edit: impl FnOnce(DocumentMut) -> Result<DocumentMut, SettingsError>,
 ) -> Result<Edited, SettingsError> {
-    // A linked file is changed where it lies; the link stays.
-    let target = std::fs::canonicalize(&sources.home_file).unwrap_or_else(|_| sources.home_file.clone());
+    let target = target_of(&sources.home_file)?;
     let _lock = lock(&target)?;
     let old = read(&target)?.unwrap_or_default();
     // The file must be sound before it is changed; a fault in it is named with its line.
@@ -176,17 +175,24 @@ fn without_line(error: SettingsError) -> SettingsError {
     }
 }
 
+/// A linked file is changed where it lies; the link stays. The superuser follows only links of his own: the owner of the home
+/// could make him write elsewhere.
+fn target_of(file: &Path) -> Result<PathBuf, SettingsError> {
+    if let Ok(data) = std::fs::symlink_metadata(file)
+        && data.is_symlink()
+        && data.uid() != 0
+        && nix::unistd::geteuid().is_root()
+    {
+        return Err(SettingsError::ForeignLink { path: file.to_path_buf(), owner: data.uid() });
+    }
+    Ok(std::fs::canonicalize(file).unwrap_or_else(|_| file.to_path_buf()))
+}
+
 /// Waits for other writers.
 fn lock(target: &Path) -> Result<File, SettingsError> {
     let path = beside(target);
     let unwritable = |source| SettingsError::Unwritable { path: target.to_path_buf(), source };
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(NEW_FILE_MODE)
-        .open(&path)
-        .map_err(unwritable)?;
+    let file = open_private(&path, OpenOptions::new().write(true).truncate(false)).map_err(unwritable)?;
     for _ in 0..LOCK_ATTEMPTS {
         match file.try_lock() {
             Ok(()) => return Ok(file),

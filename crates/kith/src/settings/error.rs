@@ -95,6 +95,15 @@ pub enum SettingsError {
         /// What the system said.
         source: io::Error,
     },
+    /// The superuser was about to write through somebody's link.
+    #[error("the settings file {} is a symbolic link of user {owner}, which the superuser does not follow; run this as that user",
+        path.display())]
+    ForeignLink {
+        /// The link.
+        path: PathBuf,
+        /// Who made it.
+        owner: u32,
+    },
     /// A set of that name exists.
     #[error(
         "there is already a set named {name:?}; remove it first with `kith set remove`, or choose another name"

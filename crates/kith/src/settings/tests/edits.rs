@@ -227,3 +227,46 @@ fn two_writers_lose_nothing() {
     });
     assert_eq!(world.load().settings().sets.len(), names.len());
 }
+
+#[test]
+fn what_the_superuser_edits_stays_with_the_owner_of_the_home() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let world = World::new();
+    std::os::unix::fs::chown(world.path("home"), Some(4242), Some(4242)).unwrap();
+    edit::set(&world.sources, "name", "study").unwrap();
+    let files: Vec<_> = std::fs::read_dir(world.path("home")).unwrap().map(|entry| entry.unwrap()).collect();
+    assert_eq!(files.len(), 2, "the settings and their lock");
+    assert!(files.iter().all(|file| std::os::unix::fs::MetadataExt::uid(&file.metadata().unwrap()) == 4242));
+}
+
+#[test]
+fn the_superuser_follows_no_link_of_the_owner_of_the_home() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let world = World::new();
+    world.write("victim", "");
+    let owned_link = |name: &str| {
+        let link = world.path("home").join(name);
+        std::os::unix::fs::symlink(world.path("victim"), &link).unwrap();
+        std::os::unix::fs::lchown(&link, Some(4242), Some(4242)).unwrap();
+        link
+    };
+    std::os::unix::fs::chown(world.path("home"), Some(4242), Some(4242)).unwrap();
+    let link = owned_link("kith.toml");
+    assert_eq!(
+        world.sentence(edit::set(&world.sources, "name", "study")),
+        "the settings file TMP/home/kith.toml is a symbolic link of user 4242, which the superuser does not follow; \
+         run this as that user"
+    );
+    std::fs::remove_file(link).unwrap();
+    owned_link(".kith.toml.lock");
+    assert_eq!(
+        world.sentence(edit::set(&world.sources, "name", "study")),
+        "the settings file TMP/home/kith.toml can't be written: it is a symbolic link; nothing was changed"
+    );
+    let victim = std::fs::metadata(world.path("victim")).unwrap();
+    assert_eq!((victim.len(), std::os::unix::fs::MetadataExt::uid(&victim)), (0, 0));
+}
