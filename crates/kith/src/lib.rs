@@ -3,5 +3,8 @@
 //! It holds where a computer keeps its things ([`home`]) and what its person decided ([`settings`]). It holds no
 //! protocol, no cryptography and no storage format: those are crates of their own.
 
+pub mod cli;
+pub mod daemon;
 pub mod home;
+pub mod remote_store;
 pub mod settings;

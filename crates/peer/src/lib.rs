@@ -20,6 +20,7 @@ mod prefer;
 mod probe;
 mod race;
 mod session;
+mod visit;
 
 pub use book::{AddressBook, is_internal};
 pub use dial::DialError;
@@ -27,3 +28,4 @@ pub use host::{Connection, Host, PathKind, PeerState};
 pub use peers::{MOST_FRIENDS, Peers};
 pub use probe::{Probe, ProbeResult, probe};
 pub use race::Attempt;
+pub use visit::{Visit, visit};

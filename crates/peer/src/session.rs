@@ -40,21 +40,11 @@ pub(crate) async fn greet(
     let service = Arc::new(FriendService { friend, host: host.clone(), gate: Gate::open() });
     let (link, driver) = Link::start(Box::new(stream), Side::Dialer, service, LinkLimits::default());
     let driver = AbortOnDropHandle::new(tokio::spawn(driver));
-    let answer =
-        match tokio::time::timeout(HELLO_TIMEOUT, ask(&link, &host.hello(&friend, remote.ip()))).await {
-            Ok(answer) => answer?,
-            Err(_elapsed) => return Err(DialError::Broken("no answer to our hello".into())),
-        };
-    let hello = answer.hello;
-    match answer.verdict {
-        HelloVerdict::Welcome => {}
-        HelloVerdict::Duplicate => return Err(DialError::Duplicate),
-        HelloVerdict::Version => {
-            let reason = hello.check().err().map_or_else(|| "protocol version".into(), |e| e.to_string());
-            return Err(DialError::RefusedUs(reason));
-        }
-    }
-    hello.check().map_err(|error| DialError::RefusedUs(error.to_string()))?;
+    let ours = host.hello(&friend, remote.ip());
+    let hello = match tokio::time::timeout(HELLO_TIMEOUT, say_hello(&link, &ours)).await {
+        Ok(answer) => judge_answer(answer?)?.hello,
+        Err(_elapsed) => return Err(DialError::Broken("no answer to our hello".into())),
+    };
     let connection = Connection {
         side: Side::Dialer,
         remote,
@@ -66,7 +56,8 @@ pub(crate) async fn greet(
     Ok(Session { link, driver, connection, hello })
 }
 
-async fn ask(link: &Link, hello: &Hello) -> Result<HelloAnswer, DialError> {
+/// Sends our hello and reads the answer.
+pub(crate) async fn say_hello(link: &Link, hello: &Hello) -> Result<HelloAnswer, DialError> {
     let broken = |error: &dyn std::fmt::Display| DialError::Broken(error.to_string());
     let body = json_body(hello).map_err(|error| broken(&error))?;
     let request = Request::post(paths::HELLO)
@@ -84,6 +75,21 @@ async fn ask(link: &Link, hello: &Hello) -> Result<HelloAnswer, DialError> {
     }
     let body = collect(answer.into_body(), MESSAGE_LIMIT).await.map_err(|error| broken(&error))?;
     serde_json::from_slice(&body).map_err(|error| broken(&error))
+}
+
+/// What the answer to our hello means.
+pub(crate) fn judge_answer(answer: HelloAnswer) -> Result<HelloAnswer, DialError> {
+    match answer.verdict {
+        HelloVerdict::Duplicate => return Err(DialError::Duplicate),
+        HelloVerdict::Welcome | HelloVerdict::Version => {}
+    }
+    match answer.hello.check() {
+        Err(error) => Err(DialError::RefusedUs(error.to_string())),
+        Ok(_) if answer.verdict == HelloVerdict::Version => {
+            Err(DialError::RefusedUs("it does not accept our protocol version".into()))
+        }
+        Ok(_) => Ok(answer),
+    }
 }
 
 /// A TLS alert about our certificate comes only after our end has finished the handshake.

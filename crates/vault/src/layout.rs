@@ -79,7 +79,8 @@ pub const MAX_ARCHIVES: usize = 64;
 pub(crate) const TEMPORARY: &str = "tmp";
 pub(crate) const HELD: &str = "held";
 pub(crate) const STATE: &str = "state";
-pub(crate) const FORMAT_FILE: &str = ".kith-vault";
+/// The file that makes a directory a vault and holds its format version.
+pub const FORMAT_FILE: &str = ".kith-vault";
 pub(crate) const FORMAT_FILE_NEW: &str = ".kith-vault.new";
 pub(crate) const IN_USE_FILE: &str = ".kith-vault.in-use";
 pub(crate) const LOCK_FILE: &str = ".kith-vault.lock";

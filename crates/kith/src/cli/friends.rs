@@ -1,0 +1,99 @@
+//! Commands about friends.
+
+use kith_control::view::FriendView;
+use kith_control::{Client, FriendChange};
+
+use super::args::{FriendCommand, Json};
+use super::error::CliResult;
+use super::output::{ago, json, line, safe, size, table};
+use super::status::link;
+
+pub(super) async fn list(client: &Client, Json { json: as_json }: Json) -> CliResult {
+    let friends = client.friends().await?;
+    if as_json {
+        return json(&friends);
+    }
+    show(&friends);
+    Ok(())
+}
+
+/// A paragraph for each friend; internal addresses before public ones.
+pub(super) fn show(friends: &[FriendView]) {
+    if friends.is_empty() {
+        line("no friends yet: `kith invite` here and `kith join` on the other computer");
+    }
+    for friend in friends {
+        let own = if friend.own { " (own computer)" } else { "" };
+        line(format!("{}{own}   {}", safe(&friend.name), link(friend)));
+        let list = |addresses: &[String]| {
+            if addresses.is_empty() {
+                "not known".to_owned()
+            } else {
+                addresses.iter().map(|address| safe(address)).collect::<Vec<_>>().join(", ")
+            }
+        };
+        let mut rows = vec![
+            vec!["  internal".into(), list(&friend.internal)],
+            vec!["  public".into(), list(&friend.public)],
+        ];
+        if !friend.configured.is_empty() {
+            rows.push(vec!["  added by hand".into(), list(&friend.configured)]);
+        }
+        rows.push(vec!["  device id".into(), friend.device_id.to_string()]);
+        rows.push(vec!["  ours there".into(), there(friend)]);
+        let paused = if friend.paused { ", paused" } else { "" };
+        rows.push(vec!["  theirs here".into(), format!("{}{paused}", size(friend.stored_here_bytes))]);
+        let backup = friend.last_backup.map_or_else(|| "none yet".to_owned(), ago);
+        rows.push(vec!["  last backup".into(), backup]);
+        if let Some(words) = &friend.safety_words {
+            rows.push(vec!["  safety words".into(), words.clone()]);
+        }
+        if let Some(error) = &friend.last_error {
+            rows.push(vec!["  why".into(), safe(error)]);
+        }
+        table(&rows);
+    }
+}
+
+fn there(friend: &FriendView) -> String {
+    let stored = friend.stored_there_bytes.map_or_else(|| "not known".to_owned(), size);
+    match friend.offered_bytes {
+        Some(offered) => format!("{stored} of {}", size(offered)),
+        None if friend.stored_there_bytes.is_some() => format!("{stored}; nothing is accepted at present"),
+        None => stored,
+    }
+}
+
+pub(super) async fn change(client: &Client, command: FriendCommand) -> CliResult {
+    let none = FriendChange::default;
+    let (name, change, what) = match command {
+        FriendCommand::Remove { name } => {
+            client.remove_friend(&name).await?;
+            line(format!("{} is forgotten; what is stored here for him stays in the vault", safe(&name)));
+            return Ok(());
+        }
+        FriendCommand::Rename { name, new } => {
+            let what = format!("{} is now called {}", safe(&name), safe(&new));
+            (name, FriendChange { name: Some(new), ..none() }, what)
+        }
+        FriendCommand::Pause { name } => {
+            let what = format!("nothing is taken from {} for now", safe(&name));
+            (name, FriendChange { paused: Some(true), ..none() }, what)
+        }
+        FriendCommand::Resume { name } => {
+            let what = format!("{} may store again", safe(&name));
+            (name, FriendChange { paused: Some(false), ..none() }, what)
+        }
+        FriendCommand::Quota { name, size: quota } => {
+            let what = format!("{} may store up to {}", safe(&name), size(quota.bytes()));
+            (name, FriendChange { quota_bytes: Some(quota.bytes()), ..none() }, what)
+        }
+        FriendCommand::Address { name, address } => {
+            let what = format!("{} is tried for {} from now on", safe(&address), safe(&name));
+            (name, FriendChange { add_address: Some(address), ..none() }, what)
+        }
+    };
+    client.change_friend(&name, &change).await?;
+    line(what);
+    Ok(())
+}

@@ -1,0 +1,151 @@
+//! The command line.
+
+pub mod args;
+mod backup;
+mod browse;
+mod daemon;
+mod demo;
+mod error;
+mod friends;
+mod joining;
+mod output;
+mod probe;
+mod recovery;
+mod restore;
+mod sets;
+mod settings;
+mod socket_store;
+mod status;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+use kith_control::{Client, ClientError};
+
+use self::args::{Cli, Command, RecoveryCommand};
+use self::error::{CliError, CliResult, Code};
+use crate::home::{Environment, Home, SocketState};
+
+/// Runs the program and says how it ended.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no faults; clap knows where each is printed.
+            let code = if error.use_stderr() { Code::Usage.into() } else { ExitCode::SUCCESS };
+            drop(error.print());
+            return code;
+        }
+    };
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(CliError { code, message, hint }) => {
+            if !message.is_empty() {
+                output::note(format!("error: {message}"));
+                if let Some(hint) = hint {
+                    output::note(format!("hint: {hint}"));
+                }
+            }
+            code.into()
+        }
+    }
+}
+
+fn run(cli: Cli) -> CliResult {
+    let place = Place { flag: cli.home, environment: Environment::of_process() };
+    // The daemon and the demo need their own kind of runtime; everything else is one short exchange.
+    match cli.command {
+        Command::Daemon => daemon::run(&place),
+        Command::Demo(args) => demo::run(&args),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "kith", &mut std::io::stdout());
+            Ok(())
+        }
+        Command::Man => Ok(clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout())?),
+        command => {
+            let runtime =
+                tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+            let outcome = runtime.block_on(Box::pin(dispatch(command, &place)));
+            // A thread that still waits for standard input must not hold up the end.
+            runtime.shutdown_background();
+            outcome
+        }
+    }
+}
+
+async fn dispatch(command: Command, place: &Place) -> CliResult {
+    match command {
+        Command::Status(json) => status::status(&place.client().await?, json).await,
+        Command::Id => status::id(place),
+        Command::Open { print } => status::open(&place.client().await?, print).await,
+        Command::Invite { quota, expires, own, qr } => {
+            joining::invite(&place.client().await?, quota, expires, own, qr).await
+        }
+        Command::Join { stdin: _, quota, own } => joining::join(&place.client().await?, quota, own).await,
+        Command::Friends(json) => friends::list(&place.client().await?, json).await,
+        Command::Friend(command) => friends::change(&place.client().await?, command).await,
+        Command::Set(command) => sets::run(&place.client().await?, command).await,
+        Command::Backup { set, to } => backup::backup(&place.client().await?, set, to).await,
+        Command::Check { friend, read_data } => {
+            backup::check(&place.client().await?, friend, read_data).await
+        }
+        Command::Snapshots { from, set, json } => {
+            browse::snapshots(&place.client().await?, from, set, json).await
+        }
+        Command::Ls { snapshot, path, from, json } => {
+            browse::ls(&place.client().await?, &snapshot, path, from, json).await
+        }
+        Command::Find { pattern, from, json } => {
+            browse::find(&place.client().await?, &pattern, from, json).await
+        }
+        Command::Restore(args) => restore::restore(place, args).await,
+        Command::Probe { host, port, expect, json } => probe::probe(place, &host, port, expect, json).await,
+        Command::Ports(json) => status::ports(&place.client().await?, json).await,
+        Command::Recovery(RecoveryCommand::Show { yes, words }) => recovery::show(place, yes, words).await,
+        Command::Recovery(RecoveryCommand::ResticKey { friend, out }) => {
+            recovery::restic_key(place, &friend, &out).await
+        }
+        Command::Recover { from } => recovery::recover(place, from).await,
+        Command::Settings(command) => settings::run(place, command).await,
+        Command::Pause { duration } => status::pause(&place.client().await?, duration).await,
+        Command::Resume => status::resume(&place.client().await?).await,
+        Command::Ra => status::reauthenticate(&place.client().await?).await,
+        Command::Restart => status::restart(&place.client().await?).await,
+        Command::Logs { lines } => status::logs(place, lines),
+        Command::Daemon | Command::Demo(_) | Command::Completions { .. } | Command::Man => Ok(()),
+    }
+}
+
+/// Where to look for a home and its daemon.
+pub(crate) struct Place {
+    flag: Option<std::path::PathBuf>,
+    environment: Environment,
+}
+
+impl Place {
+    /// The home for what needs no daemon: that of the running daemon if there is one.
+    fn home(&self) -> CliResult<Home> {
+        let candidates = Home::candidates(self.flag.clone(), &self.environment)?;
+        match candidates.iter().find(|home| home.socket_state() == SocketState::Live) {
+            Some(home) => Ok(home.clone()),
+            None => Ok(Home::resolve(self.flag.clone(), &self.environment)?),
+        }
+    }
+
+    /// A connection to the daemon: the user's own, then the system's.
+    async fn client(&self) -> CliResult<Client> {
+        let mut denied = None;
+        let mut missing = None;
+        for home in Home::candidates(self.flag.clone(), &self.environment)? {
+            match Client::connect(&home.control_socket()).await {
+                Ok(client) => return Ok(client),
+                Err(error @ ClientError::DaemonNotRunning { .. }) => missing = missing.or(Some(error)),
+                Err(error) => denied = denied.or(Some(error)),
+            }
+        }
+        match denied.or(missing) {
+            Some(error) => Err(error.into()),
+            None => Err(CliError::new("there is no place to look for a daemon", "name one with --home DIR")),
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! `kith probe`: the telnet test.
+
+use kith_control::view::FriendView;
+use kith_identity::{DeviceId, Identity, RecoveryPhrase};
+use kith_peer::{Probe, ProbeResult};
+use serde::Serialize;
+
+use super::Place;
+use super::args::Json;
+use super::error::{CliError, CliResult, Code};
+use super::output::{json, line, safe};
+use crate::daemon::keys;
+
+/// One tested address, for programs.
+#[derive(Serialize)]
+struct ProbeView {
+    host: String,
+    port: u16,
+    /// The IP address and port tried.
+    address: Option<String>,
+    result: &'static str,
+    device_id: Option<DeviceId>,
+    /// The friend of that device id, when a daemon runs that knows him.
+    friend: Option<String>,
+    detail: Option<String>,
+    resolve_ms: u128,
+    connect_ms: Option<u128>,
+    answer_ms: Option<u128>,
+}
+
+/// All addresses of the tested name.
+#[derive(Serialize)]
+struct ProbesView {
+    /// The best of them.
+    result: &'static str,
+    device_id: Option<DeviceId>,
+    probes: Vec<ProbeView>,
+}
+
+pub(super) async fn probe(
+    place: &Place,
+    host: &str,
+    port: u16,
+    expect: Option<String>,
+    Json { json: as_json }: Json,
+) -> CliResult {
+    if port == 0 {
+        return Err(CliError::usage("port 0 does not exist", "ports go from 1 to 65535; Kith's is 4242"));
+    }
+    let friends = match place.client().await {
+        Ok(client) => client.friends().await.unwrap_or_default(),
+        Err(_not_running) => Vec::new(),
+    };
+    let expected = expect.map(|wanted| expected(&wanted, &friends)).transpose()?;
+    let identity = identity(place)?;
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let address = if bare.contains(':') { format!("[{bare}]:{port}") } else { format!("{bare}:{port}") };
+    let probes = kith_peer::probe(&address, &identity, expected).await;
+    let views: Vec<ProbeView> = probes.into_iter().map(|probe| view(bare, port, probe, &friends)).collect();
+    let best = views.iter().min_by_key(|view| rank(view.result));
+    let (result, device_id) = best.map_or(("unreachable", None), |best| (best.result, best.device_id));
+    if as_json {
+        json(&ProbesView { result, device_id, probes: views })?;
+    } else {
+        for view in &views {
+            show(view);
+        }
+    }
+    if result == "connected" { Ok(()) } else { Err(CliError::said(Code::Failed)) }
+}
+
+fn expected(wanted: &str, friends: &[FriendView]) -> CliResult<DeviceId> {
+    if let Some(friend) = friends.iter().find(|friend| friend.name == wanted) {
+        return Ok(friend.device_id);
+    }
+    wanted.parse().map_err(|error| {
+        CliError::usage(
+            format!("{wanted:?} is neither a friend's name nor a device id: {error}"),
+            "`kith friends` lists both",
+        )
+    })
+}
+
+/// Our identity, if there is one that we may read; else one for this test alone.
+fn identity(place: &Place) -> CliResult<Identity> {
+    if let Ok(home) = place.home()
+        && keys::exist(&home)
+        && let Ok(keys) = keys::load(&home)
+    {
+        return Ok(keys.identity);
+    }
+    Identity::from_seed(&RecoveryPhrase::generate().derive().identity).map_err(|error| {
+        CliError::new(format!("no identity could be made for the test: {error}"), "try again")
+    })
+}
+
+const fn rank(result: &str) -> u8 {
+    match result.as_bytes() {
+        b"connected" => 0,
+        b"other-device" => 1,
+        b"not-kith" => 2,
+        b"refused" => 3,
+        b"no-response" => 4,
+        b"unreachable" => 5,
+        _ => 6,
+    }
+}
+
+fn view(host: &str, port: u16, probe: Probe, friends: &[FriendView]) -> ProbeView {
+    let (result, device_id, detail) = match probe.result {
+        ProbeResult::Connected { device } => ("connected", Some(device), None),
+        ProbeResult::Refused => ("refused", None, None),
+        ProbeResult::NoResponse => ("no-response", None, None),
+        ProbeResult::Unreachable(reason) => ("unreachable", None, Some(reason)),
+        ProbeResult::NameNotFound(reason) => ("name-not-found", None, Some(reason)),
+        ProbeResult::NotKith(reason) => ("not-kith", None, Some(reason)),
+        ProbeResult::OtherDevice { found } => ("other-device", Some(found), None),
+    };
+    let friend = friends.iter().find(|friend| Some(friend.device_id) == device_id);
+    ProbeView {
+        host: host.to_owned(),
+        port,
+        address: probe.address.map(|address| address.to_string()),
+        result,
+        device_id,
+        friend: friend.map(|friend| friend.name.clone()),
+        detail,
+        resolve_ms: probe.resolve.as_millis(),
+        connect_ms: probe.connect.map(|time| time.as_millis()),
+        answer_ms: probe.answer.map(|time| time.as_millis()),
+    }
+}
+
+fn show(view: &ProbeView) {
+    let place = view.address.clone().unwrap_or_else(|| format!("{}:{}", safe(&view.host), view.port));
+    let detail = view.detail.as_deref().map(safe).unwrap_or_default();
+    let who = match (&view.device_id, &view.friend) {
+        (Some(id), Some(friend)) => format!("{} ({id})", safe(friend)),
+        (Some(id), None) => id.to_string(),
+        _ => String::new(),
+    };
+    line(match view.result {
+        "connected" => format!("{place}: connected; a Kith answers, {who}"),
+        "other-device" => format!("{place}: connected, but another computer answers: {who}"),
+        "refused" => format!(
+            "{place}: refused: that computer answers, but nothing listens on the port. Is its Kith running, on this port?"
+        ),
+        "no-response" => format!(
+            "{place}: no response: a firewall or router on the way drops the packets, or the computer is off"
+        ),
+        "not-kith" => format!("{place}: the port is open, but no Kith answers: {detail}"),
+        "name-not-found" => format!("{place}: the name was not found: {detail}"),
+        _ => format!("{place}: unreachable: {detail}"),
+    });
+    let ms = |ms: Option<u128>| ms.map_or_else(|| "-".to_owned(), |ms| format!("{ms} ms"));
+    line(format!(
+        "  name {}, connection {}, answer {}",
+        ms(Some(view.resolve_ms)),
+        ms(view.connect_ms),
+        ms(view.answer_ms)
+    ));
+}

@@ -1,0 +1,266 @@
+//! `kith restore`: this process writes the files, with the rights of whoever called it.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use data_encoding::HEXLOWER_PERMISSIVE;
+use kith_archive::crypto::open_with_password;
+use kith_archive::restore::{self, Overwrite, RestoreEvent, RestoreReport, RestoreRequest};
+use kith_archive::{FileKind, LocalStore, MasterKey, Repository, Snapshot, Store, browse};
+use kith_control::view::ArchiveAccess;
+use kith_control::{Client, SnapshotQuery};
+use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
+
+use super::Place;
+use super::args::{OverwriteArg, RestoreArgs};
+use super::error::{CliError, CliResult, Code};
+use super::joining::read_secret_line;
+use super::output::{line, note, safe, size};
+use super::socket_store::store;
+use crate::daemon::{SET_TAG, keys};
+
+/// Entries listed of each kind.
+const MOST_LISTED: usize = 100;
+/// Between two lines of progress where there is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+pub(super) async fn restore(place: &Place, args: RestoreArgs) -> CliResult {
+    let (repository, snapshot) = match &args.repository {
+        Some(directory) => from_directory(place, directory, &args).await?,
+        None => from_friend(&place.client().await?, &args).await?,
+    };
+    for warning in repository.warnings() {
+        note(format!("note: index {} can't be read and is left out: {}", warning.id.short(), warning.error));
+    }
+    let target = std::path::absolute(&args.target)?;
+    let request = RestoreRequest {
+        path: args.path.clone(),
+        overwrite: match args.overwrite {
+            OverwriteArg::Never => Overwrite::Never,
+            OverwriteArg::Changed => Overwrite::Changed,
+            OverwriteArg::Always => Overwrite::Always,
+        },
+        ..RestoreRequest::new(snapshot, &target)
+    };
+    let cancel = CancellationToken::new();
+    let stop = cancel.clone();
+    let interrupt = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            stop.cancel();
+        }
+    }));
+    let screen = Screen::new();
+    let outcome = restore::restore(Arc::new(repository), request, |event| screen.show(&event), cancel).await;
+    drop(interrupt);
+    screen.end();
+    let report = outcome.map_err(|error| CliError {
+        code: Code::Failed,
+        message: format!("the restore failed: {}", crate::daemon::with_sources(&error)),
+        hint: None,
+    })?;
+    say(&report, &target)
+}
+
+/// Says what came of it, and what did not.
+fn say(report: &RestoreReport, target: &Path) -> CliResult {
+    line(format!(
+        "restored {} files, {}, to {} in {:.1} s",
+        report.files,
+        size(report.bytes),
+        target.display(),
+        report.duration.as_secs_f64()
+    ));
+    let kept = report.kept.total;
+    if kept > 0 {
+        note(format!(
+            "{kept} existing files were kept as they are; `--overwrite changed` replaces those that differ"
+        ));
+    }
+    if report.withheld.total > 0 {
+        note(format!(
+            "{} entries were restored without special rights, or not at all:",
+            report.withheld.total
+        ));
+        for withheld in report.withheld.items.iter().take(MOST_LISTED) {
+            note(format!("  {}: {}", shown(&withheld.path), withheld.kind));
+        }
+    }
+    if report.incomplete.total > 0 {
+        note(format!("{} entries lack a part of their metadata:", report.incomplete.total));
+        for failure in report.incomplete.items.iter().take(MOST_LISTED) {
+            note(format!("  {}: {}", shown(&failure.path), safe(&failure.reason)));
+        }
+    }
+    if report.is_complete() {
+        return Ok(());
+    }
+    note(format!("error: {} entries could not be restored:", report.failed.total));
+    for failure in report.failed.items.iter().take(MOST_LISTED) {
+        note(format!("  {}: {}", shown(&failure.path), safe(&failure.reason)));
+    }
+    Err(CliError::said(Code::Failed))
+}
+
+fn shown(path: &Path) -> String {
+    safe(&path.to_string_lossy())
+}
+
+/// An archive at a friend, by way of the daemon.
+async fn from_friend(client: &Client, args: &RestoreArgs) -> CliResult<(Repository, Snapshot)> {
+    let query = SnapshotQuery { friend: args.from.clone(), set: args.set.clone() };
+    let views = client.snapshots(&query).await?;
+    let chosen = if args.snapshot == "latest" {
+        views.last()
+    } else {
+        views.iter().rev().find(|view| args.snapshot.len() >= 8 && view.id.starts_with(&args.snapshot))
+    };
+    let friend = match (chosen, &args.from) {
+        (Some(view), _) => view.friend.clone(),
+        (None, Some(from)) => from.clone(),
+        (None, None) => {
+            return Err(CliError::new(
+                match views.is_empty() {
+                    true => "there is no snapshot yet".to_owned(),
+                    false => format!("no snapshot is called {:?}", args.snapshot),
+                },
+                "`kith snapshots` lists them; the first 8 characters of an id are enough",
+            ));
+        }
+    };
+    let access = client.archive_access(&friend).await?;
+    let key = Arc::new(master_key(&access)?);
+    let repository = Repository::open(Arc::new(store(client, &access)), key).await.map_err(archive_error)?;
+    let snapshot = find(&repository, &args.snapshot, args.set.as_deref()).await?;
+    Ok((repository, snapshot))
+}
+
+fn master_key(access: &ArchiveAccess) -> CliResult<MasterKey> {
+    let bytes = Zeroizing::new(HEXLOWER_PERMISSIVE.decode(access.master_key.as_bytes()).unwrap_or_default());
+    let bytes: Option<&[u8; 64]> = bytes.as_slice().try_into().ok();
+    bytes.and_then(|bytes| MasterKey::from_bytes(bytes).ok()).ok_or_else(|| {
+        CliError::new("the daemon gave a key that makes no sense", "update both to one version")
+    })
+}
+
+/// A restic repository in a directory: our own archive (a copy of a friend's directory) or any other with a password.
+async fn from_directory(
+    place: &Place,
+    directory: &Path,
+    args: &RestoreArgs,
+) -> CliResult<(Repository, Snapshot)> {
+    let path = directory.to_owned();
+    let opened = tokio::task::spawn_blocking(move || LocalStore::open(path)).await;
+    let store = opened.map_err(|_ending| CliError::said(Code::Failed))?.map_err(|error| {
+        CliError::new(
+            format!("{} can't be opened: {}", directory.display(), crate::daemon::with_sources(&error)),
+            "name the directory that holds the files `config`, `data` and `index`",
+        )
+    })?;
+    let store: Arc<dyn Store> = Arc::new(store);
+    let key = if store.list(FileKind::Key).await?.is_empty() {
+        own_key(place, directory)?
+    } else {
+        let password = Zeroizing::new(read_secret_line("Password of the repository: ").await?);
+        open_with_password(&*store, &password).await.map_err(|error| {
+            CliError::new(
+                crate::daemon::with_sources(&error),
+                "check the password; it is read from standard input",
+            )
+        })?
+    };
+    let repository = Repository::open(store, Arc::new(key)).await.map_err(archive_error)?;
+    let snapshot = find(&repository, &args.snapshot, args.set.as_deref()).await?;
+    Ok((repository, snapshot))
+}
+
+/// The key of a copied archive directory, whose name is the archive's id.
+fn own_key(place: &Place, directory: &Path) -> CliResult<MasterKey> {
+    let full = std::fs::canonicalize(directory).unwrap_or_else(|_| PathBuf::from(directory));
+    let id = full.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
+    let Some(id) = id else {
+        return Err(CliError::new(
+            format!(
+                "{} has no keys, and its name is not that of one of this computer's archives",
+                directory.display()
+            ),
+            "name the copied directory as it was called at the friend, or add the key file that \
+             `kith recovery restic-key` writes, in `keys/`",
+        ));
+    };
+    let root = keys::archive_root(&place.home()?)?;
+    MasterKey::from_bytes(root.master_key(&id).as_bytes()).map_err(|error| {
+        CliError::new(format!("the archive's key can't be used: {error}"), "is this the right computer?")
+    })
+}
+
+async fn find(repository: &Repository, wanted: &str, set: Option<&str>) -> CliResult<Snapshot> {
+    let mut list = repository.snapshots().await.map_err(archive_error)?;
+    for unreadable in &list.unreadable {
+        note(format!("note: snapshot {} can't be read: {}", unreadable.id.short(), unreadable.error));
+    }
+    if let Some(set) = set {
+        let tag = format!("{SET_TAG}{set}");
+        list.snapshots.retain(|snapshot| snapshot.tags.contains(&tag));
+    }
+    browse::resolve_snapshot(&list.snapshots, wanted).cloned().map_err(|error| {
+        CliError::new(error, "`kith snapshots` lists them; the first 8 characters of an id are enough")
+    })
+}
+
+fn archive_error(error: kith_archive::RepositoryError) -> CliError {
+    CliError {
+        code: Code::Failed,
+        message: format!("the archive can't be read: {}", crate::daemon::with_sources(&error)),
+        hint: None,
+    }
+}
+
+/// Progress: a bar on a terminal, plain lines otherwise.
+struct Screen {
+    bar: Option<indicatif::ProgressBar>,
+    last: Mutex<Instant>,
+}
+
+impl Screen {
+    fn new() -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let bar = indicatif::ProgressBar::new(1);
+            if let Ok(style) = indicatif::ProgressStyle::with_template("restore  {bar:24} {msg}") {
+                bar.set_style(style);
+            }
+            bar
+        });
+        Self { bar, last: Mutex::new(Instant::now()) }
+    }
+
+    fn show(&self, event: &RestoreEvent) {
+        let RestoreEvent::Progress(progress) = event else { return };
+        let text = format!(
+            "{} of {}, {} of {} files",
+            size(progress.done.bytes),
+            size(progress.found.bytes),
+            progress.done.files,
+            progress.found.files
+        );
+        if let Some(bar) = &self.bar {
+            bar.set_length(progress.found.bytes.max(1));
+            bar.set_position(progress.done.bytes);
+            bar.set_message(text);
+            return;
+        }
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.elapsed() >= LINE_EVERY {
+            *last = Instant::now();
+            note(format!("restore: {text}"));
+        }
+    }
+
+    fn end(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

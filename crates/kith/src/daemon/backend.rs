@@ -1,0 +1,360 @@
+//! The daemon as the API sees it.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use http::{Request, Response};
+use jiff::{SignedDuration, Timestamp};
+use kith_backup::BackupSet;
+use kith_control::view::{
+    ArchiveAccess, EntryView, FoundView, FriendView, InviteView, JobView, JoinView, PortView, SetView,
+    SettingView, SnapshotView, StatusView,
+};
+use kith_control::{
+    Backend, BackupRequest, Body, CheckRequest, Event, Failure, FailureKind, FriendChange, InviteRequest,
+    JoinRequest, RecoverRequest, RecoverView, SetRequest, SnapshotQuery,
+};
+use tokio::sync::broadcast;
+
+use super::core::{Core, Exit, lock, value};
+use super::db::Table;
+use super::failure::{failed, failure};
+use crate::settings::{Entry, Loaded, SettingsError, edit};
+
+/// Longest pause.
+const LONGEST_PAUSE_SECONDS: u64 = 365 * 24 * 3600;
+
+/// The daemon behind the API.
+pub(super) struct Daemon(pub(super) Arc<Core>);
+
+#[async_trait]
+impl Backend for Daemon {
+    async fn status(&self) -> StatusView {
+        self.0.status_view().await
+    }
+
+    async fn friends(&self) -> Vec<FriendView> {
+        self.0.friend_views()
+    }
+
+    fn events(&self) -> broadcast::Receiver<Event> {
+        self.0.events.subscribe()
+    }
+
+    async fn invite(&self, request: InviteRequest) -> Result<InviteView, Failure> {
+        self.0.make_invite(request).await
+    }
+
+    async fn join(&self, request: JoinRequest) -> Result<JoinView, Failure> {
+        self.0.join(request).await
+    }
+
+    async fn change_friend(&self, friend: &str, change: FriendChange) -> Result<FriendView, Failure> {
+        let core = &self.0;
+        let id = core.find_friend(friend)?.device_id;
+        if let Some(name) = &change.name {
+            checked_name(core, &id, name)?;
+        }
+        if let Some(address) = &change.add_address {
+            address.parse::<crate::settings::HostPort>().map_err(|error| {
+                failure(
+                    FailureKind::Invalid,
+                    format!("{address:?} is not an address: {error}"),
+                    "write it as HOST:PORT, as in 192.168.1.20:4242 or [2001:db8::1]:4242",
+                )
+            })?;
+        }
+        let changed = core.roster.change(&id, |friend| {
+            if let Some(name) = change.name {
+                friend.name = name;
+                friend.named_here = true;
+            }
+            if let Some(paused) = change.paused {
+                friend.paused = paused;
+            }
+            if let Some(quota) = change.quota_bytes {
+                friend.quota_bytes = Some(quota);
+            }
+            if let Some(address) = change.add_address
+                && !friend.addresses.configured.contains(&address)
+            {
+                friend.addresses.configured.insert(0, address);
+            }
+        });
+        let changed = changed.await.map_err(failed)?;
+        let friend =
+            changed.ok_or_else(|| failure(FailureKind::NotFound, "the friend is gone", "`kith friends`"))?;
+        core.apply_vault_policy();
+        if let Some(peers) = core.peers() {
+            peers.set_friend(id, friend.addresses.book());
+        }
+        core.report_to_all();
+        core.state_dirty.notify_one();
+        core.tell(Event::Friend { device_id: id });
+        Ok(core.friend_view(&friend))
+    }
+
+    async fn remove_friend(&self, friend: &str) -> Result<(), Failure> {
+        let core = &self.0;
+        let friend = core.find_friend(friend)?;
+        let uses = |set: &&BackupSet| {
+            set.destinations().iter().any(|to| {
+                core.roster.find(to).is_ok_and(|destination| destination.device_id == friend.device_id)
+            })
+        };
+        if let Some(set) = core.settings().sets.iter().find(uses) {
+            return Err(failure(
+                FailureKind::Conflict,
+                format!("the backup set {:?} goes to {}", set.name().as_str(), friend.name),
+                "remove the set first, or give it another destination",
+            ));
+        }
+        core.roster.remove(&friend.device_id).await.map_err(failed)?;
+        if let Some(peers) = core.peers() {
+            peers.remove_friend(&friend.device_id);
+        }
+        core.state_dirty.notify_one();
+        core.tell(Event::Friends);
+        Ok(())
+    }
+
+    async fn sets(&self) -> Result<Vec<SetView>, Failure> {
+        Ok(self.0.settings().sets.iter().map(|set| self.0.set_view(set)).collect())
+    }
+
+    async fn add_set(&self, request: SetRequest) -> Result<SetView, Failure> {
+        let core = &self.0;
+        for destination in &request.to {
+            core.find_friend(destination)?;
+        }
+        for pattern in &request.exclude {
+            kith_archive::backup::Exclude::new(pattern.as_str()).map_err(|error| {
+                failure(
+                    FailureKind::Invalid,
+                    error,
+                    "patterns are globs such as *.tmp, cache or /home/*/Downloads",
+                )
+            })?;
+        }
+        let paths = request.paths.iter().map(std::path::PathBuf::from).collect::<Vec<_>>();
+        if let Some(missing) =
+            paths.iter().find(|path| path.is_absolute() && std::fs::symlink_metadata(path).is_err())
+        {
+            return Err(failure(
+                FailureKind::NotFound,
+                format!("{} does not exist, or this computer's Kith may not see it", missing.display()),
+                "check the spelling",
+            ));
+        }
+        let set = BackupSet::new(request.name, paths, request.to, request.exclude)
+            .map_err(|error| failure(FailureKind::Invalid, error, "`kith set add --help` shows the form"))?;
+        let added = set.clone();
+        core.edit(move |sources| edit::add_set(&sources, &added)).await?;
+        core.tell(Event::Sets);
+        Ok(core.set_view(&set))
+    }
+
+    async fn remove_set(&self, name: &str) -> Result<(), Failure> {
+        let name = name.to_owned();
+        self.0.edit(move |sources| edit::remove_set(&sources, &name)).await?;
+        self.0.tell(Event::Sets);
+        Ok(())
+    }
+
+    async fn start_backup(&self, request: BackupRequest) -> Result<Vec<JobView>, Failure> {
+        self.0.start_backups(request).await
+    }
+
+    async fn start_check(&self, request: CheckRequest) -> Result<JobView, Failure> {
+        self.0.start_check_job(request).await
+    }
+
+    async fn jobs(&self) -> Result<Vec<JobView>, Failure> {
+        self.0.jobs.all(|id| self.0.name_of(id)).await
+    }
+
+    async fn job(&self, id: u64) -> Result<JobView, Failure> {
+        self.0.jobs.get(id, |id| self.0.name_of(id)).await
+    }
+
+    async fn cancel_job(&self, id: u64) -> Result<JobView, Failure> {
+        self.0.jobs.cancel(id).await;
+        self.job(id).await
+    }
+
+    async fn snapshots(&self, query: SnapshotQuery) -> Result<Vec<SnapshotView>, Failure> {
+        self.0.snapshot_views(query).await
+    }
+
+    async fn list_entries(
+        &self,
+        snapshot: &str,
+        path: Option<&str>,
+        friend: Option<&str>,
+    ) -> Result<Vec<EntryView>, Failure> {
+        self.0.entry_views(snapshot, path, friend).await
+    }
+
+    async fn find(&self, pattern: &str, friend: Option<&str>) -> Result<Vec<FoundView>, Failure> {
+        self.0.found_views(pattern, friend).await
+    }
+
+    async fn archive_access(&self, friend: &str) -> Result<ArchiveAccess, Failure> {
+        self.0.access(friend).await
+    }
+
+    async fn store(&self, friend: &str, request: Request<Body>) -> Result<Response<Body>, Failure> {
+        self.0.forward(friend, request).await
+    }
+
+    async fn settings(&self) -> Result<Vec<SettingView>, Failure> {
+        Ok(self.0.loaded().list().into_iter().map(setting_view).collect())
+    }
+
+    async fn change_setting(&self, key: &str, value: &str) -> Result<SettingView, Failure> {
+        let (name, text) = (key.to_owned(), value.to_owned());
+        let edited = self.0.edit(move |sources| edit::set(&sources, &name, &text)).await?;
+        Ok(setting_view(edited.entry))
+    }
+
+    async fn pause(&self, seconds: u64) -> Result<(), Failure> {
+        if seconds == 0 || seconds > LONGEST_PAUSE_SECONDS {
+            return Err(failure(
+                FailureKind::Invalid,
+                "a pause lasts from 1 second to 365 days",
+                "give a duration such as 30m or 8h",
+            ));
+        }
+        let until = Timestamp::now() + SignedDuration::from_secs(seconds.cast_signed());
+        self.0.set_pause(Some(until)).await
+    }
+
+    async fn resume(&self) -> Result<(), Failure> {
+        self.0.set_pause(None).await
+    }
+
+    async fn reauthenticate(&self) -> Result<(), Failure> {
+        if let Some(peers) = self.0.peers() {
+            peers.reauthenticate();
+        }
+        Ok(())
+    }
+
+    async fn restart(&self) -> Result<(), Failure> {
+        self.0.exit.send_replace(Exit::Restart);
+        Ok(())
+    }
+
+    async fn ports(&self) -> Result<Vec<PortView>, Failure> {
+        Ok(self.0.port_views())
+    }
+
+    async fn recover(&self, request: RecoverRequest) -> Result<RecoverView, Failure> {
+        let view = super::recover::recover(&self.0.home, &self.0.sources, &self.0.db, request).await?;
+        self.0.exit.send_replace(Exit::Restart);
+        Ok(view)
+    }
+}
+
+impl Core {
+    fn set_view(&self, set: &BackupSet) -> SetView {
+        SetView {
+            name: set.name().to_string(),
+            paths: set.paths().iter().map(|path| path.display().to_string()).collect(),
+            to: set.destinations().to_vec(),
+            exclude: set.excludes().to_vec(),
+            last_backup: self.jobs.last_complete(Some(set.name().as_str()), None),
+        }
+    }
+
+    fn name_of(&self, friend: &kith_identity::DeviceId) -> Option<String> {
+        self.roster.get(friend).map(|friend| friend.name)
+    }
+
+    /// Until when backups are paused.
+    pub(super) fn paused_until(&self) -> Option<Timestamp> {
+        lock(&self.paused_until).filter(|until| *until > Timestamp::now())
+    }
+
+    async fn set_pause(&self, until: Option<Timestamp>) -> Result<(), Failure> {
+        self.db.put(Table::Values, value::PAUSED_UNTIL, &until).await.map_err(failed)?;
+        *lock(&self.paused_until) = until;
+        match until {
+            Some(until) => self.jobs.pause(until),
+            None => self.jobs.resume(),
+        }
+        self.tell(Event::Status);
+        Ok(())
+    }
+
+    /// Changes the settings file and puts the change in force.
+    async fn edit<F>(self: &Arc<Self>, change: F) -> Result<edit::Edited, Failure>
+    where
+        F: FnOnce(crate::settings::SettingsSources) -> Result<edit::Edited, SettingsError> + Send + 'static,
+    {
+        let sources = self.sources.clone();
+        let edited = tokio::task::spawn_blocking(move || change(sources)).await;
+        let edited = match edited {
+            Ok(edited) => edited.map_err(settings_failure)?,
+            Err(_ending) => return Err(failure(FailureKind::Failed, "the daemon ends", "start it again")),
+        };
+        self.put_in_force(edited.loaded.clone()).await;
+        Ok(edited)
+    }
+
+    /// Reads the settings anew.
+    pub(super) async fn reload(self: &Arc<Self>) -> Result<(), SettingsError> {
+        let sources = self.sources.clone();
+        let Ok(loaded) = tokio::task::spawn_blocking(move || sources.load()).await else { return Ok(()) };
+        self.put_in_force(loaded?).await;
+        Ok(())
+    }
+
+    async fn put_in_force(self: &Arc<Self>, loaded: Loaded) {
+        self.set_loaded(loaded);
+        self.apply_vault_policy();
+        self.apply_listener().await;
+        self.report_to_all();
+        self.state_dirty.notify_one();
+        self.tell(Event::Status);
+    }
+}
+
+fn checked_name(core: &Core, id: &kith_identity::DeviceId, name: &str) -> Result<(), Failure> {
+    if name.is_empty() || kith_identity::sanitise_name(name) != name {
+        return Err(failure(
+            FailureKind::Invalid,
+            format!("{name:?} can't be a friend's name"),
+            "use 1 to 64 printable characters",
+        ));
+    }
+    match core.roster.find(name) {
+        Ok(other) if other.device_id != *id => Err(failure(
+            FailureKind::Conflict,
+            format!("another friend is called {name:?} already"),
+            "choose another name",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn settings_failure(error: SettingsError) -> Failure {
+    let kind = match &error {
+        SettingsError::NoSuchSet { .. } | SettingsError::UnknownKey { .. } => FailureKind::NotFound,
+        SettingsError::SetExists { .. } => FailureKind::Conflict,
+        SettingsError::Locked { .. } => FailureKind::Refused,
+        _ => FailureKind::Invalid,
+    };
+    Failure { kind, message: super::failure::with_sources(&error), hint: None }
+}
+
+fn setting_view(entry: Entry) -> SettingView {
+    SettingView {
+        key: entry.key.to_owned(),
+        value: entry.value,
+        default: entry.default.to_owned(),
+        origin: entry.origin.to_string(),
+        locked: entry.locked,
+        description: entry.help.to_owned(),
+    }
+}

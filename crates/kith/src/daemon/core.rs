@@ -1,0 +1,358 @@
+//! What all parts of the daemon share.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+
+use data_encoding::HEXLOWER;
+use jiff::Timestamp;
+use kith_control::{Bound, Event};
+use kith_identity::{DeviceId, Identity, InstallationId, StateKey, tls};
+use kith_listener::{Incoming, Listener};
+use kith_peer::Peers;
+use kith_vault::{Accepting, Owner, Vault};
+use kith_wire::{Hello, Report, VersionRange};
+use tokio::sync::{Notify, broadcast, mpsc, watch};
+use tracing::warn;
+
+use super::db::{Db, Table};
+use super::history::History;
+use super::host::Door;
+use super::invites::Invites;
+use super::jobs::Jobs;
+use super::roster::{Friend, Roster};
+use crate::home::Home;
+use crate::settings::{Accept, Loaded, Settings, SettingsSources};
+
+/// Most addresses under which friends have seen us that are remembered.
+const MOST_OBSERVED: usize = 8;
+/// Events that a slow listener may lag behind.
+const EVENT_BACKLOG: usize = 256;
+
+/// Authenticated connections that wait to be taken over.
+const MOST_INCOMING: usize = 64;
+
+/// Name and version, as friends see them.
+pub const PROGRAM: &str = concat!("kith ", env!("CARGO_PKG_VERSION"));
+
+/// What the daemon is asked to do with itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Go on.
+    No,
+    /// End.
+    Stop,
+    /// End and start anew.
+    Restart,
+}
+
+/// Values in `state.db` by name.
+pub mod value {
+    /// Installation id.
+    pub const INSTALLATION: &str = "installation";
+    /// Incarnation number.
+    pub const INCARNATION: &str = "incarnation";
+    /// Sequence of the newest state object.
+    pub const STATE_SEQUENCE: &str = "state-sequence";
+    /// Whether the recovery phrase was shown.
+    pub const RECOVERY_SHOWN: &str = "recovery-shown";
+    /// Until when backups are paused.
+    pub const PAUSED_UNTIL: &str = "paused-until";
+    /// Where the vault lies that was opened last.
+    pub const VAULT: &str = "vault";
+    /// Addresses under which friends saw us.
+    pub const OBSERVED: &str = "observed";
+}
+
+/// The shared state.
+pub struct Core {
+    pub(super) home: Home,
+    pub(super) sources: SettingsSources,
+    loaded: RwLock<Arc<Loaded>>,
+    pub(super) identity: Arc<Identity>,
+    pub(super) state_key: StateKey,
+    /// Connections that the listener authenticated go in here.
+    pub(super) incoming: mpsc::Sender<Incoming>,
+    pub(super) tls: Arc<rustls::ServerConfig>,
+    /// The key that friends get to dial in, hex.
+    pub(super) dial_in: String,
+    pub(super) installation: InstallationId,
+    pub(super) incarnation: u64,
+    pub(super) db: Db,
+    pub(super) roster: Roster,
+    pub(super) invites: Invites,
+    pub(super) vault: Vault,
+    pub(super) jobs: Arc<Jobs>,
+    pub(super) peers: OnceLock<Peers>,
+    listener: Mutex<Option<Listener>>,
+    /// Why there is no listener although there should be.
+    pub(super) listener_error: Mutex<Option<String>>,
+    pub(super) bound: OnceLock<Bound>,
+    pub(super) events: broadcast::Sender<Event>,
+    /// Our IP addresses as friends see them from outside.
+    observed: Mutex<BTreeSet<IpAddr>>,
+    /// Sequence of the newest state object of each friend that we keep.
+    pub(super) kept_states: Mutex<BTreeMap<DeviceId, u64>>,
+    /// The state object must be written and sent anew.
+    pub(super) state_dirty: Notify,
+    pub(super) exit: watch::Sender<Exit>,
+    pub(super) started: Timestamp,
+    pub(super) recovery_shown: std::sync::atomic::AtomicBool,
+    pub(super) paused_until: Mutex<Option<Timestamp>>,
+}
+
+/// What [`Core::new`] is made from.
+pub(super) struct Parts {
+    pub(super) home: Home,
+    pub(super) sources: SettingsSources,
+    pub(super) loaded: Loaded,
+    pub(super) keys: super::keys::Keys,
+    pub(super) db: Db,
+    pub(super) vault: Vault,
+}
+
+impl Core {
+    /// The core, and the connections that its listener will hand over.
+    pub(super) async fn new(
+        parts: Parts,
+    ) -> Result<(Arc<Self>, mpsc::Receiver<Incoming>), super::db::DbError> {
+        let Parts { home, sources, loaded, keys, db, vault } = parts;
+        let installation = match db.get(Table::Values, value::INSTALLATION).await? {
+            Some(installation) => installation,
+            None => {
+                let installation = InstallationId::generate();
+                db.put(Table::Values, value::INSTALLATION, &installation).await?;
+                installation
+            }
+        };
+        let incarnation = db.get(Table::Values, value::INCARNATION).await?.unwrap_or(0);
+        let observed = db.get(Table::Values, value::OBSERVED).await?.unwrap_or_default();
+        let recovery_shown = db.get(Table::Values, value::RECOVERY_SHOWN).await?.unwrap_or(false);
+        let paused_until = db.get(Table::Values, value::PAUSED_UNTIL).await?;
+        let roster = Roster::load(db.clone()).await?;
+        let invites = Invites::load(db.clone()).await?;
+        let events = broadcast::Sender::new(EVENT_BACKLOG);
+        let history = History::new(db.clone());
+        let complete = history.complete().await?;
+        let jobs = Jobs::new(history, complete, events.clone());
+        let dial_in = HEXLOWER.encode(keys.dial_in.key(0).as_bytes());
+        let identity = Arc::new(keys.identity);
+        let (incoming, received) = mpsc::channel(MOST_INCOMING);
+        let core = Arc::new_cyclic(|core| Self {
+            tls: tls::server_config(&identity, Arc::new(Door(core.clone()))),
+            incoming,
+            home,
+            sources,
+            loaded: RwLock::new(Arc::new(loaded)),
+            identity,
+            state_key: keys.state,
+            dial_in,
+            installation,
+            incarnation,
+            db,
+            roster,
+            invites,
+            vault,
+            jobs,
+            peers: OnceLock::new(),
+            listener: Mutex::default(),
+            listener_error: Mutex::default(),
+            bound: OnceLock::new(),
+            events,
+            observed: Mutex::new(observed),
+            kept_states: Mutex::default(),
+            state_dirty: Notify::new(),
+            exit: watch::Sender::new(Exit::No),
+            started: Timestamp::now(),
+            recovery_shown: recovery_shown.into(),
+            paused_until: Mutex::new(paused_until),
+        });
+        core.load_kept_states().await;
+        core.apply_vault_policy();
+        Ok((core, received))
+    }
+
+    pub(super) fn us(&self) -> DeviceId {
+        self.identity.device_id()
+    }
+
+    pub(super) fn loaded(&self) -> Arc<Loaded> {
+        self.loaded.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn settings(&self) -> Settings {
+        self.loaded().settings().clone()
+    }
+
+    pub(super) fn set_loaded(&self, loaded: Loaded) {
+        *self.loaded.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(loaded);
+    }
+
+    /// The running peers. They exist from the moment the daemon serves anything.
+    pub(super) fn peers(&self) -> Option<&Peers> {
+        self.peers.get()
+    }
+
+    /// Tells the listeners of events; nobody listening is fine.
+    pub(super) fn tell(&self, event: Event) {
+        drop(self.events.send(event));
+    }
+
+    pub(super) fn listener(&self) -> Option<Listener> {
+        lock(&self.listener).clone()
+    }
+
+    pub(super) fn set_listener(&self, listener: Option<Listener>) -> Option<Listener> {
+        std::mem::replace(&mut *lock(&self.listener), listener)
+    }
+
+    /// The port that is (or should be) listened on.
+    pub(super) fn listen_port(&self) -> u16 {
+        let bound = self.listener().and_then(|listener| match &*listener.state().borrow() {
+            kith_listener::ListenerState::Listening { port, .. } => Some(*port),
+            _ => None,
+        });
+        bound.unwrap_or_else(|| self.loaded().settings().listener.port.get())
+    }
+
+    /// Our addresses inside the network, `ip:port`.
+    pub(super) fn internal_addresses(&self) -> Vec<String> {
+        let loaded = self.loaded();
+        let bind = &loaded.settings().listener.bind;
+        let port = self.listen_port();
+        let mut addresses: Vec<IpAddr> = Vec::new();
+        for ip in bind.iter().filter(|ip| !ip.is_unspecified()) {
+            addresses.push(*ip);
+        }
+        let local = kith_peer::platform::local_addresses();
+        for any in bind.iter().filter(|ip| ip.is_unspecified()) {
+            addresses.extend(local.iter().filter(|ip| ip.is_ipv4() == any.is_ipv4()));
+        }
+        if addresses.is_empty() {
+            // A computer without a network can still be paired with another home on the same computer.
+            addresses.push(IpAddr::from([127, 0, 0, 1]));
+        }
+        addresses.dedup();
+        addresses.into_iter().map(|ip| SocketAddr::new(ip, port).to_string()).collect()
+    }
+
+    /// Our addresses from outside, `host:port`: those a manual forwarding makes reachable, and those under which
+    /// friends see us.
+    pub(super) fn public_addresses(&self) -> Vec<String> {
+        let loaded = self.loaded();
+        let mut public: Vec<String> =
+            loaded.settings().listener.advertise.iter().map(ToString::to_string).collect();
+        let port = self.public_port();
+        for ip in lock(&self.observed).iter() {
+            let address = SocketAddr::new(*ip, port).to_string();
+            if !public.contains(&address) {
+                public.push(address);
+            }
+        }
+        public
+    }
+
+    /// The port that leads to us from outside.
+    fn public_port(&self) -> u16 {
+        let loaded = self.loaded();
+        loaded.settings().listener.advertise.first().map_or_else(|| self.listen_port(), |a| a.port())
+    }
+
+    /// A friend told us under which IP address he sees us; true if that is news.
+    pub(super) fn note_observed(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        if kith_peer::is_internal(ip) || ip.is_unspecified() || ip.is_multicast() {
+            return false;
+        }
+        let mut observed = lock(&self.observed);
+        let news = observed.insert(ip);
+        while observed.len() > MOST_OBSERVED {
+            let oldest = observed.iter().copied().find(|other| *other != ip);
+            oldest.map(|oldest| observed.remove(&oldest));
+        }
+        news
+    }
+
+    pub(super) async fn save_observed(&self) {
+        let observed = lock(&self.observed).clone();
+        if let Err(error) = self.db.put(Table::Values, value::OBSERVED, &observed).await {
+            warn!(%error, "the addresses under which friends see us were not saved");
+        }
+    }
+
+    /// Bytes offered to a friend; none when nothing is taken from him.
+    pub(super) fn offered_to(&self, friend: &Friend) -> Option<u64> {
+        let loaded = self.loaded();
+        let vault = &loaded.settings().vault;
+        let accepted = match vault.accept {
+            Accept::Off => false,
+            Accept::Own => friend.own,
+            Accept::Friends => true,
+        };
+        accepted.then(|| friend.quota_bytes.unwrap_or_else(|| vault.default_quota.bytes()))
+    }
+
+    /// Puts quotas and the inbound policy in force.
+    pub(super) fn apply_vault_policy(&self) {
+        for friend in self.roster.all() {
+            let Ok(owner) = owner(&friend.device_id) else { continue };
+            let offered = self.offered_to(&friend);
+            self.vault.set_quota(&owner, offered);
+            let accepting = if offered.is_some() && !friend.paused { Accepting::Yes } else { Accepting::No };
+            self.vault.set_accepting(&owner, accepting);
+        }
+    }
+
+    async fn load_kept_states(&self) {
+        for friend in self.roster.all() {
+            let Ok(owner) = owner(&friend.device_id) else { continue };
+            if let Ok(sequences) = self.vault.state_sequences(&owner).await
+                && let Some(newest) = sequences.into_iter().max()
+            {
+                lock(&self.kept_states).insert(friend.device_id, newest);
+            }
+        }
+    }
+
+    /// What we tell a friend about ourselves.
+    pub(super) fn report_to(&self, friend: &DeviceId) -> Report {
+        let known = self.roster.get(friend);
+        let stored_bytes = owner(friend).map_or(0, |owner| self.vault.usage(&owner).live_bytes);
+        Report {
+            name: self.loaded().settings().computer_name(),
+            internal: self.internal_addresses(),
+            public: self.public_addresses(),
+            public_port: Some(self.public_port()),
+            offered_bytes: known.and_then(
+                |friend| {
+                    if friend.paused { None } else { self.offered_to(&friend) }
+                },
+            ),
+            stored_bytes,
+            state_sequence: lock(&self.kept_states).get(friend).copied(),
+        }
+    }
+
+    /// Our hello to a friend who is seen from this IP address.
+    pub(super) fn hello_to(&self, friend: &DeviceId, seen_from: IpAddr) -> Hello {
+        Hello {
+            wire: VersionRange::OURS,
+            program: PROGRAM.to_owned(),
+            installation: self.installation,
+            incarnation: self.incarnation,
+            capabilities: Vec::new(),
+            you_are: seen_from.to_canonical().to_string(),
+            time: Timestamp::now().as_second(),
+            report: self.report_to(friend),
+        }
+    }
+}
+
+/// The vault's name for a computer.
+pub(super) fn owner(device: &DeviceId) -> Result<Owner, kith_vault::NameError> {
+    Owner::parse(&device.to_string())
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,217 @@
+//! `state.db`: what the daemon learned. SQLite in WAL mode, every commit synchronous.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::{Connection, OptionalExtension, params};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Version of the tables below; a newer one is refused.
+const VERSION: i64 = 1;
+
+/// What can go wrong with the database.
+#[derive(Debug, thiserror::Error)]
+pub enum DbError {
+    /// It was written by a newer program.
+    #[error(
+        "state.db has version {found}, and this program knows versions up to {VERSION}: install the newer Kith again"
+    )]
+    Newer {
+        /// Its version.
+        found: i64,
+    },
+    /// SQLite failed.
+    #[error("state.db: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// A row does not hold what it should.
+    #[error("state.db holds a damaged {table} entry: {source}")]
+    Damaged {
+        /// Which table.
+        table: &'static str,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+    /// The history of runs failed.
+    #[error(transparent)]
+    History(#[from] kith_backup::HistoryError),
+    /// The program ends.
+    #[error("the program ends")]
+    Ending,
+}
+
+/// A shared handle. Every call blocks a thread of the blocking pool, never an async one.
+#[derive(Clone)]
+pub struct Db {
+    connection: Arc<Mutex<Connection>>,
+}
+
+/// The tables of documents: one row per thing, its value as JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Table {
+    /// By device id.
+    Friends,
+    /// By public id of the invite.
+    Invites,
+    /// Single values by name.
+    Values,
+}
+
+impl Table {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Friends => "friend",
+            Self::Invites => "invite",
+            Self::Values => "value",
+        }
+    }
+}
+
+impl Db {
+    /// Opens or makes the database. Blocks.
+    ///
+    /// # Errors
+    /// See [`DbError`].
+    pub fn open(path: &Path) -> Result<Self, DbError> {
+        // Friends' dial-in keys and invites lie in it: made private before SQLite opens it with the usual mode.
+        {
+            use std::os::unix::fs::OpenOptionsExt;
+            let made = std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path);
+            made.map_err(|error| {
+                let message = format!("{}: {error}", path.display());
+                rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(14), Some(message))
+            })?;
+        }
+        let connection = Connection::open(path)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.busy_timeout(std::time::Duration::from_secs(5))?;
+        let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        if found > VERSION {
+            return Err(DbError::Newer { found });
+        }
+        connection.execute_batch(
+            "CREATE TABLE IF NOT EXISTS friend (key TEXT PRIMARY KEY, document TEXT NOT NULL) STRICT;
+             CREATE TABLE IF NOT EXISTS invite (key TEXT PRIMARY KEY, document TEXT NOT NULL) STRICT;
+             CREATE TABLE IF NOT EXISTS value (key TEXT PRIMARY KEY, document TEXT NOT NULL) STRICT;",
+        )?;
+        connection.pragma_update(None, "user_version", VERSION)?;
+        kith_backup::History::open(&connection, jiff::Timestamp::now().as_millisecond())?;
+        Ok(Self { connection: Arc::new(Mutex::new(connection)) })
+    }
+
+    /// Runs `work` with the connection on the blocking pool.
+    ///
+    /// # Errors
+    /// Those of `work`.
+    pub async fn with<T, F>(&self, work: F) -> Result<T, DbError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Connection) -> Result<T, DbError> + Send + 'static,
+    {
+        let connection = self.connection.clone();
+        let task = tokio::task::spawn_blocking(move || {
+            work(&mut connection.lock().unwrap_or_else(PoisonError::into_inner))
+        });
+        task.await.map_err(|_ending| DbError::Ending)?
+    }
+
+    /// All documents of a table, by key.
+    ///
+    /// # Errors
+    /// See [`DbError`].
+    pub async fn all<T: DeserializeOwned + Send + 'static>(&self, table: Table) -> Result<Vec<T>, DbError> {
+        self.with(move |connection| {
+            let sql = format!("SELECT document FROM {} ORDER BY key", table.name());
+            let mut statement = connection.prepare(&sql)?;
+            let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
+            rows.map(|row| parse(table, &row?)).collect()
+        })
+        .await
+    }
+
+    /// One document.
+    ///
+    /// # Errors
+    /// See [`DbError`].
+    pub async fn get<T: DeserializeOwned + Send + 'static>(
+        &self,
+        table: Table,
+        key: &str,
+    ) -> Result<Option<T>, DbError> {
+        let key = key.to_owned();
+        self.with(move |connection| {
+            let sql = format!("SELECT document FROM {} WHERE key = ?1", table.name());
+            let row: Option<String> = connection.query_row(&sql, [key], |row| row.get(0)).optional()?;
+            row.map(|row| parse(table, &row)).transpose()
+        })
+        .await
+    }
+
+    /// Writes a document.
+    ///
+    /// # Errors
+    /// See [`DbError`].
+    pub async fn put<T: Serialize>(&self, table: Table, key: &str, value: &T) -> Result<(), DbError> {
+        let document = serde_json::to_string(value)
+            .map_err(|source| DbError::Damaged { table: table.name(), source })?;
+        let key = key.to_owned();
+        self.with(move |connection| {
+            let sql = format!(
+                "INSERT INTO {} (key, document) VALUES (?1, ?2)
+                 ON CONFLICT (key) DO UPDATE SET document = excluded.document",
+                table.name()
+            );
+            connection.execute(&sql, params![key, document])?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Removes a document, if it is there.
+    ///
+    /// # Errors
+    /// See [`DbError`].
+    pub async fn remove(&self, table: Table, key: &str) -> Result<(), DbError> {
+        let key = key.to_owned();
+        self.with(move |connection| {
+            connection.execute(&format!("DELETE FROM {} WHERE key = ?1", table.name()), [key])?;
+            Ok(())
+        })
+        .await
+    }
+}
+
+fn parse<T: DeserializeOwned>(table: Table, document: &str) -> Result<T, DbError> {
+    serde_json::from_str(document).map_err(|source| DbError::Damaged { table: table.name(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn documents_survive_a_reopening() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("state.db");
+        let db = Db::open(&path).unwrap();
+        db.put(Table::Values, "a", &vec![1, 2]).await.unwrap();
+        db.put(Table::Values, "a", &vec![3]).await.unwrap();
+        drop(db);
+        let db = Db::open(&path).unwrap();
+        assert_eq!(db.get::<Vec<u8>>(Table::Values, "a").await.unwrap(), Some(vec![3]));
+        db.remove(Table::Values, "a").await.unwrap();
+        assert_eq!(db.get::<Vec<u8>>(Table::Values, "a").await.unwrap(), None);
+        let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_database_of_a_newer_program_is_refused_with_a_sentence() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("state.db");
+        Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+        let error = Db::open(&path).map(|_| ()).unwrap_err();
+        assert!(error.to_string().contains("version 99"), "{error}");
+    }
+}

@@ -1,0 +1,305 @@
+//! What friends ask of this computer and what their links tell: the glue between listener, peers and vault.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Weak};
+
+use http::{Method, Request, Response, StatusCode};
+use jiff::Timestamp;
+use kith_control::Event;
+use kith_identity::DeviceId;
+use kith_identity::tls::{self, Admission, Admitted};
+use kith_listener::Incoming;
+use kith_peer::{Connection, Host};
+use kith_wire::{Body, Hello, Report, ServeFuture, boxed, bytes_body, collect, empty_body, paths};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tracing::{debug, warn};
+
+use super::core::{Core, lock, owner};
+use super::pairing::Judge;
+
+/// Largest state object taken from a friend.
+const MOST_STATE_BYTES: usize = 1024 * 1024;
+/// Pairings that are under way at once.
+const MOST_PAIRINGS: usize = 16;
+
+/// Who may come in.
+pub(super) struct Door(pub(super) Weak<Core>);
+
+impl Admission for Door {
+    fn friend(&self, id: &DeviceId) -> bool {
+        self.0.upgrade().is_some_and(|core| core.roster.contains(id))
+    }
+
+    fn invite(&self, one_time_id: &DeviceId) -> bool {
+        self.0.upgrade().is_some_and(|core| core.invites.admits(one_time_id))
+    }
+}
+
+/// Hands what the listener authenticated to where it belongs, until the listener ends.
+pub(super) async fn receive(core: Arc<Core>, mut incoming: mpsc::Receiver<Incoming>) {
+    let mut pairings = JoinSet::new();
+    while let Some(Incoming { admitted, stream, remote, local, .. }) = incoming.recv().await {
+        while pairings.try_join_next().is_some() {}
+        match admitted {
+            Admitted::Friend(friend) => {
+                if let Some(peers) = core.peers() {
+                    peers.accept(&friend, Box::new(stream), remote, local);
+                }
+            }
+            Admitted::Invite(one_time) => match tls::exporter(stream.get_ref().1) {
+                Ok(exporter) if pairings.len() < MOST_PAIRINGS => {
+                    let judge = Arc::new(Judge(core.clone()));
+                    pairings.spawn(kith_peer::join::serve(stream, exporter, one_time, judge));
+                }
+                Ok(_) => warn!("a pairing was dropped: too many are under way"),
+                Err(error) => debug!(%error, "a pairing had no finished handshake"),
+            },
+        }
+    }
+}
+
+/// What the peers need of the daemon. Holds the core weakly: the core owns the peers.
+pub(super) struct DaemonHost(pub(super) Weak<Core>);
+
+impl Host for DaemonHost {
+    fn hello(&self, to: &DeviceId, seen_from: IpAddr) -> Hello {
+        match self.0.upgrade() {
+            Some(core) => core.hello_to(to, seen_from),
+            // Only while the program ends: the link is about to be closed.
+            None => Hello {
+                wire: kith_wire::VersionRange::OURS,
+                program: super::core::PROGRAM.to_owned(),
+                installation: kith_identity::InstallationId::from_bytes([0; 16]),
+                incarnation: 0,
+                capabilities: Vec::new(),
+                you_are: seen_from.to_string(),
+                time: 0,
+                report: Report::default(),
+            },
+        }
+    }
+
+    fn linked(&self, friend: &DeviceId, hello: &Hello, connection: &Connection) {
+        let Some(core) = self.0.upgrade() else { return };
+        let (friend, hello, connection) = (*friend, hello.clone(), connection.clone());
+        tokio::spawn(async move {
+            core.note_link(&friend, &hello, &connection).await;
+        });
+    }
+
+    fn unlinked(&self, friend: &DeviceId, _reason: &str) {
+        let Some(core) = self.0.upgrade() else { return };
+        let friend = *friend;
+        tokio::spawn(async move {
+            let seen = core.roster.change(&friend, |friend| friend.last_seen = Some(Timestamp::now())).await;
+            if let Err(error) = seen {
+                warn!(%error, "the time of a friend's last link was not saved");
+            }
+        });
+    }
+
+    fn reported(&self, friend: &DeviceId, report: Report) {
+        let Some(core) = self.0.upgrade() else { return };
+        let friend = *friend;
+        tokio::spawn(async move {
+            let remote =
+                core.peers().and_then(|peers| peers.state(&friend)?.connection).map(|c| c.remote.ip());
+            core.note_report(&friend, &report, remote).await;
+        });
+    }
+
+    fn changed(&self, friend: &DeviceId) {
+        if let Some(core) = self.0.upgrade() {
+            core.tell(Event::Friend { device_id: *friend });
+        }
+    }
+
+    fn serve(&self, friend: DeviceId, request: Request<Body>) -> ServeFuture {
+        let Some(core) = self.0.upgrade() else {
+            return Box::pin(std::future::ready(plain(StatusCode::SERVICE_UNAVAILABLE, "the program ends")));
+        };
+        Box::pin(async move { core.serve_friend(friend, request).await })
+    }
+}
+
+impl Core {
+    /// A friend's link came up.
+    async fn note_link(&self, friend: &DeviceId, hello: &Hello, connection: &Connection) {
+        if let Some(seen_as) = connection.seen_as
+            && self.note_observed(seen_as)
+        {
+            self.save_observed().await;
+            self.tell(Event::Status);
+            self.report_to_all();
+        }
+        let changed = self.roster.change(friend, |friend| {
+            friend.last_seen = Some(Timestamp::now());
+            friend.program = Some(kith_control::terminal::safe(&hello.program).into_owned());
+            friend.installation = Some(hello.installation);
+            friend.incarnation = friend.incarnation.max(hello.incarnation);
+            if let Some(dialled) = &connection.dialled {
+                friend.addresses.last_good = Some(dialled.clone());
+            }
+        });
+        if let Err(error) = changed.await {
+            warn!(%error, "what a friend said was not saved");
+        }
+        self.note_report(friend, &hello.report, Some(connection.remote.ip())).await;
+        if hello.report.state_sequence != self.state_sequence().await {
+            self.state_dirty.notify_one();
+        }
+    }
+
+    /// A friend told of himself.
+    async fn note_report(&self, friend: &DeviceId, report: &Report, remote: Option<IpAddr>) {
+        let changed = self.roster.change(friend, |friend| {
+            if !friend.named_here && !report.name.is_empty() {
+                friend.name = report.name.clone();
+            }
+            friend.addresses.internal = report.internal.clone();
+            friend.addresses.public = report.public.clone();
+            if let (Some(ip), Some(port)) = (remote.map(|ip| ip.to_canonical()), report.public_port)
+                && !kith_peer::is_internal(ip)
+            {
+                let seen = std::net::SocketAddr::new(ip, port).to_string();
+                if !friend.addresses.public.contains(&seen) {
+                    friend.addresses.public.insert(0, seen);
+                }
+            }
+            friend.offered_bytes = report.offered_bytes;
+            friend.stored_there_bytes = Some(report.stored_bytes);
+        });
+        match changed.await {
+            Ok(Some(known)) => {
+                if let Some(peers) = self.peers() {
+                    peers.set_friend(*friend, known.addresses.book());
+                }
+                self.tell(Event::Friend { device_id: *friend });
+            }
+            Ok(None) => {}
+            Err(error) => warn!(%error, "what a friend reported was not saved"),
+        }
+    }
+
+    /// Tells every linked friend what has changed with us.
+    pub(super) fn report_to_all(&self) {
+        let Some(peers) = self.peers() else { return };
+        for friend in self.roster.all() {
+            let Some(link) = peers.link(&friend.device_id) else { continue };
+            let report = self.report_to(&friend.device_id);
+            tokio::spawn(async move {
+                let request = kith_wire::json_body(&report)
+                    .ok()
+                    .and_then(|body| Request::post(paths::REPORT).body(body).ok());
+                // A friend who does not hear it gets it with the next hello.
+                if let Some(request) = request {
+                    drop(
+                        tokio::time::timeout(std::time::Duration::from_secs(30), link.request(request)).await,
+                    );
+                }
+            });
+        }
+    }
+
+    /// Asks a friend for his report about us: what he offers and keeps.
+    pub(super) async fn fetch_report(&self, friend: &DeviceId) {
+        let Some(link) = self.peers().and_then(|peers| peers.link(friend)) else { return };
+        let Ok(request) = Request::get(paths::REPORT).body(empty_body()) else { return };
+        let answer = tokio::time::timeout(std::time::Duration::from_secs(30), link.request(request)).await;
+        let Ok(Ok(answer)) = answer else { return };
+        if let Ok(body) = collect(answer.into_body(), kith_wire::MESSAGE_LIMIT).await
+            && let Ok(report) = serde_json::from_slice::<Report>(&body)
+            && report.check().is_ok()
+        {
+            let remote =
+                self.peers().and_then(|peers| peers.state(friend)?.connection).map(|c| c.remote.ip());
+            self.note_report(friend, &report, remote).await;
+        }
+    }
+
+    async fn serve_friend(&self, friend: DeviceId, request: Request<Body>) -> Response<Body> {
+        if !self.roster.contains(&friend) {
+            return plain(StatusCode::FORBIDDEN, "this computer is not a friend any more");
+        }
+        let Ok(owner) = owner(&friend) else {
+            return plain(StatusCode::INTERNAL_SERVER_ERROR, "no place for this device id");
+        };
+        let path = request.uri().path();
+        if path == paths::STATE {
+            return self.serve_state(&friend, &owner, request).await;
+        }
+        if path == paths::REPORT && request.method() == Method::GET {
+            let report = self.report_to(&friend);
+            return kith_wire::json_body(&report).map_or_else(
+                |error| plain(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+                Response::new,
+            );
+        }
+        match below(paths::STORE, request) {
+            Ok(request) => self.vault.handle(&owner, request).await.map(boxed),
+            Err(_other) => plain(StatusCode::NOT_FOUND, "there is no such service"),
+        }
+    }
+
+    async fn serve_state(
+        &self,
+        friend: &DeviceId,
+        owner: &kith_vault::Owner,
+        request: Request<Body>,
+    ) -> Response<Body> {
+        match *request.method() {
+            Method::GET => match self.vault.newest_state(owner).await {
+                Ok(Some((sequence, sealed))) => {
+                    let mut response = Response::new(bytes_body(sealed));
+                    response.headers_mut().insert(paths::STATE_SEQUENCE_HEADER, sequence.into());
+                    response
+                }
+                Ok(None) => plain(StatusCode::NOT_FOUND, "no state object of this computer is kept here"),
+                Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+            },
+            Method::PUT => {
+                let sequence = request.headers().get(paths::STATE_SEQUENCE_HEADER);
+                let sequence = sequence.and_then(|s| s.to_str().ok()).and_then(|s| s.parse::<u64>().ok());
+                let Some(sequence) = sequence else {
+                    return plain(StatusCode::BAD_REQUEST, "the state object has no sequence number");
+                };
+                let Ok(sealed) = collect(request.into_body(), MOST_STATE_BYTES).await else {
+                    return plain(
+                        StatusCode::PAYLOAD_TOO_LARGE,
+                        "the state object broke off or is too large",
+                    );
+                };
+                match self.vault.put_state(owner, sequence, sealed).await {
+                    Ok(()) => {
+                        let mut kept = lock(&self.kept_states);
+                        let newest = kept.entry(*friend).or_default();
+                        *newest = sequence.max(*newest);
+                        plain(StatusCode::OK, "kept")
+                    }
+                    Err(error) => plain(StatusCode::CONFLICT, &error.to_string()),
+                }
+            }
+            _ => {
+                plain(StatusCode::METHOD_NOT_ALLOWED, "the state object is read with GET and stored with PUT")
+            }
+        }
+    }
+}
+
+/// The request as seen from below a prefix, if it lies there.
+pub(super) fn below(prefix: &str, request: Request<Body>) -> Result<Request<Body>, Request<Body>> {
+    let rest = request.uri().path_and_query().and_then(|path| path.as_str().strip_prefix(prefix));
+    let Some(rest) = rest.filter(|rest| rest.starts_with('/')).and_then(|rest| rest.parse().ok()) else {
+        return Err(request);
+    };
+    let mut request = request;
+    *request.uri_mut() = rest;
+    Ok(request)
+}
+
+fn plain(status: StatusCode, text: &str) -> Response<Body> {
+    let mut response = Response::new(bytes_body(text.to_owned()));
+    *response.status_mut() = status;
+    response
+}

@@ -1,0 +1,160 @@
+//! Open invites, and open replies to invites of others.
+
+use std::collections::BTreeMap;
+use std::sync::{PoisonError, RwLock};
+
+use jiff::Timestamp;
+use kith_identity::{DeviceId, Invite, OneTimeKey};
+use serde::{Deserialize, Serialize};
+
+use super::db::{Db, DbError, Table};
+
+/// Most invites that are open at once.
+pub(super) const MOST_INVITES: usize = 64;
+/// An ended invite is remembered this long, so that a late joiner hears that it has ended.
+const REMEMBERED_SECONDS: i64 = 30 * 24 * 3600;
+
+/// Which side of an invite we are on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Role {
+    /// We made the invite; the joiner dials us.
+    Inviter,
+    /// We were invited, but reached nobody: the inviter dials us with our reply line.
+    Joiner,
+}
+
+/// An invite that waits for somebody, or that somebody has used.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Record {
+    /// Our side.
+    pub(super) role: Role,
+    /// The invite's text; holds its secret.
+    text: String,
+    /// The one-time certificate that the other side will show.
+    pub(super) one_time: DeviceId,
+    /// When it ends, Unix seconds.
+    pub(super) expires: i64,
+    /// Bytes we offer the other side; none = the setting.
+    pub(super) quota_bytes: Option<u64>,
+    /// Whether we take the other for one's own computer.
+    pub(super) own: bool,
+    /// Who used it.
+    pub(super) used_by: Option<DeviceId>,
+}
+
+/// Why an invite can't be kept.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum InvitesError {
+    /// Too many.
+    #[error("{MOST_INVITES} invites are open already; wait until some have been used or have expired")]
+    TooMany,
+    /// No key could be made from it.
+    #[error("the invite can't be used: {0}")]
+    Key(String),
+    /// The database failed.
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+impl Record {
+    /// Makes a record.
+    ///
+    /// # Errors
+    /// If no key can be made from the invite's secret.
+    pub(super) fn new(
+        role: Role,
+        invite: &Invite,
+        quota_bytes: Option<u64>,
+        own: bool,
+    ) -> Result<Self, InvitesError> {
+        let key = match role {
+            Role::Inviter => OneTimeKey::for_invite(invite.secret()),
+            Role::Joiner => OneTimeKey::for_reply(invite.secret()),
+        };
+        let key = key.map_err(|error| InvitesError::Key(error.to_string()))?;
+        Ok(Self {
+            role,
+            text: invite.to_text().to_string(),
+            one_time: key.id(),
+            expires: i64::try_from(invite.terms().expires).unwrap_or(i64::MAX),
+            quota_bytes,
+            own,
+            used_by: None,
+        })
+    }
+
+    /// The invite itself; none if this program can't read it any more.
+    #[must_use]
+    pub(super) fn invite(&self) -> Option<Invite> {
+        Invite::parse(&self.text).ok()
+    }
+
+    fn is_open(&self, now: Timestamp) -> bool {
+        now.as_second() < self.expires
+    }
+}
+
+/// All invites, in memory and in `state.db`.
+pub(super) struct Invites {
+    db: Db,
+    records: RwLock<BTreeMap<DeviceId, Record>>,
+}
+
+impl Invites {
+    /// Loads them; those that ended long ago are removed.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub(super) async fn load(db: Db) -> Result<Self, DbError> {
+        let records: Vec<Record> = db.all(Table::Invites).await?;
+        let now = Timestamp::now().as_second();
+        let (old, records): (Vec<_>, Vec<_>) =
+            records.into_iter().partition(|record| record.expires + REMEMBERED_SECONDS < now);
+        for record in old {
+            db.remove(Table::Invites, &record.one_time.to_string()).await?;
+        }
+        let records = records.into_iter().map(|record| (record.one_time, record)).collect();
+        Ok(Self { db, records: RwLock::new(records) })
+    }
+
+    /// Keeps an invite.
+    ///
+    /// # Errors
+    /// See [`InvitesError`].
+    pub(super) async fn put(&self, record: Record) -> Result<(), InvitesError> {
+        let now = Timestamp::now();
+        let open = self.read().values().filter(|r| r.is_open(now) && r.used_by.is_none()).count();
+        if open >= MOST_INVITES && !self.read().contains_key(&record.one_time) {
+            return Err(InvitesError::TooMany);
+        }
+        self.db.put(Table::Invites, &record.one_time.to_string(), &record).await?;
+        self.records.write().unwrap_or_else(PoisonError::into_inner).insert(record.one_time, record);
+        Ok(())
+    }
+
+    /// Whether a one-time certificate belongs to an open invite. A used one stays open for its user, who may not have
+    /// heard the answer.
+    #[must_use]
+    pub(super) fn admits(&self, one_time: &DeviceId) -> bool {
+        self.read().get(one_time).is_some_and(|record| record.is_open(Timestamp::now()))
+    }
+
+    /// The record of a one-time certificate.
+    #[must_use]
+    pub(super) fn get(&self, one_time: &DeviceId) -> Option<Record> {
+        self.read().get(one_time).cloned()
+    }
+
+    /// The record with this public id of the invite that we made.
+    #[must_use]
+    pub(super) fn made_with_id(&self, id: &str) -> Option<Record> {
+        let records = self.read();
+        let mut ours = records.values().filter(|record| record.role == Role::Inviter);
+        ours.find(|record| record.invite().is_some_and(|invite| invite.id().to_string() == id)).cloned()
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<DeviceId, Record>> {
+        self.records.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}

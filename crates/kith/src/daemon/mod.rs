@@ -1,0 +1,233 @@
+//! The daemon: everything that runs, from start to end.
+
+mod archives;
+mod backend;
+pub mod core;
+pub mod db;
+mod entries;
+mod failure;
+mod history;
+mod host;
+mod invites;
+mod jobs;
+pub mod keys;
+mod listening;
+mod pairing;
+mod ports;
+mod progress;
+pub mod recover;
+mod roster;
+mod state_object;
+mod views;
+mod work;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use kith_control::{ControlConfig, ControlServer};
+use kith_peer::Peers;
+use kith_vault::{Vault, VaultConfig};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{error, info, warn};
+
+pub use self::archives::SET_TAG;
+pub use self::core::{Exit, PROGRAM, value};
+pub(crate) use self::failure::with_sources;
+pub(crate) use self::roster::KnownFriend;
+
+use self::backend::Daemon;
+use self::core::{Core, Parts};
+use self::db::{Db, Table};
+use self::host::DaemonHost;
+use crate::home::{DaemonLock, Home, Ports};
+use crate::settings::SettingsSources;
+
+/// Longest time for everything that ends with the daemon.
+const SHUTDOWN: Duration = Duration::from_millis(4500);
+
+/// Runs the daemon until it is asked to end; a restart starts everything anew in this process.
+///
+/// # Errors
+/// If it can't start: settings, home, keys, database or vault.
+pub async fn run(home: Home, sources: SettingsSources) -> anyhow::Result<()> {
+    let mut signals = Signals::new()?;
+    loop {
+        if run_once(&home, &sources, &mut signals).await? == Exit::Stop {
+            return Ok(());
+        }
+        info!("starting anew");
+    }
+}
+
+async fn run_once(home: &Home, sources: &SettingsSources, signals: &mut Signals) -> anyhow::Result<Exit> {
+    let (lock, core, received) = start(home, sources).await?;
+    let peers = Peers::start(core.identity.clone(), Arc::new(DaemonHost(Arc::downgrade(&core))));
+    // Set once: this core was made a moment ago.
+    drop(core.peers.set(peers.clone()));
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(host::receive(core.clone(), received));
+    tasks.spawn(state_object::keep_at_friends(core.clone()));
+    tasks.spawn(listening::keep(core.clone()));
+    for friend in core.roster.all() {
+        peers.set_friend(friend.device_id, friend.addresses.book());
+    }
+    let control = start_control(&core).await?;
+    notify(&[sd_notify::NotifyState::Ready]);
+    info!(device = %core.us(), name = %core.loaded().settings().computer_name(), "ready");
+
+    let exit = wait(&core, signals).await;
+    notify(&[sd_notify::NotifyState::Stopping]);
+    info!("ending");
+    let ending = async {
+        core.jobs.shutdown().await;
+        tokio::join!(control.shutdown(Duration::from_secs(1)), peers.shutdown(), async {
+            if let Some(listener) = core.set_listener(None) {
+                listener.shutdown().await;
+            }
+        });
+        tasks.shutdown().await;
+    };
+    if tokio::time::timeout(SHUTDOWN, ending).await.is_err() {
+        warn!("not everything ended in time");
+    }
+    if let Err(error) = core.home.clear_run() {
+        warn!(%error, "files of the running daemon were left behind");
+    }
+    drop((core, peers));
+    drop(lock);
+    info!("ended");
+    Ok(exit)
+}
+
+/// Everything that must be there before anything is served.
+async fn start(
+    home: &Home,
+    sources: &SettingsSources,
+) -> anyhow::Result<(DaemonLock, Arc<Core>, tokio::sync::mpsc::Receiver<kith_listener::Incoming>)> {
+    let (home, sources) = (home.clone(), sources.clone());
+    let (lock, loaded, keys, db) = tokio::task::spawn_blocking({
+        let (home, sources) = (home.clone(), sources.clone());
+        move || -> anyhow::Result<_> {
+            home.prepare()?;
+            let lock = DaemonLock::acquire(&home)?;
+            let loaded = sources.load()?;
+            let keys = keys::load_or_create(&home)?;
+            let db = Db::open(&home.state_db())?;
+            Ok((lock, loaded, keys, db))
+        }
+    })
+    .await??;
+    let settings = loaded.settings();
+    let path = home.path_of(&settings.vault.path);
+    refuse_lost_vault(&db, &path).await?;
+    let config = VaultConfig { path: path.clone(), free_space_floor: settings.vault.keep_free.bytes() };
+    let vault = Vault::open(config).await.context("the vault can't be opened")?;
+    db.put(Table::Values, value::VAULT, &path).await?;
+    let (core, received) = Core::new(Parts { home, sources, loaded, keys, db, vault }).await?;
+    Ok((lock, core, received))
+}
+
+/// An empty mount point is not an empty vault: friends' archives would seem to be gone.
+async fn refuse_lost_vault(db: &Db, path: &std::path::Path) -> anyhow::Result<()> {
+    let known: Option<std::path::PathBuf> = db.get(Table::Values, value::VAULT).await?;
+    let marker = path.join(kith_vault::layout::FORMAT_FILE);
+    let lost = known.as_deref() == Some(path) && !tokio::fs::try_exists(&marker).await.unwrap_or(false);
+    anyhow::ensure!(
+        !lost,
+        "the vault at {} is not there any more: is its disk not mounted? Mount it; or, if it is gone for good, choose \
+         another place with `kith settings set vault.path DIR`",
+        path.display()
+    );
+    Ok(())
+}
+
+async fn start_control(core: &Arc<Core>) -> anyhow::Result<ControlServer> {
+    let settings = core.settings();
+    let (port, app_port) = (settings.control.port.get(), settings.control.app_port.get());
+    let config = ControlConfig::new(port, app_port, core.home.control_socket());
+    let control = ControlServer::start(config, Arc::new(Daemon(core.clone()))).await?;
+    let bound = control.bound();
+    for (wanted, got, what) in
+        [(bound.wanted_api_port, bound.api_port, "API"), (bound.wanted_app_port, bound.app_port, "app")]
+    {
+        if wanted != got {
+            let holder = tokio::task::spawn_blocking(move || kith_listener::port_holder(wanted)).await;
+            let holder =
+                holder.ok().flatten().map(|holder| format!("{} (process {})", holder.program, holder.pid));
+            warn!(
+                "port {wanted} of the {what} is in use by {}: port {got} is used instead",
+                holder.as_deref().unwrap_or("another program")
+            );
+        }
+    }
+    info!("API on 127.0.0.1:{}, app on http://127.0.0.1:{}/ (`kith open`)", bound.api_port, bound.app_port);
+    // Set once: this core was made a moment ago.
+    core.bound.get_or_init(|| bound);
+    let token = control.token().reveal();
+    let home = core.home.clone();
+    let ports = Ports {
+        pid: std::process::id(),
+        control: bound.api_port,
+        app: bound.app_port,
+        listener: Some(core.listen_port()),
+    };
+    tokio::task::spawn_blocking(move || home.write_ports(ports).and_then(|()| home.write_token(&token)))
+        .await??;
+    Ok(control)
+}
+
+/// Waits for a reason to end; reloads settings on the way.
+async fn wait(core: &Arc<Core>, signals: &mut Signals) -> Exit {
+    let mut exit = core.exit.subscribe();
+    let mut status = core.events.subscribe();
+    let mut tick = tokio::time::interval(Duration::from_secs(60));
+    loop {
+        tokio::select! {
+            _ = signals.terminate.recv() => return Exit::Stop,
+            _ = signals.interrupt.recv() => return Exit::Stop,
+            _ = signals.reload.recv() => match core.reload().await {
+                Ok(()) => info!("settings reloaded"),
+                Err(error) => error!(%error, "the settings were not reloaded; the old ones stay in force"),
+            },
+            Ok(wanted) = exit.wait_for(|exit| *exit != Exit::No) => {
+                let wanted = *wanted;
+                // Leaves the answer to the request time to go out.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                return wanted;
+            }
+            _ = status.recv() => tell_systemd(core),
+            _ = tick.tick() => tell_systemd(core),
+        }
+    }
+}
+
+fn tell_systemd(core: &Core) {
+    let friends = core.roster.all();
+    let linked = friends
+        .iter()
+        .filter(|friend| core.peers().is_some_and(|peers| peers.link(&friend.device_id).is_some()));
+    let status = format!("{} of {} friends connected", linked.count(), friends.len());
+    notify(&[sd_notify::NotifyState::Status(&status)]);
+}
+
+fn notify(states: &[sd_notify::NotifyState<'_>]) {
+    // Without systemd there is nobody to tell.
+    drop(sd_notify::notify(states));
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    reload: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            reload: signal(SignalKind::hangup())?,
+        })
+    }
+}

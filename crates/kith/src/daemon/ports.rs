@@ -1,0 +1,58 @@
+//! The port table: what is open, where, and why.
+
+use kith_control::view::PortView;
+use kith_wire::Side;
+
+use super::core::Core;
+
+impl Core {
+    pub(super) fn port_views(&self) -> Vec<PortView> {
+        let mut ports = Vec::new();
+        let mut local = |local: String, purpose: &str| {
+            ports.push(PortView {
+                local,
+                protocol: "tcp".into(),
+                direction: "local".into(),
+                remote: None,
+                friend: None,
+                purpose: purpose.into(),
+            });
+        };
+        if let Some(bound) = self.bound.get() {
+            let hosts: &[&str] = if bound.ipv6 { &["127.0.0.1", "[::1]"] } else { &["127.0.0.1"] };
+            for host in hosts {
+                local(format!("{host}:{}", bound.api_port), "API for programs on this computer");
+                local(format!("{host}:{}", bound.app_port), "the app in the browser of this computer");
+            }
+        }
+        if let Some(listener) = self.listener()
+            && let kith_listener::ListenerState::Listening { addresses, .. } = &*listener.state().borrow()
+        {
+            ports.extend(addresses.iter().map(|address| PortView {
+                local: address.to_string(),
+                protocol: "tcp".into(),
+                direction: "in".into(),
+                remote: None,
+                friend: None,
+                purpose: "friends connect here; let it through firewalls and forward it on the router".into(),
+            }));
+        }
+        for friend in self.roster.all() {
+            let connection = self.peers().and_then(|peers| peers.state(&friend.device_id)?.connection);
+            let Some(connection) = connection else { continue };
+            let (direction, purpose) = match connection.side {
+                Side::Dialer => ("out", "link that this computer dialled"),
+                Side::Acceptor => ("in", "link that the friend dialled"),
+            };
+            ports.push(PortView {
+                local: connection.local.to_string(),
+                protocol: "tcp".into(),
+                direction: direction.into(),
+                remote: Some(connection.remote.to_string()),
+                friend: Some(friend.name.clone()),
+                purpose: purpose.into(),
+            });
+        }
+        ports
+    }
+}

@@ -1,0 +1,326 @@
+//! The friends: in memory for answers, in `state.db` for good.
+
+use std::collections::BTreeMap;
+use std::sync::{PoisonError, RwLock};
+
+use jiff::Timestamp;
+use kith_identity::{ArchiveId, DeviceId, InstallationId};
+use kith_peer::AddressBook;
+use serde::{Deserialize, Serialize};
+
+use super::db::{Db, DbError, Table};
+
+/// Most addresses kept of one kind.
+const MOST_ADDRESSES: usize = 16;
+
+/// Everything known of a friend.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Friend {
+    /// Who.
+    pub(super) device_id: DeviceId,
+    /// How the person calls him; unique here.
+    pub(super) name: String,
+    /// Whether the name was chosen here: then the friend's own changes of name don't touch it.
+    #[serde(default)]
+    pub(super) named_here: bool,
+    /// One's own other computer, confirmed at both ends.
+    #[serde(default)]
+    pub(super) own: bool,
+    /// Since when.
+    pub(super) added: Timestamp,
+    /// Six words to compare by voice.
+    #[serde(default)]
+    pub(super) safety_words: Option<String>,
+    /// Our archive at the friend.
+    pub(super) archive: ArchiveId,
+    /// Bytes offered to the friend; none = the setting.
+    #[serde(default)]
+    pub(super) quota_bytes: Option<u64>,
+    /// Nothing is taken from the friend for now.
+    #[serde(default)]
+    pub(super) paused: bool,
+    /// Key for dialling in at the friend, hex.
+    #[serde(default)]
+    pub(super) dial_in: Option<String>,
+    /// Addresses.
+    #[serde(default)]
+    pub(super) addresses: Addresses,
+    /// When the friend was last linked.
+    #[serde(default)]
+    pub(super) last_seen: Option<Timestamp>,
+    /// The friend's program.
+    #[serde(default)]
+    pub(super) program: Option<String>,
+    /// Highest incarnation the friend has shown, and its installation.
+    #[serde(default)]
+    pub(super) incarnation: u64,
+    /// See [`Friend::incarnation`].
+    #[serde(default)]
+    pub(super) installation: Option<InstallationId>,
+    /// Bytes the friend offers us.
+    #[serde(default)]
+    pub(super) offered_bytes: Option<u64>,
+    /// Bytes of ours the friend keeps.
+    #[serde(default)]
+    pub(super) stored_there_bytes: Option<u64>,
+}
+
+/// What the command line needs of a friend when no daemon runs.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct KnownFriend {
+    /// Who.
+    pub(crate) device_id: DeviceId,
+    /// The name on this computer.
+    pub(crate) name: String,
+    /// Our archive at the friend.
+    pub(crate) archive: ArchiveId,
+    #[serde(default)]
+    addresses: Addresses,
+}
+
+impl KnownFriend {
+    /// Every address known, internal ones first.
+    pub(crate) fn addresses(&self) -> Vec<String> {
+        let known = &self.addresses;
+        let all = known.internal.iter().chain(&known.public).chain(&known.configured).chain(&known.invited);
+        let mut addresses: Vec<String> = all.cloned().collect();
+        let mut seen = std::collections::BTreeSet::new();
+        addresses.retain(|address| seen.insert(address.clone()));
+        addresses
+    }
+}
+
+/// What is known of a friend's addresses; every entry is `host:port`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Addresses {
+    /// Where he was reached last.
+    pub(super) last_good: Option<String>,
+    /// Added by hand.
+    pub(super) configured: Vec<String>,
+    /// Inside his network.
+    pub(super) internal: Vec<String>,
+    /// From outside.
+    pub(super) public: Vec<String>,
+    /// From the invite.
+    pub(super) invited: Vec<String>,
+}
+
+impl Addresses {
+    /// What the dialler needs.
+    #[must_use]
+    pub(super) fn book(&self) -> AddressBook {
+        AddressBook {
+            last_good: self.last_good.clone(),
+            configured: self.configured.clone(),
+            internal: self.internal.clone(),
+            public: self.public.clone(),
+            invited: self.invited.clone(),
+        }
+    }
+
+    /// Bounds what a hostile friend may say.
+    pub(super) fn bound(&mut self) {
+        for list in [&mut self.configured, &mut self.internal, &mut self.public, &mut self.invited] {
+            list.truncate(MOST_ADDRESSES);
+        }
+    }
+}
+
+/// All friends.
+pub(super) struct Roster {
+    db: Db,
+    friends: RwLock<BTreeMap<DeviceId, Friend>>,
+    /// One change at a time, so that the disk and the memory agree.
+    writing: tokio::sync::Mutex<()>,
+}
+
+/// Why a friend could not be found.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum FindError {
+    /// There are no friends.
+    #[error("there are no friends yet")]
+    Empty,
+    /// There is no such friend.
+    #[error("there is no friend called {name:?}; friends are: {known}")]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// Who there is.
+        known: String,
+    },
+}
+
+impl Roster {
+    /// Loads all friends.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub(super) async fn load(db: Db) -> Result<Self, DbError> {
+        let friends: Vec<Friend> = db.all(Table::Friends).await?;
+        let friends = friends.into_iter().map(|friend| (friend.device_id, friend)).collect();
+        Ok(Self { db, friends: RwLock::new(friends), writing: tokio::sync::Mutex::new(()) })
+    }
+
+    /// One friend.
+    #[must_use]
+    pub(super) fn get(&self, id: &DeviceId) -> Option<Friend> {
+        self.read().get(id).cloned()
+    }
+
+    /// Whether this is a friend.
+    #[must_use]
+    pub(super) fn contains(&self, id: &DeviceId) -> bool {
+        self.read().contains_key(id)
+    }
+
+    /// All friends, by name.
+    #[must_use]
+    pub(super) fn all(&self) -> Vec<Friend> {
+        let mut friends: Vec<Friend> = self.read().values().cloned().collect();
+        friends.sort_by_key(|friend| friend.name.to_lowercase());
+        friends
+    }
+
+    /// A friend by name, device id, or the beginning of one's device id.
+    ///
+    /// # Errors
+    /// If there is none, with those there are.
+    pub(super) fn find(&self, wanted: &str) -> Result<Friend, FindError> {
+        let friends = self.read();
+        let by_id = wanted.parse::<DeviceId>().ok().and_then(|id| friends.get(&id));
+        let by_name = || friends.values().find(|friend| friend.name == wanted);
+        let by_loose_name = || {
+            let mut same = friends.values().filter(|friend| friend.name.eq_ignore_ascii_case(wanted));
+            same.next().filter(|_| same.next().is_none())
+        };
+        by_id.or_else(by_name).or_else(by_loose_name).cloned().ok_or_else(|| {
+            if friends.is_empty() {
+                return FindError::Empty;
+            }
+            let mut known: Vec<&str> = friends.values().map(|friend| friend.name.as_str()).collect();
+            known.sort_unstable();
+            FindError::Unknown { name: wanted.to_owned(), known: known.join(", ") }
+        })
+    }
+
+    /// Adds or replaces a friend; the name is made unique.
+    ///
+    /// # Errors
+    /// Those of the database; the memory then is as before.
+    pub(super) async fn put(&self, mut friend: Friend) -> Result<Friend, DbError> {
+        let _one_at_a_time = self.writing.lock().await;
+        friend.name = self.unique_name(&friend.name, &friend.device_id);
+        friend.addresses.bound();
+        self.db.put(Table::Friends, &friend.device_id.to_string(), &friend).await?;
+        self.write().insert(friend.device_id, friend.clone());
+        Ok(friend)
+    }
+
+    /// Changes a friend; true if anything is different afterwards.
+    ///
+    /// # Errors
+    /// Those of the database; the memory then is as before.
+    pub(super) async fn change(
+        &self,
+        id: &DeviceId,
+        change: impl FnOnce(&mut Friend) + Send,
+    ) -> Result<Option<Friend>, DbError> {
+        let _one_at_a_time = self.writing.lock().await;
+        let Some(old) = self.get(id) else { return Ok(None) };
+        let mut friend = old.clone();
+        change(&mut friend);
+        friend.addresses.bound();
+        if friend.name != old.name {
+            friend.name = self.unique_name(&friend.name, id);
+        }
+        if friend != old {
+            self.db.put(Table::Friends, &id.to_string(), &friend).await?;
+            self.write().insert(*id, friend.clone());
+        }
+        Ok(Some(friend))
+    }
+
+    /// Forgets a friend.
+    ///
+    /// # Errors
+    /// Those of the database; the memory then is as before.
+    pub(super) async fn remove(&self, id: &DeviceId) -> Result<(), DbError> {
+        let _one_at_a_time = self.writing.lock().await;
+        self.db.remove(Table::Friends, &id.to_string()).await?;
+        self.write().remove(id);
+        Ok(())
+    }
+
+    /// The name itself, or with " (2)", " (3)"... behind it.
+    fn unique_name(&self, wanted: &str, id: &DeviceId) -> String {
+        let wanted = match kith_identity::sanitise_name(wanted) {
+            empty if empty.is_empty() => id.short(),
+            name => name,
+        };
+        let friends = self.read();
+        let taken = |name: &str| {
+            friends.values().any(|friend| friend.device_id != *id && friend.name.eq_ignore_ascii_case(name))
+        };
+        if !taken(&wanted) {
+            return wanted;
+        }
+        // There are fewer friends than numbers.
+        (2..).map(|n: u32| format!("{wanted} ({n})")).find(|name| !taken(name)).unwrap_or(wanted)
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<DeviceId, Friend>> {
+        self.friends.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<DeviceId, Friend>> {
+        self.friends.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn friend(n: u8, name: &str) -> Friend {
+        Friend {
+            device_id: DeviceId::from_bytes([n; 32]),
+            name: name.into(),
+            named_here: false,
+            own: false,
+            added: Timestamp::UNIX_EPOCH,
+            safety_words: None,
+            archive: ArchiveId::from_bytes([n; 16]),
+            quota_bytes: None,
+            paused: false,
+            dial_in: None,
+            addresses: Addresses::default(),
+            last_seen: None,
+            program: None,
+            incarnation: 0,
+            installation: None,
+            offered_bytes: None,
+            stored_there_bytes: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn names_are_unique_and_friends_are_found_by_name_or_id() {
+        let directory = tempfile::tempdir().unwrap();
+        let db = Db::open(&directory.path().join("state.db")).unwrap();
+        let roster = Roster::load(db.clone()).await.unwrap();
+        assert_eq!(roster.find("anna").unwrap_err(), FindError::Empty);
+        roster.put(friend(1, "anna")).await.unwrap();
+        assert_eq!(roster.put(friend(2, "Anna")).await.unwrap().name, "Anna (2)");
+        assert_eq!(
+            roster.put(friend(3, "\u{202e}\n")).await.unwrap().name,
+            DeviceId::from_bytes([3; 32]).short()
+        );
+        assert_eq!(roster.find("anna").unwrap().device_id, DeviceId::from_bytes([1; 32]));
+        let id = DeviceId::from_bytes([2; 32]);
+        assert_eq!(roster.find(&id.to_string()).unwrap().name, "Anna (2)");
+        assert!(roster.find("bert").unwrap_err().to_string().contains("anna, "));
+        let again = Roster::load(db).await.unwrap();
+        assert_eq!(again.all(), roster.all());
+    }
+}

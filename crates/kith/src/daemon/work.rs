@@ -1,0 +1,269 @@
+//! The work of the jobs: a backup, a check.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kith_archive::backup::{self, BackupError, BackupReport, Exclude};
+use kith_archive::{Repository, Store};
+use kith_backup::BackupSet;
+use kith_control::view::{JobKind, JobState, JobView, SkippedView};
+use kith_control::{BackupRequest, CheckRequest, Failure, FailureKind};
+use tokio_util::sync::CancellationToken;
+
+use super::archives::{SET_TAG, archive_failure, offline, store_failure};
+use super::core::Core;
+use super::failure::{failed, failure, with_sources};
+use super::jobs::{Ended, Handle, Request, Work};
+use super::progress::Watcher;
+use super::roster::Friend;
+
+/// How long the start of a job waits for a friend who is not linked.
+const START_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a job that has begun waits for a friend who went away.
+const JOB_PATIENCE: Duration = Duration::from_secs(24 * 3600);
+/// Files listed as skipped in a job's view.
+const MOST_SKIPPED: usize = 1000;
+
+impl Core {
+    /// Starts the backups that were asked for.
+    pub(super) async fn start_backups(
+        self: &Arc<Self>,
+        request: BackupRequest,
+    ) -> Result<Vec<JobView>, Failure> {
+        if let Some(until) = self.paused_until() {
+            return Err(failure(
+                FailureKind::Refused,
+                format!("backups are paused until {}", until.strftime("%Y-%m-%d %H:%M:%S UTC")),
+                "`kith resume` ends the pause",
+            ));
+        }
+        let pairs = self.backups_asked(&request)?;
+        let mut views = Vec::with_capacity(pairs.len());
+        for (set, friend) in pairs {
+            let asked = Request {
+                kind: JobKind::Backup,
+                set: Some(set.name().to_string()),
+                friend: friend.name.clone(),
+                friend_id: friend.device_id,
+                archive: friend.archive.to_string(),
+            };
+            let core = self.clone();
+            let work: Work =
+                Arc::new(move |handle| Box::pin(core.clone().back_up(set.clone(), friend.clone(), handle)));
+            views.push(self.jobs.start(asked, work).await?);
+        }
+        Ok(views)
+    }
+
+    /// The sets and friends of a request.
+    fn backups_asked(&self, request: &BackupRequest) -> Result<Vec<(BackupSet, Friend)>, Failure> {
+        let sets = self.settings().sets;
+        if sets.is_empty() {
+            return Err(failure(
+                FailureKind::NotFound,
+                "there is no backup set yet",
+                "choose folders with `kith set add NAME PATH... --to FRIEND`",
+            ));
+        }
+        let names: Vec<String> = sets.iter().map(|set| set.name().to_string()).collect();
+        let chosen: Vec<BackupSet> = match &request.set {
+            None => sets,
+            Some(name) => sets.into_iter().filter(|set| set.name().as_str() == name).collect(),
+        };
+        if chosen.is_empty() {
+            let wanted = request.set.as_deref().unwrap_or_default();
+            return Err(failure(
+                FailureKind::NotFound,
+                format!("there is no backup set called {wanted:?}; sets are: {}", names.join(", ")),
+                "`kith set list` shows them",
+            ));
+        }
+        let only = request.friend.as_deref().map(|friend| self.find_friend(friend)).transpose()?;
+        let mut pairs = Vec::new();
+        for set in chosen {
+            for destination in set.destinations() {
+                let friend = self.find_friend(destination)?;
+                if only.as_ref().is_none_or(|only| only.device_id == friend.device_id) {
+                    pairs.push((set.clone(), friend));
+                }
+            }
+        }
+        match (pairs.is_empty(), only) {
+            (true, Some(only)) => Err(failure(
+                FailureKind::NotFound,
+                format!("no chosen backup set goes to {}", only.name),
+                "`kith set list` shows where each set goes",
+            )),
+            _ => Ok(pairs),
+        }
+    }
+
+    async fn back_up(self: Arc<Self>, set: BackupSet, friend: Friend, handle: Handle) -> Ended {
+        let cancel = handle.cancel.clone();
+        tokio::select! {
+            ended = self.try_back_up(&set, &friend, &handle) => ended.unwrap_or_else(Ended::failed),
+            () = cut_off(&cancel) => Ended::plain(JobState::Cancelled),
+        }
+    }
+
+    async fn try_back_up(&self, set: &BackupSet, friend: &Friend, handle: &Handle) -> Result<Ended, Failure> {
+        self.wait_for(friend).await?;
+        handle.update(|view| view.progress.phase = "loading".into());
+        let store = self.store_at(friend, JOB_PATIENCE)?;
+        let mut waiting = store.waiting();
+        let store: Arc<dyn Store> = Arc::new(store);
+        let work = async {
+            let repository = Arc::new(self.open_or_make_archive(friend, store).await?);
+            self.run_backup(repository, set, friend, handle).await
+        };
+        let mut work = std::pin::pin!(work);
+        loop {
+            tokio::select! {
+                ended = &mut work => {
+                    self.fetch_report(&friend.device_id).await;
+                    return ended;
+                }
+                Ok(()) = waiting.changed() => {
+                    let away = *waiting.borrow_and_update();
+                    handle.update(|view| {
+                        view.state = if away { JobState::WaitingForFriend } else { JobState::Running };
+                    });
+                }
+            }
+        }
+    }
+
+    /// Waits a little for a friend who may just be coming.
+    async fn wait_for(&self, friend: &Friend) -> Result<(), Failure> {
+        let Some(peers) = self.peers() else {
+            return Err(offline(&friend.name, "the daemon is just starting"));
+        };
+        if peers.link(&friend.device_id).is_some() {
+            return Ok(());
+        }
+        peers.dial_now(&friend.device_id);
+        match peers.wait_for_link(&friend.device_id, START_PATIENCE).await {
+            Some(_link) => Ok(()),
+            None => {
+                let error = peers.state(&friend.device_id).and_then(|state| state.last_error);
+                Err(offline(&friend.name, &error.unwrap_or_else(|| "it did not answer".to_owned())))
+            }
+        }
+    }
+
+    async fn run_backup(
+        &self,
+        repository: Arc<Repository>,
+        set: &BackupSet,
+        friend: &Friend,
+        handle: &Handle,
+    ) -> Result<Ended, Failure> {
+        for warning in repository.warnings() {
+            tracing::warn!(friend = %friend.name, id = %warning.id, error = %warning.error, "an index file can't be read");
+        }
+        let excludes =
+            set.excludes().iter().map(Exclude::new).collect::<Result<Vec<_>, _>>().map_err(failed)?;
+        let host = self.settings().computer_name();
+        let user = nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten();
+        let request = backup::BackupRequest {
+            excludes,
+            tags: vec![format!("{SET_TAG}{}", set.name())],
+            ..backup::BackupRequest::new(
+                set.paths().to_vec(),
+                host,
+                user.map(|user| user.name).unwrap_or_default(),
+            )
+        };
+        let (reporter, watcher) = (handle.clone(), Watcher::new());
+        let events = move |event: backup::Event| {
+            if let backup::Event::Progress(progress) = event {
+                let shown = watcher.backup(&progress);
+                reporter.update(|view| view.progress = shown);
+            }
+        };
+        match backup::backup(repository, request, events, handle.cancel.clone()).await {
+            Ok(report) => Ok(ended(&report, handle)),
+            Err(BackupError::Cancelled) => Ok(Ended::plain(JobState::Cancelled)),
+            Err(error) => Err(backup_failure(&friend.name, &error)),
+        }
+    }
+
+    /// Starts a check.
+    pub(super) async fn start_check_job(self: &Arc<Self>, request: CheckRequest) -> Result<JobView, Failure> {
+        let friend = self.find_friend(&request.friend)?;
+        let asked = Request {
+            kind: JobKind::Check,
+            set: None,
+            friend: friend.name.clone(),
+            friend_id: friend.device_id,
+            archive: friend.archive.to_string(),
+        };
+        let core = self.clone();
+        let read_data = request.read_data;
+        let work: Work = Arc::new(move |handle| {
+            let (core, friend) = (core.clone(), friend.clone());
+            Box::pin(async move {
+                let cancel = handle.cancel.clone();
+                tokio::select! {
+                    ended = core.check(&friend, read_data, &handle) => ended.unwrap_or_else(Ended::failed),
+                    () = cut_off(&cancel) => Ended::plain(JobState::Cancelled),
+                }
+            })
+        });
+        self.jobs.start(asked, work).await
+    }
+
+    async fn check(&self, friend: &Friend, read_data: bool, handle: &Handle) -> Result<Ended, Failure> {
+        self.wait_for(friend).await?;
+        handle.update(|view| view.progress.phase = "checking".into());
+        let repository = Arc::new(self.open_archive(friend).await?);
+        let _ = (repository, read_data);
+        Ok(Ended::plain(JobState::Failed))
+    }
+}
+
+/// The engine stops by itself within a second of being cancelled; this is for everything else that may be waited for.
+async fn cut_off(cancel: &CancellationToken) {
+    cancel.cancelled().await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+}
+
+fn ended(report: &BackupReport, handle: &Handle) -> Ended {
+    handle.update(|view| {
+        view.progress.bytes_sent = report.bytes_stored;
+        view.progress.errors = report.skipped_total;
+        view.progress.totals_final = true;
+    });
+    let skipped = report.skipped.iter().take(MOST_SKIPPED).map(|skipped| SkippedView {
+        path: skipped.path.to_string_lossy().into_owned(),
+        reason: skipped.reason.clone(),
+    });
+    let changed = report.changed_while_read.iter().map(|path| {
+        format!("{} changed while it was read: it may be a mixture of old and new", path.display())
+    });
+    Ended {
+        snapshot: Some(report.snapshot.to_string()),
+        skipped: skipped.collect(),
+        skipped_count: report.skipped_total,
+        findings: changed.collect(),
+        ..Ended::plain(if report.is_complete() {
+            JobState::Complete
+        } else {
+            JobState::CompleteWithOmissions
+        })
+    }
+}
+
+/// Says what an error of a backup means for the person.
+fn backup_failure(friend: &str, error: &BackupError) -> Failure {
+    match error {
+        BackupError::Repository(error) => archive_failure(friend, error),
+        BackupError::Store { source, .. } => store_failure(friend, source),
+        BackupError::SourceMissing { path } => failure(
+            FailureKind::NotFound,
+            format!("{} is not there any more, or can't be reached", path.display()),
+            "bring it back (is a disk not mounted?), or take it out of the set; nothing was changed at the friend",
+        ),
+        other => Failure { kind: FailureKind::Failed, message: with_sources(other), hint: None },
+    }
+}
