@@ -1,9 +1,9 @@
-//! Shows the app with invented data: `cargo run -p kith-control --example preview [rich|empty|friends|hostile|live]`.
+//! Shows the app with invented data: `cargo run -p kith-control --example preview [live|rich|empty|friends|quiet|hostile|long]`.
 //!
 //! Prints a fresh address whenever Enter is pressed (each works once). `live` moves a backup forward.
 
 #[path = "../tests/it/stand_in.rs"]
-#[expect(dead_code, reason = "the tests use more of it")]
+#[expect(dead_code, clippy::unwrap_used, reason = "made for tests, which use more of it")]
 mod stand_in;
 
 use std::io::{Write as _, stdout};
@@ -44,9 +44,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let server = ControlServer::start(ControlConfig::new(0, 0, socket.clone()), backend.clone()).await?;
     let client = Client::connect(&socket).await?;
     let mover = tokio::spawn(async move {
-        while kind == "live" {
-            tokio::time::sleep(Duration::from_millis(200)).await;
-            advance(&backend);
+        let mut pace = tokio::time::interval(Duration::from_millis(200));
+        loop {
+            pace.tick().await;
+            if kind == "live" {
+                advance(&backend);
+            }
         }
     });
     let mut lines = tokio::io::BufReader::new(tokio::io::stdin()).lines();

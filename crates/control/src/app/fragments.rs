@@ -111,7 +111,7 @@ async fn render(kith: &Shared, section: Section, about: &About) -> Result<Markup
         Section::Verdict => verdict::section(&facts),
         Section::Jobs => jobs::section(&facts),
         Section::Friends => friends::section(&facts),
-        Section::Sets => sets::section(&facts),
+        Section::Sets => sets::section(&facts, &backend.jobs().await?),
         Section::Computer => computer::section(&facts),
         Section::SetForm => forms::new_set(&facts),
         Section::InviteForm => forms::invite(),

@@ -100,7 +100,9 @@ fn link_sentence(friend: &FriendView, facts: &Facts) -> Markup {
                 None => "Connected",
             }
             @if let Some(address) = &friend.address { ", at " (parts::code(address)) }
-            @if let Some(since) = friend.connected_since { ", for " (format::duration(format::between(since, facts.now))) }
+            @if let Some(minutes) = friend.connected_since.map(|since| format::between(since, facts.now).as_secs() / 60) && minutes > 0 {
+                ", for " (format::duration(std::time::Duration::from_secs(minutes * 60)))
+            }
         } @else {
             @match friend.last_seen {
                 Some(time) => { "Last connected " (parts::time(time, facts.now)) }

@@ -1,17 +1,22 @@
 //! What is backed up, and to whom.
 
+use jiff::tz::TimeZone;
+use jiff::{ToSpan as _, Zoned};
 use maud::{Markup, html};
 
 use super::fragments::Facts;
 use super::parts::{self, Tone};
 use super::verdict::{Freshness, freshness};
 use crate::terminal::safe;
-use crate::view::{JobState, SetView};
+use crate::view::{JobState, JobView, SetView};
 
 /// Paths shown of a set; a longer list is folded.
 const SHOWN_PATHS: usize = 4;
 
-pub(super) fn section(facts: &Facts) -> Markup {
+/// Days of the strip that shows how it went.
+const STRIP_DAYS: i32 = 30;
+
+pub(super) fn section(facts: &Facts, history: &[JobView]) -> Markup {
     html! {
         section.card aria-labelledby="sets-title" {
             div.card-head {
@@ -24,12 +29,12 @@ pub(super) fn section(facts: &Facts) -> Markup {
                     @else { "Nothing is backed up yet. Choose the folders that you would miss." }
                 }
             }
-            @for set in &facts.sets { (card(set, facts)) }
+            @for set in &facts.sets { (card(set, facts, history)) }
         }
     }
 }
 
-fn card(set: &SetView, facts: &Facts) -> Markup {
+fn card(set: &SetView, facts: &Facts, history: &[JobView]) -> Markup {
     let busy =
         facts.status.jobs.iter().any(|job| job.set.as_ref() == Some(&set.name) && !job.state.is_over());
     let name = safe(&set.name);
@@ -55,6 +60,72 @@ fn card(set: &SetView, facts: &Facts) -> Markup {
                     @for (position, glob) in set.exclude.iter().enumerate() { @if position > 0 { ", " } (parts::code(glob)) }
                 }
             }
+            (strip(set, facts, history))
+        }
+    }
+}
+
+/// The last days, the best that was reached on each. Only shown once there is something to show.
+fn strip(set: &SetView, facts: &Facts, history: &[JobView]) -> Markup {
+    let zone = TimeZone::system();
+    let today = facts.now.to_zoned(zone.clone()).date();
+    let days: Vec<_> = (0..STRIP_DAYS)
+        .rev()
+        .filter_map(|back| today.checked_sub(back.days()).ok())
+        .map(|day| {
+            let of_day = history.iter().filter(|job| {
+                job.set.as_ref() == Some(&set.name)
+                    && job.ended.is_some_and(|ended| Zoned::new(ended, zone.clone()).date() == day)
+            });
+            (day, of_day.filter_map(|job| reached(job.state)).min())
+        })
+        .collect();
+    let complete = days.iter().filter(|(_, best)| *best == Some(Reached::Complete)).count();
+    html! {
+        @if days.iter().any(|(_, best)| best.is_some()) {
+            svg.strip viewBox="0 0 300 14" preserveAspectRatio="none" role="img"
+                aria-label={ "A complete backup on " (complete) " of the last " (STRIP_DAYS) " days" } {
+                @for (position, (day, best)) in days.iter().enumerate() {
+                    rect class=[best.map(|best| best.tone().class())] x=(position * 10) width="8" height="14" rx="2" {
+                        title { (day) ": " (best.map_or("nothing ran", Reached::word)) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What came of a run, best first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Reached {
+    Complete,
+    Omissions,
+    Nothing,
+}
+
+const fn reached(state: JobState) -> Option<Reached> {
+    match state {
+        JobState::Complete => Some(Reached::Complete),
+        JobState::CompleteWithOmissions => Some(Reached::Omissions),
+        JobState::Failed | JobState::Interrupted => Some(Reached::Nothing),
+        _ => None,
+    }
+}
+
+impl Reached {
+    const fn tone(self) -> Tone {
+        match self {
+            Self::Complete => Tone::Good,
+            Self::Omissions => Tone::Warn,
+            Self::Nothing => Tone::Bad,
+        }
+    }
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Omissions => "complete but for some files",
+            Self::Nothing => "failed",
         }
     }
 }

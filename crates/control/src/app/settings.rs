@@ -1,7 +1,5 @@
 //! The options page: every setting, where its value comes from, and a field to change it.
 
-use std::collections::BTreeMap;
-
 use maud::{Markup, html};
 
 use super::parts;
@@ -9,18 +7,35 @@ use crate::terminal::safe;
 use crate::view::SettingView;
 
 pub(super) fn section(settings: &[SettingView]) -> Markup {
-    // Settings without a section first: theirs is the empty name.
-    let mut groups: BTreeMap<&str, Vec<&SettingView>> = BTreeMap::new();
+    // In the backend's order, which is that of the settings file.
+    let mut groups: Vec<(&str, Vec<&SettingView>)> = Vec::new();
     for setting in settings {
         let group = setting.key.rsplit_once('.').map_or("", |(group, _)| group);
-        groups.entry(group).or_default().push(setting);
+        match groups.iter_mut().find(|(known, _)| *known == group) {
+            Some((_, members)) => members.push(setting),
+            None => groups.push((group, vec![setting])),
+        }
     }
     html! {
         @for (group, settings) in groups {
             section.card.options {
-                h2 { @if group.is_empty() { "General" } @else { (safe(group)) } }
+                h2 { (title(group)) }
                 @for setting in settings { (row(setting)) }
             }
+        }
+    }
+}
+
+fn title(group: &str) -> Markup {
+    html! {
+        @match group {
+            "" => "General",
+            "listener" => "Calls from friends",
+            "control" => "This app and the command line",
+            "nat" => "Router",
+            "vault" => "Space for friends",
+            "network" => "Network",
+            other => (safe(other)),
         }
     }
 }
@@ -35,8 +50,13 @@ fn row(setting: &SettingView) -> Markup {
                 label for=(field) { code { (key) } }
                 p { (safe(&setting.description)) }
                 p.muted {
-                    "Default " (parts::code(plain(&setting.default)))
-                    @if setting.origin != "default" { ", now from " (parts::name(&setting.origin)) }
+                    "Default: " @match plain(&setting.default) {
+                        "" => "empty",
+                        "true" => "on",
+                        "false" => "off",
+                        value => (parts::code(value)),
+                    }
+                    @if setting.origin != "default" { ". Set in " (parts::code(&setting.origin)) }
                     @if setting.locked { ", " strong { "fixed by the administrator" } }
                 }
             }

@@ -115,7 +115,7 @@ pub enum ControlError {
 /// The running local side. Dropping it closes everything at once; [`ControlServer::shutdown`] does it gently.
 pub struct ControlServer {
     shared: Arc<Shared>,
-    socket: PathBuf,
+    socket: socket::Place,
     acceptors: JoinSet<()>,
     /// Cancelled on drop or when the deadline of a shutdown passes: ends what still runs.
     abort: CancellationToken,
@@ -128,7 +128,7 @@ impl ControlServer {
     /// # Errors
     /// If no port, or the socket, can be bound.
     pub async fn start(config: ControlConfig, backend: SharedBackend) -> Result<Self, ControlError> {
-        let socket = socket::bind(&config.socket, config.group.as_deref()).await?;
+        let (socket, place) = socket::bind(&config.socket, config.group.as_deref()).await?;
         let api = bind::loopback(config.port).await?;
         let app = bind::loopback(config.app_port).await?;
         let bound = Bound {
@@ -154,7 +154,7 @@ impl ControlServer {
         let router = routes::router(Door::Socket, &shared);
         let acceptor = Acceptor::new(Arc::clone(&shared), Door::Socket, router);
         acceptors.spawn(acceptor.unix(socket, socket::Admission::new(config.group)));
-        Ok(Self { shared, socket: config.socket, acceptors, abort })
+        Ok(Self { shared, socket: place, acceptors, abort })
     }
 
     /// Where the server listens.
@@ -173,7 +173,11 @@ impl ControlServer {
     /// socket.
     pub async fn shutdown(mut self, deadline: Duration) {
         self.shared.stop.cancel();
-        let ended = async { while self.acceptors.join_next().await.is_some() {} };
+        self.shared.changes.close();
+        let ended = async {
+            while self.acceptors.join_next().await.is_some() {}
+            self.shared.changes.wait().await;
+        };
         if tokio::time::timeout(deadline, ended).await.is_err() {
             tracing::debug!("local requests still run after the deadline: cut off");
         }
@@ -185,10 +189,6 @@ impl Drop for ControlServer {
     fn drop(&mut self) {
         self.abort.cancel();
         self.acceptors.abort_all();
-        if let Err(error) = std::fs::remove_file(&self.socket)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            tracing::debug!(%error, socket = %self.socket.display(), "the socket could not be removed");
-        }
+        self.socket.remove();
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::secret::{Codes, ExchangeLimit, Sessions, Token};
 use super::{Bound, ControlError};
@@ -12,6 +13,12 @@ use crate::backend::{Failure, FailureKind, SharedBackend};
 
 /// Event streams at a time, over all doors.
 const MAX_STREAMS: usize = 64;
+
+/// Changes at a time, over all doors.
+const MAX_CHANGES: usize = 64;
+
+/// How long running changes may go on once the daemon ends.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 pub(crate) struct Shared {
     pub(crate) backend: SharedBackend,
@@ -23,6 +30,9 @@ pub(crate) struct Shared {
     /// Cancelled when no new work is taken any more.
     pub(crate) stop: CancellationToken,
     streams: Arc<Semaphore>,
+    /// Changes that run, also those whose caller has gone.
+    pub(super) changes: TaskTracker,
+    changes_room: Arc<Semaphore>,
 }
 
 impl Shared {
@@ -40,6 +50,8 @@ impl Shared {
             exchange_limit: ExchangeLimit::default(),
             stop,
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+            changes: TaskTracker::new(),
+            changes_room: Arc::new(Semaphore::new(MAX_CHANGES)),
         })
     }
 
@@ -57,8 +69,13 @@ impl Shared {
         &self,
         work: impl Future<Output = Result<T, Failure>> + Send + 'static,
     ) -> Result<T, Failure> {
+        let room = Arc::clone(&self.changes_room).try_acquire_owned().map_err(|_| {
+            Failure::new(FailureKind::Offline, format!("{MAX_CHANGES} requests are being worked on already"))
+                .with_hint("try again in a moment")
+        })?;
         let stop = self.stop.clone();
-        let task = tokio::spawn(async move {
+        let task = self.changes.spawn(async move {
+            let _room = room;
             tokio::pin!(work);
             tokio::select! {
                 done = &mut work => return done,
@@ -77,6 +94,3 @@ impl Shared {
         })
     }
 }
-
-/// How long running changes may go on once the daemon ends.
-const LAST_WORDS: Duration = Duration::from_secs(2);

@@ -6,7 +6,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{Gid, Group, Uid, User, chown};
@@ -19,21 +19,52 @@ const MAX_ADDRESS_BYTES: usize = 103;
 
 /// Binds the socket, replacing one that a dead daemon left behind. The file appears under its name only when its
 /// permissions are final.
-pub(super) async fn bind(path: &Path, group: Option<&str>) -> Result<UnixListener, ControlError> {
+pub(super) async fn bind(path: &Path, group: Option<&str>) -> Result<(UnixListener, Place), ControlError> {
     let failed = |source| ControlError::Socket { path: path.to_owned(), source };
     if let Ok(found) = fs::symlink_metadata(path) {
         if !found.file_type().is_socket() {
             return Err(failed(io::Error::new(io::ErrorKind::AlreadyExists, "another file is in its place")));
         }
         let (short, _directory) = reachable_path(path).map_err(failed)?;
-        if UnixStream::connect(&short).await.is_ok() {
-            return Err(ControlError::SocketInUse { path: path.to_owned() });
+        match UnixStream::connect(&short).await {
+            Ok(_) => return Err(ControlError::SocketInUse { path: path.to_owned() }),
+            // Nobody listens: a dead daemon left it behind.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed(error)),
         }
     }
     let mut draft = path.as_os_str().to_owned();
     draft.push(".new");
     let draft = PathBuf::from(draft);
-    make(path, &draft, group).inspect_err(|_| drop(fs::remove_file(&draft))).map_err(failed)
+    let listener =
+        make(path, &draft, group).inspect_err(|_| drop(fs::remove_file(&draft))).map_err(failed)?;
+    let place = Place::of(path).map_err(failed)?;
+    Ok((listener, place))
+}
+
+/// The socket's file, recognised again: another daemon's socket at the same place is not ours to remove.
+pub(super) struct Place {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl Place {
+    fn of(path: &Path) -> io::Result<Self> {
+        let found = fs::symlink_metadata(path)?;
+        Ok(Self { path: path.to_owned(), device: found.dev(), inode: found.ino() })
+    }
+
+    pub(super) fn remove(&self) {
+        match Self::of(&self.path) {
+            Ok(found) if (found.device, found.inode) == (self.device, self.inode) => {}
+            _ => return,
+        }
+        if let Err(error) = fs::remove_file(&self.path) {
+            tracing::debug!(%error, socket = %self.path.display(), "the socket could not be removed");
+        }
+    }
 }
 
 fn make(path: &Path, draft: &Path, group: Option<&str>) -> io::Result<UnixListener> {

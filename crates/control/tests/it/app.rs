@@ -169,6 +169,21 @@ async fn the_verdict_is_honest() {
 }
 
 #[tokio::test]
+async fn sets_show_the_last_thirty_days_once_something_ran() {
+    let running = start().await;
+    let token = running.session().await;
+    let sets = section(&running, &token, "sets").await;
+    assert_eq!(sets.matches("<svg class=\"strip\"").count(), 3);
+    assert_eq!(sets.matches("<rect").count(), 90);
+    for wanted in ["of the last 30 days", ": complete</title>", ": failed</title>", ": nothing ran</title>"] {
+        assert!(sets.contains(wanted), "{wanted}");
+    }
+    running.backend.state().jobs.clear();
+    assert!(!section(&running, &token, "sets").await.contains("class=\"strip\""));
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn forms_and_options_are_filled_by_the_engine() {
     let running = start().await;
     let token = running.session().await;

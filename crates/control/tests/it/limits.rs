@@ -84,3 +84,42 @@ async fn a_socket_left_by_a_dead_daemon_is_replaced_but_a_file_is_not() {
     assert!(matches!(refused, Err(ControlError::Socket { .. })));
     assert_eq!(std::fs::read_to_string(&socket).unwrap(), "precious");
 }
+
+#[tokio::test]
+async fn a_change_that_has_begun_goes_on_when_its_caller_goes_away() {
+    let running = start().await;
+    let client = running.client().await;
+    let request = kith_control::JoinRequest { invite: "kith-slow".to_owned(), quota_bytes: None, own: false };
+    tokio::select! {
+        result = client.join(&request) => panic!("{:?}", result.map(drop)),
+        () = running.backend.reached.notified() => {}
+    }
+    drop(client);
+    running.backend.gate.notify_one();
+    tokio::time::timeout(Duration::from_secs(5), running.backend.passed.notified()).await.unwrap();
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_request_that_hangs_does_not_hold_up_the_end_of_the_daemon() {
+    let running = start().await;
+    let client = running.client().await;
+    let request = kith_control::JoinRequest { invite: "kith-slow".to_owned(), quota_bytes: None, own: false };
+    let asking = tokio::spawn(async move { client.join(&request).await });
+    running.backend.reached.notified().await;
+    let begun = std::time::Instant::now();
+    running.server.shutdown(Duration::from_millis(100)).await;
+    assert!(begun.elapsed() < Duration::from_secs(1));
+    assert!(asking.await.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn the_socket_of_another_daemon_is_left_alone() {
+    let running = start().await;
+    let socket = running.socket.clone();
+    std::fs::remove_file(&socket).unwrap();
+    let other = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    running.server.shutdown(Duration::from_secs(1)).await;
+    assert!(socket.exists());
+    drop(other);
+}

@@ -1,4 +1,5 @@
 //! The local side from outside: through its socket, its ports, and as a browser or an attacker sees it.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 mod admission;
 mod app;

@@ -13,7 +13,7 @@ use kith_control::{
     JoinRequest, RecoverRequest, RecoverView, SetRequest, SnapshotQuery,
 };
 use kith_identity::DeviceId;
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast};
 
 const GB: u64 = 1_000_000_000;
 
@@ -22,6 +22,10 @@ pub(crate) struct StandIn {
     events: broadcast::Sender<Event>,
     /// What was asked, in order.
     calls: Mutex<Vec<String>>,
+    /// A slow join tells `reached`, waits for `gate`, and tells `passed`.
+    pub(crate) reached: Notify,
+    pub(crate) gate: Notify,
+    pub(crate) passed: Notify,
 }
 
 #[derive(Clone)]
@@ -34,7 +38,14 @@ pub(crate) struct State {
 
 impl StandIn {
     pub(crate) fn new(state: State) -> Self {
-        Self { state: Mutex::new(state), events: broadcast::channel(64).0, calls: Mutex::default() }
+        Self {
+            state: Mutex::new(state),
+            events: broadcast::channel(64).0,
+            calls: Mutex::default(),
+            reached: Notify::new(),
+            gate: Notify::new(),
+            passed: Notify::new(),
+        }
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
@@ -271,15 +282,29 @@ pub(crate) fn rich() -> State {
         ..done(37, "Pictures", &anna, 2 * 86_400, 0)
     };
     let check = JobView { kind: JobKind::Check, set: None, ..done(36, "", &anna, 4 * 86_400, 0) };
-    let jobs = vec![
-        waiting.clone(),
-        running.clone(),
+    let mut jobs = vec![
+        waiting,
+        running,
         done(40, "Documents", &anna, 720, 12_400_000),
         done(39, "Code", &ben, 5 * 3600, 780_000),
         omissions,
         failed,
         check,
     ];
+    for day in 3..29 {
+        let over = day * 86_400;
+        let kept = match day % 9 {
+            4 => continue,
+            7 => JobState::CompleteWithOmissions,
+            8 => JobState::Failed,
+            _ => JobState::Complete,
+        };
+        let id = 1000 - u64::try_from(day).unwrap();
+        jobs.push(JobView { state: kept, ..done(id, "Documents", &anna, over, 2_000_000) });
+        if day < 12 {
+            jobs.push(done(100 + id, "Pictures", &anna, over, 45_000_000));
+        }
+    }
     let set = |name: &str, paths: &[&str], to: &[&FriendView], exclude: &[&str], last: Option<i64>| SetView {
         name: name.to_owned(),
         paths: paths.iter().map(|path| (*path).to_owned()).collect(),
@@ -308,7 +333,7 @@ pub(crate) fn rich() -> State {
     state.status.vault.held_bytes = 2 * GB + 100_000_000;
     state.status.recovery_unseen = false;
     state.status.friends = vec![anna, ben, attic];
-    state.status.jobs = jobs.clone();
+    state.status.jobs = jobs.iter().take(7).cloned().collect();
     state.jobs = jobs;
     state
 }
@@ -378,6 +403,11 @@ impl Backend for StandIn {
 
     async fn join(&self, request: JoinRequest) -> Result<JoinView, Failure> {
         self.called(format!("join {} own={}", request.invite, request.own));
+        if request.invite == "kith-slow" {
+            self.reached.notify_one();
+            self.gate.notified().await;
+            self.passed.notify_one();
+        }
         if !request.invite.starts_with("kith") {
             return Err(Failure::new(FailureKind::Invalid, "this is not an invite")
                 .with_hint("copy the whole line, from “kith” to its end"));

@@ -1,7 +1,7 @@
 // What buttons and forms do. Buttons say it in data attributes; names in them go to the engine as JSON or percent-encoded.
 
 import { call } from "./api.js";
-import { load, loadFresh, toast } from "./view.js";
+import { forgive, load, loadFresh, toast } from "./view.js";
 
 const GIGABYTE = 1_000_000_000;
 const part = encodeURIComponent;
@@ -73,7 +73,7 @@ const FORMS = {
   },
   async set(form, dialog) {
     const to = [...form.querySelectorAll("input[name=to]:checked")].map((box) => box.value);
-    if (to.length === 0) throw new Error("Choose at least one friend.");
+    if (to.length === 0) throw new Error("choose at least one friend");
     const body = { name: form.elements.name.value.trim(), paths: lines(form.elements.paths.value), to, exclude: lines(form.elements.exclude.value) };
     await call("POST", "/v1/sets", body);
     dialog.close();
@@ -99,6 +99,8 @@ const FORMS = {
   async setting(form) {
     const { key } = form.dataset;
     await call("PUT", `/v1/settings/${part(key)}`, { value: form.elements.value.value });
+    form.reset();
+    form.classList.remove("changed");
     await load("settings");
     toast(`${key} is changed.`);
   },
@@ -112,6 +114,7 @@ function showResult(dialog, result) {
 
 async function openDialog(name, { friend }) {
   const dialog = document.getElementById(name);
+  forgive(dialog);
   for (const form of dialog.querySelectorAll("form")) form.hidden = false;
   for (const result of dialog.querySelectorAll("[data-result]")) result.hidden = true;
   if (dialog.querySelector(`[data-section="${name}-form"]`)) {
@@ -137,6 +140,13 @@ export function listenToThePerson(guarded) {
     else if (dialog) guarded(() => openDialog(dialog, button.dataset), button);
     else if (text) guarded(() => copy(text), button);
     else if (copyFrom) guarded(() => copy(holder.querySelector(copyFrom).value), button);
+  });
+  // “Save” appears beside a setting when there is something to save.
+  document.addEventListener("input", ({ target }) => {
+    const form = target.closest("form.setting");
+    if (!form) return;
+    const was = target.options ? [...target.options].find((option) => option.defaultSelected)?.value : target.defaultValue;
+    form.classList.toggle("changed", target.value !== was);
   });
   document.addEventListener("submit", (event) => {
     const form = event.target;

@@ -2,13 +2,27 @@
 
 import { authorization, Refusal } from "./api.js";
 
+// A browser gives all pages of one origin six connections together: a page that nobody sees lets go of its stream.
+const HIDDEN = 10000;
 const QUIET = 40000; // The engine says something every 15 s.
+
+const visible = () => new Promise((resolve) => {
+  if (!document.hidden) return resolve();
+  document.addEventListener("visibilitychange", resolve, { once: true });
+});
 
 // Calls `stale(names)` for sections that changed, `state(true|false)` as the stream comes and goes. Ends only if the token is refused.
 export async function listen(stale, state) {
   let pause = 500;
   for (;;) {
+    await visible();
     const stop = new AbortController();
+    let unseen;
+    const look = () => {
+      clearTimeout(unseen);
+      if (document.hidden) unseen = setTimeout(() => stop.abort(), HIDDEN);
+    };
+    document.addEventListener("visibilitychange", look);
     let watchdog;
     const heard = () => {
       clearTimeout(watchdog);
@@ -35,8 +49,11 @@ export async function listen(stale, state) {
       if (error instanceof Refusal) throw error;
     } finally {
       clearTimeout(watchdog);
+      clearTimeout(unseen);
+      document.removeEventListener("visibilitychange", look);
       stop.abort();
     }
+    if (document.hidden) continue;
     state(false);
     await new Promise((resolve) => setTimeout(resolve, pause));
     pause = Math.min(pause * 2, 8000);

@@ -4,7 +4,7 @@ import { exchange, forgetToken, hasToken, Refusal, Unreachable } from "./api.js"
 import { listenToThePerson } from "./actions.js";
 import { run } from "./command.js";
 import { listen } from "./live.js";
-import { load, toast } from "./view.js";
+import { complainIn, explained, forgive, load, toast } from "./view.js";
 
 const OVERVIEW = ["verdict", "jobs", "friends", "sets", "computer", "activity"];
 const AGING = 30000; // Times like “5 minutes ago” are drawn anew this often.
@@ -40,21 +40,25 @@ function reachable(yes) {
   }
 }
 
-function complain(error) {
+function complain(error, dialog) {
   if (error instanceof Unreachable) return reachable(false);
   if (error instanceof Refusal && error.status === 401) return lock("The access has ended: Kith was started anew, or this tab was open for very long.");
-  const text = error.hint ? `${error.message}. ${error.hint}` : error.message;
-  toast(text.charAt(0).toUpperCase() + text.slice(1), "bad");
+  const text = explained(error);
+  if (!dialog?.open || !complainIn(dialog, text)) toast(text, "bad");
 }
 
 async function guarded(work, button) {
+  const dialog = button?.closest("dialog");
+  const focused = button !== undefined && document.activeElement === button;
+  if (dialog) forgive(dialog);
   if (button) button.disabled = true;
   try {
     await work();
   } catch (error) {
-    complain(error);
+    complain(error, dialog);
   } finally {
     if (button) button.disabled = false;
+    if (focused && document.activeElement === document.body) button.focus();
   }
 }
 
@@ -85,7 +89,7 @@ async function start() {
       await exchange(code);
     } catch (error) {
       if (error instanceof Unreachable) return reachable(false);
-      return lock(`${error.message.charAt(0).toUpperCase()}${error.message.slice(1)}.`);
+      return lock(explained(error));
     }
   }
   if (!hasToken()) return lock();

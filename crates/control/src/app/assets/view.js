@@ -75,10 +75,39 @@ export async function loadFresh(section, query = "") {
   await load(section, query);
 }
 
+// A sentence out of words that don't begin or end like one.
+const sentence = (words) => words.charAt(0).toUpperCase() + words.slice(1) + (/[.!?…:]$/.test(words) ? "" : ".");
+export const explained = (error) => [error.message, error.hint].filter(Boolean).map(sentence).join(" ");
+
 export function toast(text, tone = "good") {
+  const place = document.getElementById("toasts");
   const note = document.createElement("p");
   note.className = `toast ${tone}`;
   note.textContent = text;
-  document.getElementById("toasts").append(note);
-  setTimeout(() => note.remove(), tone === "bad" ? 12000 : 5000);
+  place.append(note);
+  // Shown anew each time, so that it lies above a dialog opened meanwhile.
+  if (place.matches(":popover-open")) place.hidePopover();
+  place.showPopover();
+  setTimeout(() => {
+    note.remove();
+    if (place.childElementCount === 0 && place.matches(":popover-open")) place.hidePopover();
+  }, tone === "bad" ? 12000 : 4000);
+}
+
+// What went wrong in a dialog stands in the dialog, where the eyes are.
+export function complainIn(dialog, text) {
+  const buttons = [...dialog.querySelectorAll(".buttons")].find((row) => row.checkVisibility());
+  if (!buttons) return false;
+  forgive(dialog);
+  const note = document.createElement("p");
+  note.className = "trouble";
+  note.setAttribute("role", "alert");
+  note.dataset.complaint = "";
+  note.textContent = text;
+  buttons.before(note);
+  return true;
+}
+
+export function forgive(dialog) {
+  for (const note of dialog.querySelectorAll("[data-complaint]")) note.remove();
 }
