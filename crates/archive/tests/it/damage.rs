@@ -1,0 +1,318 @@
+//! Archives with damage: a check names it, a restore gives back everything else and never a wrong byte.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use kith_archive::check::{CheckDepth, CheckError, CheckEvent, CheckPhase, CheckReport, Finding, check};
+use kith_archive::restore::{RestoreReport, RestoreRequest, restore};
+use kith_archive::store::{FileId, FileKind, LocalStore, Store};
+use kith_archive::{BlobType, Repository};
+use tokio_util::sync::CancellationToken;
+
+use crate::support::*;
+
+struct Archive {
+    _temp: tempfile::TempDir,
+    source: PathBuf,
+    dir: PathBuf,
+    target: PathBuf,
+}
+
+/// Files of several packs, backed up.
+async fn archive() -> Archive {
+    let temp = tempfile::tempdir().unwrap();
+    let (source, dir, target) =
+        (temp.path().join("source"), temp.path().join("archive"), temp.path().join("target"));
+    for folder in 0..4u64 {
+        let sub = source.join(format!("folder {folder}"));
+        fs::create_dir_all(&sub).unwrap();
+        for file in 0..10u64 {
+            fs::write(sub.join(format!("file {file}")), noise(folder * 100 + 2 * file + 1, 1_500_000))
+                .unwrap();
+        }
+        fs::write(sub.join("text"), format!("folder {folder} ").repeat(1000)).unwrap();
+    }
+    let repository = init(&dir).await;
+    run(&repository, request(&source)).await;
+    Archive { _temp: temp, source, dir, target }
+}
+
+impl Archive {
+    fn pack_path(&self, id: &FileId) -> PathBuf {
+        self.dir.join("data").join(&id.to_string()[..2]).join(id.to_string())
+    }
+
+    /// Packs with blobs of a type.
+    async fn packs(&self, blob_type: BlobType) -> Vec<FileId> {
+        let mut packs = Vec::new();
+        open(&self.dir).await.for_each_blob(|location| {
+            if location.blob.blob_type == blob_type {
+                packs.push(location.pack);
+            }
+        });
+        packs.sort();
+        packs.dedup();
+        packs
+    }
+
+    fn change(&self, pack: &FileId, change: impl FnOnce(&mut Vec<u8>)) {
+        change_file(&self.pack_path(pack), change);
+    }
+
+    async fn check(&self, depth: CheckDepth) -> CheckReport {
+        check(open(&self.dir).await, depth, |_| (), CancellationToken::new()).await.unwrap()
+    }
+
+    /// Restores; what came must be right, and what did not must be in the report.
+    async fn restore(&self) -> RestoreReport {
+        let repository = open(&self.dir).await;
+        let snapshot = repository.snapshots().await.unwrap().snapshots.pop().unwrap();
+        let request = RestoreRequest::new(snapshot, &self.target);
+        let report = restore(repository, request, |_| (), CancellationToken::new()).await.unwrap();
+        let failed: Vec<&Path> = report.failed.items.iter().map(|failure| failure.path.as_path()).collect();
+        for folder in fs::read_dir(&self.source).unwrap() {
+            for file in fs::read_dir(folder.unwrap().path()).unwrap() {
+                let path = file.unwrap().path();
+                let told = failed.iter().any(|failed| path.starts_with(failed));
+                match fs::read(below(&self.target, &path)) {
+                    Ok(content) => {
+                        assert!(content == fs::read(&path).unwrap(), "{} is wrong", path.display());
+                        assert!(!told, "{} was restored and told as failed", path.display());
+                    }
+                    Err(_) => assert!(told, "{} is missing and was not told", path.display()),
+                }
+            }
+        }
+        report
+    }
+}
+
+fn change_file(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = fs::read(path).unwrap();
+    change(&mut bytes);
+    fs::remove_file(path).unwrap();
+    fs::write(path, bytes).unwrap();
+}
+
+/// Findings about objects, and the files that are lost.
+fn told(report: &CheckReport) -> (Vec<&Finding>, u64) {
+    let mut lost = 0;
+    let mut objects = Vec::new();
+    for finding in &report.findings.items {
+        match finding {
+            Finding::LostFiles { count, .. } => lost += count,
+            other => objects.push(other),
+        }
+    }
+    (objects, lost)
+}
+
+#[tokio::test]
+async fn a_whole_archive_has_no_findings() {
+    let archive = archive().await;
+    for depth in [CheckDepth::Structure, CheckDepth::ReadData] {
+        let report = archive.check(depth).await;
+        assert!(report.is_clean(), "{:?}", report.findings);
+        assert_eq!((report.snapshots, report.orphans.packs), (1, 0));
+        assert!(report.packs >= 4 && report.trees >= 5);
+        let read = if depth == CheckDepth::ReadData { report.packs } else { 0 };
+        assert_eq!(report.packs_read, read);
+    }
+    assert!(archive.restore().await.is_complete());
+}
+
+#[tokio::test]
+async fn what_restic_wrote_has_no_findings() {
+    let temp = tempfile::tempdir().unwrap();
+    let source = temp.path().join("source");
+    make_files(&source);
+    for version in ["1", "2"] {
+        let dir = temp.path().join(version);
+        let Some(restic) = Restic::find(&dir) else { return };
+        restic.run(["init", "--repository-version", version]);
+        restic.run(["backup".as_ref(), source.as_os_str()]);
+        fs::write(source.join("another"), "another").unwrap();
+        restic.run(["backup".as_ref(), source.as_os_str()]);
+        let store: Arc<dyn Store> = Arc::new(LocalStore::open(&dir).unwrap());
+        let key = kith_archive::crypto::open_with_password(&*store, "secret").await.unwrap();
+        let repository = Arc::new(Repository::open(store, Arc::new(key)).await.unwrap());
+        let report = check(repository, CheckDepth::ReadData, |_| (), CancellationToken::new()).await.unwrap();
+        assert!(report.is_clean(), "{:?}", report.findings);
+        assert_eq!((report.snapshots, report.packs), (2, report.packs_read));
+    }
+}
+
+#[tokio::test]
+async fn a_missing_pack_costs_only_the_files_in_it() {
+    let archive = archive().await;
+    let pack = archive.packs(BlobType::Data).await[0];
+    fs::remove_file(archive.pack_path(&pack)).unwrap();
+    for depth in [CheckDepth::Structure, CheckDepth::ReadData] {
+        let report = archive.check(depth).await;
+        let (objects, lost) = told(&report);
+        assert!(matches!(objects[..], [Finding::MissingPack { id, .. }] if *id == pack), "{objects:?}");
+        assert!(lost > 0 && lost < 40);
+        let sentence = report.findings.items.last().unwrap().to_string();
+        assert!(sentence.contains("can't be restored: /") && sentence.contains("is missing)"), "{sentence}");
+        let restored = archive.restore().await;
+        assert_eq!(restored.failed.total, lost);
+        assert!(restored.failed.items[0].reason.contains("is not there"), "{:?}", restored.failed);
+        fs::remove_dir_all(&archive.target).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_flipped_bit_costs_only_the_file_it_is_in() {
+    let archive = archive().await;
+    let pack = archive.packs(BlobType::Data).await[1];
+    archive.change(&pack, |bytes| bytes[100_000] ^= 4);
+    // Without reading, nobody can know.
+    assert!(archive.check(CheckDepth::Structure).await.is_clean());
+    let report = archive.check(CheckDepth::ReadData).await;
+    let (objects, lost) = told(&report);
+    assert!(
+        matches!(objects[..], [Finding::DamagedPack { id, .. }, Finding::DamagedBlob { pack: of, .. }]
+            if *id == pack && *of == pack),
+        "{objects:?}"
+    );
+    assert_eq!(lost, 1);
+    let restored = archive.restore().await;
+    assert_eq!(restored.failed.total, 1);
+    assert!(restored.failed.items[0].reason.contains("is damaged"), "{:?}", restored.failed);
+}
+
+#[tokio::test]
+async fn a_truncated_pack_costs_only_what_was_at_its_end() {
+    let archive = archive().await;
+    let pack = archive.packs(BlobType::Data).await[0];
+    archive.change(&pack, |bytes| bytes.truncate(bytes.len() * 2 / 3));
+    for depth in [CheckDepth::Structure, CheckDepth::ReadData] {
+        let report = archive.check(depth).await;
+        let (objects, lost) = told(&report);
+        assert!(matches!(objects[0], Finding::PackSize { id, .. } if *id == pack), "{objects:?}");
+        let restored = archive.restore().await;
+        assert!(lost > 0 && restored.failed.total == lost, "{lost} {:?}", restored.failed);
+        assert!(restored.files > 30);
+        fs::remove_dir_all(&archive.target).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_pack_in_the_place_of_another_is_noticed() {
+    let archive = archive().await;
+    let packs = archive.packs(BlobType::Data).await;
+    let (a, b) = (archive.pack_path(&packs[0]), archive.pack_path(&packs[1]));
+    let between = archive.dir.join("between");
+    fs::rename(&a, &between).unwrap();
+    fs::rename(&b, &a).unwrap();
+    fs::rename(&between, &b).unwrap();
+    let report = archive.check(CheckDepth::ReadData).await;
+    let (objects, lost) = told(&report);
+    for pack in &packs[..2] {
+        assert!(
+            objects.iter().any(|finding| matches!(finding, Finding::DamagedPack { id, .. } if id == pack))
+        );
+        assert!(objects.iter().any(|finding| matches!(finding, Finding::IndexMismatch { id } if id == pack)));
+    }
+    let restored = archive.restore().await;
+    assert!(lost > 0 && restored.failed.total == lost, "{lost} {:?}", restored.failed);
+}
+
+#[tokio::test]
+async fn a_second_copy_of_a_blob_makes_up_for_the_first() {
+    let archive = archive().await;
+    let pack = archive.packs(BlobType::Data).await[0];
+    // A run that doesn't know the index stores everything once more.
+    let hidden = archive.dir.join("hidden");
+    fs::rename(archive.dir.join("index"), &hidden).unwrap();
+    fs::create_dir(archive.dir.join("index")).unwrap();
+    let packs = archive.dir.join("data");
+    let aside = archive.dir.join("aside");
+    fs::rename(&packs, &aside).unwrap();
+    fs::create_dir(&packs).unwrap();
+    run(&open(&archive.dir).await, request(&archive.source)).await;
+    for (from, to) in [(hidden, archive.dir.join("index")), (aside, packs)] {
+        let status =
+            std::process::Command::new("cp").args(["-r"]).arg(from.join(".")).arg(to).status().unwrap();
+        assert!(status.success());
+    }
+    archive.change(&pack, |bytes| bytes[100_000] ^= 4);
+    let report = archive.check(CheckDepth::ReadData).await;
+    let (objects, lost) = told(&report);
+    assert_eq!((objects.len(), lost), (2, 0), "{objects:?}");
+    assert!(archive.restore().await.is_complete());
+    fs::remove_dir_all(&archive.target).unwrap();
+    fs::remove_file(archive.pack_path(&pack)).unwrap();
+    assert!(archive.restore().await.is_complete());
+}
+
+#[tokio::test]
+async fn a_lost_folder_is_named_and_the_others_are_restored() {
+    let archive = archive().await;
+    let repository = open(&archive.dir).await;
+    let snapshot = repository.snapshots().await.unwrap().snapshots.pop().unwrap();
+    let node = find(&repository, snapshot.tree, &archive.source.join("folder 2")).await.unwrap();
+    let place = repository.locate(BlobType::Tree, &node.subtree.unwrap())[0];
+    archive.change(&place.pack, |bytes| bytes[place.blob.offset as usize + 20] ^= 1);
+    let report = archive.check(CheckDepth::Structure).await;
+    let [Finding::UnreadableFolder { path, snapshot: of, .. }] = &report.findings.items[..] else {
+        panic!("{:?}", report.findings)
+    };
+    assert_eq!((path, *of), (&archive.source.join("folder 2"), snapshot.id));
+    let restored = archive.restore().await;
+    assert_eq!(restored.failed.total, 1);
+    assert_eq!(restored.failed.items[0].path, archive.source.join("folder 2"));
+    assert_eq!(restored.files, 33);
+}
+
+#[tokio::test]
+async fn junk_among_index_and_snapshots_is_named_and_stops_nothing() {
+    let archive = archive().await;
+    let store = LocalStore::open(&archive.dir).unwrap();
+    let junk = FileId::of(b"junk");
+    store.save(FileKind::Index, &junk, b"junk"[..].into()).await.unwrap();
+    store.save(FileKind::Snapshot, &junk, b"junk"[..].into()).await.unwrap();
+    store.save(FileKind::Pack, &junk, b"junk"[..].into()).await.unwrap();
+    let report = archive.check(CheckDepth::ReadData).await;
+    let (objects, lost) = told(&report);
+    assert!(
+        matches!(objects[..], [Finding::UnreadableIndex { id, .. }, Finding::UnreadableSnapshot { .. }]
+            if *id == junk),
+        "{objects:?}"
+    );
+    assert_eq!(lost, 0);
+    assert_eq!((report.orphans.packs, report.orphans.bytes), (1, 4));
+    assert!(archive.restore().await.is_complete());
+}
+
+#[tokio::test]
+async fn without_an_index_everything_is_told_as_lost() {
+    let archive = archive().await;
+    fs::remove_dir_all(archive.dir.join("index")).unwrap();
+    let report = archive.check(CheckDepth::ReadData).await;
+    let [Finding::UnreadableFolder { path, reason, .. }] = &report.findings.items[..] else {
+        panic!("{:?}", report.findings)
+    };
+    assert_eq!(path, Path::new("/"));
+    assert!(reason.contains("in no index"), "{reason}");
+    assert!(report.orphans.packs > 3);
+}
+
+#[tokio::test]
+async fn a_check_tells_its_phases_and_can_be_cancelled() {
+    let archive = archive().await;
+    let events = Mutex::new(Vec::new());
+    let tell = |event| events.lock().unwrap().push(event);
+    let report =
+        check(open(&archive.dir).await, CheckDepth::ReadData, tell, CancellationToken::new()).await.unwrap();
+    let events = events.into_inner().unwrap();
+    let Some(CheckEvent::Progress(last)) = events.last() else { panic!("{events:?}") };
+    assert_eq!((last.packs_done, last.packs_total), (report.packs, report.packs));
+    assert_eq!((last.snapshots_done, last.snapshots_total, last.findings), (1, 1, 0));
+    assert!(events.contains(&CheckEvent::Phase(CheckPhase::Snapshots)));
+    let cancel = CancellationToken::new();
+    cancel.cancel();
+    let result = check(open(&archive.dir).await, CheckDepth::ReadData, |_| (), cancel).await;
+    assert!(matches!(result, Err(CheckError::Cancelled)));
+}
