@@ -53,10 +53,10 @@ fn card(job: &JobView) -> Markup {
                 @if progress.bytes_saved > 0 { span { (format::bytes(progress.bytes_saved)) " were there already" } }
                 @if progress.errors > 0 { span.warn-text { (format::counted(progress.errors, "file", "files")) " could not be read" } }
             }
-            // Always there, so that nothing moves when it becomes empty.
-            p.job-current title=[progress.current.as_deref().map(safe)] {
+            // There as long as the job runs, so that nothing moves when it becomes empty.
+            @if job.state == JobState::Running { p.job-current title=[progress.current.as_deref().map(safe)] {
                 @if let Some(current) = &progress.current { (parts::code(current)) } @else { "\u{a0}" }
-            }
+            } }
         }
     }
 }
