@@ -17,8 +17,9 @@ fn chromium() -> Option<&'static str> {
 /// Opens an address and returns what the page has become after a while, and what the browser complained about.
 async fn open(program: &'static str, url: String) -> (String, String) {
     let profile = tempfile::tempdir().unwrap();
-    let mut command = Command::new(program);
+    let mut command = tokio::process::Command::new(program);
     command
+        .kill_on_drop(true)
         .args([
             "--headless",
             "--no-sandbox",
