@@ -196,7 +196,7 @@ impl Serve for FriendService {
         }
         match path {
             paths::PING => Box::pin(std::future::ready(empty(StatusCode::NO_CONTENT))),
-            paths::REPORT => self.report(request),
+            paths::REPORT if request.method() == Method::POST => self.report(request),
             _ => self.host.serve(self.friend, request),
         }
     }

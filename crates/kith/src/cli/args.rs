@@ -18,6 +18,7 @@ pub struct Cli {
     /// Directory of everything this computer's Kith keeps (default: the user's daemon, then the system's)
     #[arg(long, global = true, value_name = "DIR", env = "KITH_HOME", hide_env_values = true)]
     pub home: Option<PathBuf>,
+    /// What to do
     #[command(subcommand)]
     pub command: Command,
 }
@@ -88,6 +89,7 @@ pub enum Command {
         /// Only of this set
         #[arg(long, value_name = "NAME")]
         set: Option<String>,
+        /// Output
         #[command(flatten)]
         json: Json,
     },
@@ -100,6 +102,7 @@ pub enum Command {
         /// Only look at this friend
         #[arg(long, value_name = "FRIEND")]
         from: Option<String>,
+        /// Output
         #[command(flatten)]
         json: Json,
     },
@@ -110,6 +113,7 @@ pub enum Command {
         /// Only look at this friend
         #[arg(long, value_name = "FRIEND")]
         from: Option<String>,
+        /// Output
         #[command(flatten)]
         json: Json,
     },
@@ -133,6 +137,7 @@ pub enum Command {
         /// Device id or name of the friend who should answer
         #[arg(long, value_name = "FRIEND")]
         expect: Option<String>,
+        /// Output
         #[command(flatten)]
         json: Json,
     },
@@ -320,6 +325,7 @@ pub enum SettingsCommand {
     Get {
         /// As in listener.port
         key: Option<String>,
+        /// Output
         #[command(flatten)]
         json: Json,
     },

@@ -6,7 +6,7 @@ use kith_control::{ClientError, Failure, FailureKind};
 
 /// Exit codes are a contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Code {
+pub(super) enum Code {
     /// 1
     Failed,
     /// 2
@@ -30,31 +30,31 @@ impl From<Code> for ExitCode {
 
 /// What went wrong, for the person.
 #[derive(Debug)]
-pub struct CliError {
+pub(super) struct CliError {
     /// Decides the exit code.
-    pub code: Code,
+    pub(super) code: Code,
     /// What failed and why; empty if everything has been said already.
-    pub message: String,
+    pub(super) message: String,
     /// What to do next.
-    pub hint: Option<String>,
+    pub(super) hint: Option<String>,
 }
 
 /// What a command comes to.
-pub type CliResult<T = ()> = Result<T, CliError>;
+pub(super) type CliResult<T = ()> = Result<T, CliError>;
 
 impl CliError {
     /// A failure with a next step.
-    pub fn new(message: impl ToString, hint: &str) -> Self {
+    pub(super) fn new(message: impl ToString, hint: &str) -> Self {
         Self { code: Code::Failed, message: message.to_string(), hint: Some(hint.to_owned()) }
     }
 
     /// Wrong use of the command line.
-    pub fn usage(message: impl ToString, hint: &str) -> Self {
+    pub(super) fn usage(message: impl ToString, hint: &str) -> Self {
         Self { code: Code::Usage, ..Self::new(message, hint) }
     }
 
     /// An exit code after everything has been said.
-    pub const fn said(code: Code) -> Self {
+    pub(super) const fn said(code: Code) -> Self {
         Self { code, message: String::new(), hint: None }
     }
 }

@@ -329,7 +329,8 @@ impl JoinJudge for Judge {
             .await
             .map_err(|failure| refuse(&format!("the pairing could not be stored: {failure}")))?;
         // Marked as used only after the friend is stored: a joiner who did not hear the answer may ask again.
-        let used = Record { used_by: Some(joiner), ..record };
+        let mut used = record;
+        used.used_by = Some(joiner);
         core.invites
             .put(used)
             .await

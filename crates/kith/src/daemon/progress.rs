@@ -4,6 +4,7 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use kith_archive::backup::{Phase, Progress};
+use kith_archive::check::CheckProgress;
 use kith_backup::progress::{Counts, Meter};
 use kith_control::view::ProgressView;
 
@@ -39,8 +40,21 @@ impl Watcher {
         self.view(counts, phase, progress.known_bytes, progress.current.as_deref(), progress.errors)
     }
 
+    /// How a check is going. Its files are snapshots, or packs where data is read.
+    pub(super) fn check(&self, progress: &CheckProgress) -> ProgressView {
+        let counts = Counts {
+            files_found: progress.packs_total + progress.snapshots_total,
+            bytes_found: progress.bytes_total,
+            found_all: progress.snapshots_total > 0,
+            files_done: progress.packs_done + progress.snapshots_done,
+            bytes_done: progress.bytes_done,
+            ..Counts::default()
+        };
+        self.view(counts, "checking", 0, None, progress.findings)
+    }
+
     /// The view of some counts as of now.
-    pub(super) fn view(
+    fn view(
         &self,
         counts: Counts,
         phase: &str,

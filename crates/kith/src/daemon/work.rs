@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kith_archive::backup::{self, BackupError, BackupReport, Exclude};
+use kith_archive::check::{self, CheckDepth, CheckError, CheckEvent};
 use kith_archive::{Repository, Store};
 use kith_backup::BackupSet;
 use kith_control::view::{JobKind, JobState, JobView, SkippedView};
@@ -217,8 +218,36 @@ impl Core {
         self.wait_for(friend).await?;
         handle.update(|view| view.progress.phase = "checking".into());
         let repository = Arc::new(self.open_archive(friend).await?);
-        let _ = (repository, read_data);
-        Ok(Ended::plain(JobState::Failed))
+        let (reporter, watcher) = (handle.clone(), Watcher::new());
+        let events = move |event: CheckEvent| {
+            if let CheckEvent::Progress(progress) = event {
+                let shown = watcher.check(&progress);
+                reporter.update(|view| view.progress = shown);
+            }
+        };
+        let depth = if read_data { CheckDepth::ReadData } else { CheckDepth::Structure };
+        match check::check(repository, depth, events, handle.cancel.clone()).await {
+            Ok(report) if report.is_clean() => Ok(Ended::plain(JobState::Complete)),
+            Ok(report) => Ok(Ended {
+                findings: report.findings.items.iter().map(ToString::to_string).collect(),
+                error: Some(failure(
+                    FailureKind::Failed,
+                    format!("the archive at {} has {} faults", friend.name, report.findings.total),
+                    "back up again: what is missing and still on this computer is sent anew",
+                )),
+                ..Ended::plain(JobState::Failed)
+            }),
+            Err(CheckError::Cancelled) => Ok(Ended::plain(JobState::Cancelled)),
+            Err(error) => Err(Failure {
+                kind: FailureKind::Failed,
+                message: format!(
+                    "the check of the archive at {} failed: {}",
+                    friend.name,
+                    with_sources(&error)
+                ),
+                hint: None,
+            }),
+        }
     }
 }
 
