@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_taken_port_leads_to_its_tenth_neighbour_on_both_families() {
+    async fn a_taken_port_leads_to_another_one_on_both_families() {
         let holder = both(0).await.unwrap();
         let pair = loopback(holder.port).await.unwrap();
         assert_ne!(pair.port, holder.port);

@@ -193,9 +193,10 @@ async fn other_programs_may_use_the_port_with_the_token() {
 
 #[tokio::test]
 async fn a_port_that_does_not_answer_is_named_with_what_a_firewall_must_allow() {
-    let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = free.local_addr().unwrap().port();
-    drop(free);
+    // Bound but not listening: nobody else gets the port, and nobody answers on it.
+    let silent = tokio::net::TcpSocket::new_v4().unwrap();
+    silent.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let port = silent.local_addr().unwrap().port();
     let error = Client::tcp(port, "x").await.err().unwrap();
     assert!(matches!(error, ClientError::PortUnreachable { .. }));
     let shown = error.to_string();
