@@ -356,15 +356,19 @@ impl http_body::Body for Guarded {
     }
 }
 
-fn with_source(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        source = inner.source();
+/// What an error comes from, for people: libraries repeat themselves on the way up.
+fn with_source(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut innermost = error;
+    while let Some(inner) = innermost.source() {
+        innermost = inner;
     }
-    text
+    match innermost.downcast_ref::<std::io::Error>().map(std::io::Error::kind) {
+        Some(std::io::ErrorKind::UnexpectedEof) => "the other computer broke it off without a goodbye".into(),
+        Some(std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::BrokenPipe) => {
+            "the other computer, or something on the way, reset it".into()
+        }
+        _ => innermost.to_string(),
+    }
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ use super::host::Door;
 use super::invites::Invites;
 use super::jobs::Jobs;
 use super::roster::{Friend, Roster};
+use super::state_object::Newest;
 use crate::home::Home;
 use crate::settings::{Accept, Loaded, Settings, SettingsSources};
 
@@ -93,6 +94,7 @@ pub struct Core {
     observed: Mutex<BTreeSet<IpAddr>>,
     /// Sequence of the newest state object of each friend that we keep.
     pub(super) kept_states: Mutex<BTreeMap<DeviceId, u64>>,
+    pub(super) newest_state: tokio::sync::Mutex<Newest>,
     /// The state object must be written and sent anew.
     pub(super) state_dirty: Notify,
     pub(super) exit: watch::Sender<Exit>,
@@ -161,6 +163,7 @@ impl Core {
             events,
             observed: Mutex::new(observed),
             kept_states: Mutex::default(),
+            newest_state: tokio::sync::Mutex::default(),
             state_dirty: Notify::new(),
             exit: watch::Sender::new(Exit::No),
             started: Timestamp::now(),

@@ -146,9 +146,7 @@ impl Core {
             warn!(%error, "what a friend said was not saved");
         }
         self.note_report(friend, &hello.report, Some(connection.remote.ip())).await;
-        if hello.report.state_sequence != self.state_sequence().await {
-            self.state_dirty.notify_one();
-        }
+        self.note_kept_state(friend, hello.report.state_sequence).await;
     }
 
     /// A friend told of himself.

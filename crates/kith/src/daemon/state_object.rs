@@ -1,14 +1,16 @@
 //! The state object: what a blank computer needs to become this one again. Sealed, and kept at every friend.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
 use jiff::Timestamp;
+use kith_identity::DeviceId;
 use kith_wire::{Link, bytes_body, collect, paths};
 use serde::{Deserialize, Serialize};
-use tracing::{debug, warn};
+use tracing::warn;
 
 use super::core::{Core, value};
 use super::db::Table;
@@ -62,13 +64,35 @@ impl StateDocument {
     }
 }
 
+/// The newest sealed document, and who has it.
+#[derive(Default)]
+pub(super) struct Newest {
+    sealed: Option<Sealed>,
+    /// Sequence that each friend is known to keep.
+    kept_by: BTreeMap<DeviceId, u64>,
+}
+
+#[derive(Clone)]
+struct Sealed {
+    sequence: u64,
+    bytes: Bytes,
+    /// What it was made from: the same again needs no new document.
+    essence: Vec<u8>,
+}
+
 impl Core {
     /// Sequence of the newest state object; none before the first.
-    pub(super) async fn state_sequence(&self) -> Option<u64> {
+    async fn state_sequence(&self) -> Option<u64> {
         self.db.get(Table::Values, value::STATE_SEQUENCE).await.ok().flatten()
     }
 
-    async fn seal_state(&self) -> Result<(u64, Bytes), super::db::DbError> {
+    /// The sealed state as of now.
+    async fn seal_state(self: &Arc<Self>, newest: &mut Newest) -> Result<Sealed, super::db::DbError> {
+        let core = self.clone();
+        let essence = tokio::task::spawn_blocking(move || core.state_essence()).await.unwrap_or_default();
+        if let Some(sealed) = newest.sealed.as_ref().filter(|sealed| sealed.essence == essence) {
+            return Ok(sealed.clone());
+        }
         let sequence = self.state_sequence().await.unwrap_or(0) + 1;
         let file = self.home.settings_file();
         let settings = tokio::task::spawn_blocking(move || std::fs::read_to_string(file).ok()).await;
@@ -85,7 +109,9 @@ impl Core {
             .map_err(|source| super::db::DbError::Damaged { table: "state object", source })?;
         // Stored before it is sent: a sequence number is never used for two different documents.
         self.db.put(Table::Values, value::STATE_SEQUENCE, &sequence).await?;
-        Ok((sequence, self.state_key.seal(&bytes).into()))
+        let sealed = Sealed { sequence, bytes: self.state_key.seal(&bytes).into(), essence };
+        newest.sealed = Some(sealed.clone());
+        Ok(sealed)
     }
 
     /// What of the state object matters, without what changes with every link.
@@ -100,39 +126,47 @@ impl Core {
         let essence = (friends.collect::<Vec<_>>(), std::fs::read_to_string(self.home.settings_file()).ok());
         serde_json::to_vec(&essence).unwrap_or_default()
     }
+
+    /// Makes sure that a friend keeps the state as it is now: without it, the archive at him can't be found again from
+    /// the 24 words.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub(super) async fn keep_state_at(self: &Arc<Self>, friend: &DeviceId) -> Result<(), String> {
+        let mut newest = self.newest_state.lock().await;
+        let sealed = self.seal_state(&mut newest).await.map_err(|error| error.to_string())?;
+        if newest.kept_by.get(friend) == Some(&sealed.sequence) {
+            return Ok(());
+        }
+        let link = self.peers().and_then(|peers| peers.link(friend)).ok_or("the friend is not connected")?;
+        put(&link, sealed.sequence, sealed.bytes).await?;
+        newest.kept_by.insert(*friend, sealed.sequence);
+        Ok(())
+    }
+
+    /// A friend said which state object of ours he keeps.
+    pub(super) async fn note_kept_state(&self, friend: &DeviceId, sequence: Option<u64>) {
+        let mut newest = self.newest_state.lock().await;
+        match sequence {
+            Some(sequence) => newest.kept_by.insert(*friend, sequence),
+            None => newest.kept_by.remove(friend),
+        };
+        drop(newest);
+        self.state_dirty.notify_one();
+    }
 }
 
 /// Keeps the newest state object at every friend, for as long as the daemon runs.
 pub(super) async fn keep_at_friends(core: Arc<Core>) {
-    let mut current: Option<(u64, Bytes, Vec<u8>)> = None;
     loop {
         core.state_dirty.notified().await;
         tokio::time::sleep(GATHER).await;
-        let essence = {
-            let core = core.clone();
-            tokio::task::spawn_blocking(move || core.state_essence()).await.unwrap_or_default()
-        };
-        let fresh = match current.take() {
-            Some(known) if known.2 == essence => Ok((known.0, known.1)),
-            _ => core.seal_state().await,
-        };
-        let (sequence, sealed) = match fresh {
-            Ok(fresh) => fresh,
-            Err(error) => {
-                warn!(%error, "the state object was not written");
-                continue;
-            }
-        };
-        let Some(peers) = core.peers() else { continue };
         for friend in core.roster.all() {
-            if let Some(link) = peers.link(&friend.device_id) {
-                match put(&link, sequence, sealed.clone()).await {
-                    Ok(()) => debug!(friend = %friend.name, sequence, "the state object is kept"),
-                    Err(reason) => warn!(friend = %friend.name, %reason, "the state object was not taken"),
-                }
+            let linked = core.peers().is_some_and(|peers| peers.link(&friend.device_id).is_some());
+            if linked && let Err(reason) = core.keep_state_at(&friend.device_id).await {
+                warn!(friend = %friend.name, %reason, "the state object was not taken");
             }
         }
-        current = Some((sequence, sealed, essence));
     }
 }
 

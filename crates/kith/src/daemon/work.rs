@@ -107,8 +107,21 @@ impl Core {
         }
     }
 
-    async fn try_back_up(&self, set: &BackupSet, friend: &Friend, handle: &Handle) -> Result<Ended, Failure> {
+    async fn try_back_up(
+        self: &Arc<Self>,
+        set: &BackupSet,
+        friend: &Friend,
+        handle: &Handle,
+    ) -> Result<Ended, Failure> {
         self.wait_for(friend).await?;
+        // An archive that could not be found again from the words would be worth nothing.
+        self.keep_state_at(&friend.device_id).await.map_err(|reason| {
+            failure(
+                FailureKind::Failed,
+                format!("{} did not take the state object, which recovery needs: {reason}", friend.name),
+                "try again; `kith friends` shows whether he accepts anything at present",
+            )
+        })?;
         handle.update(|view| view.progress.phase = "loading".into());
         let store = self.store_at(friend, JOB_PATIENCE)?;
         let mut waiting = store.waiting();
