@@ -168,7 +168,10 @@ async fn handshake(stream: TcpStream, config: Arc<ClientConfig>, us: DeviceId) -
             "it accepted the connection, but did not answer within {} s",
             HANDSHAKE_TIMEOUT.as_secs()
         ))),
-        Ok(Ok(stream)) => Ok(stream),
+        Ok(Ok(stream)) => match tls::protocol_agreed(stream.get_ref().1) {
+            Ok(()) => Ok(stream),
+            Err(refusal) => Err(DialError::NotKith(refusal.to_string())),
+        },
         Ok(Err(error)) => Err(explain(&error, us)),
     }
 }

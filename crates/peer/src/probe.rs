@@ -108,6 +108,9 @@ async fn probe_one(
             "the connection was accepted, but nothing came within {} s",
             ANSWER_TIMEOUT.as_secs()
         )),
+        Ok(Ok(stream)) if tls::protocol_agreed(stream.get_ref().1).is_err() => {
+            ProbeResult::NotKith("it speaks TLS, but not Kith's protocol".into())
+        }
         Ok(Ok(stream)) => match tls::peer_device_id(stream.get_ref().1) {
             Some(found) if expected.is_some_and(|expected| expected != found) => {
                 ProbeResult::OtherDevice { found }

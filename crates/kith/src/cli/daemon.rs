@@ -14,6 +14,8 @@ const DEFAULT_FILTER: &str = "warn,kith=info,kith_archive=info,kith_backup=info,
                               kith_peer=info,kith_vault=info,kith_wire=info,yamux=off";
 /// Threads for async work: it is all waiting and passing on.
 const WORKER_THREADS: usize = 2;
+/// Open files that are asked for.
+const FILES: u64 = 16_384;
 /// Threads for blocking work: disks, hashing, the database.
 const BLOCKING_THREADS: usize = 64;
 /// Idle threads end soon, so that an idle daemon is small.
@@ -24,6 +26,7 @@ pub(super) fn run(place: &Place) -> CliResult {
     home.prepare()?;
     let sources = SettingsSources::of_process(&home)?;
     start_logging(&home)?;
+    raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKER_THREADS)
         .max_blocking_threads(BLOCKING_THREADS)
@@ -39,6 +42,16 @@ pub(super) fn run(place: &Place) -> CliResult {
         tracing::error!("the daemon can't run: {}", message.join(": "));
         CliError { code: super::Code::Failed, message: message.join(": "), hint: None }
     })
+}
+
+/// Strangers' silent connections alone may be 4,096, and the usual soft limit is 1,024.
+fn raise_file_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(soft, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard.min(FILES).max(soft), hard));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the limit of open files was not raised");
+    }
 }
 
 fn start_logging(home: &Home) -> CliResult {

@@ -311,6 +311,10 @@ impl Core {
     }
 
     async fn put_in_force(self: &Arc<Self>, loaded: Loaded) {
+        if let Some(refusal) = crate::settings::not_yet(loaded.settings()) {
+            tracing::error!("ending: {refusal}");
+            self.exit.send_replace(Exit::Stop);
+        }
         self.set_loaded(loaded);
         self.apply_vault_policy();
         self.apply_listener().await;

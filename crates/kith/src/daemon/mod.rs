@@ -41,7 +41,7 @@ use self::core::{Core, Parts};
 use self::db::{Db, Table};
 use self::host::DaemonHost;
 use crate::home::{DaemonLock, Home, Ports};
-use crate::settings::SettingsSources;
+use crate::settings::{SettingsSources, not_yet};
 
 /// Longest time for everything that ends with the daemon.
 const SHUTDOWN: Duration = Duration::from_millis(4500);
@@ -119,6 +119,9 @@ async fn start(
     })
     .await??;
     let settings = loaded.settings();
+    if let Some(refusal) = not_yet(settings) {
+        anyhow::bail!(refusal);
+    }
     let path = home.path_of(&settings.vault.path);
     refuse_lost_vault(&db, &path).await?;
     let config = VaultConfig { path: path.clone(), free_space_floor: settings.vault.keep_free.bytes() };

@@ -5,7 +5,8 @@ use kith_control::view::{
 };
 use kith_listener::ListenerState as Listening;
 
-use super::core::{Core, lock, owner};
+use super::core::{Core, lock, owner, value};
+use super::db::Table;
 use super::roster::Friend;
 use crate::settings::Accept;
 
@@ -47,10 +48,21 @@ impl Core {
                 free_bytes,
             },
             paused_until: self.paused_until(),
-            recovery_unseen: !self.recovery_shown.load(std::sync::atomic::Ordering::Relaxed),
+            recovery_unseen: !self.recovery_was_shown().await,
             jobs: self.jobs.current(),
             friends: self.friend_views(),
         }
+    }
+
+    /// The words are shown by another process, which leaves a note in the database.
+    async fn recovery_was_shown(&self) -> bool {
+        use std::sync::atomic::Ordering::Relaxed;
+        if !self.recovery_shown.load(Relaxed)
+            && let Ok(Some(true)) = self.db.get(Table::Values, value::RECOVERY_SHOWN).await
+        {
+            self.recovery_shown.store(true, Relaxed);
+        }
+        self.recovery_shown.load(Relaxed)
     }
 
     fn listener_view(&self) -> ListenerView {
