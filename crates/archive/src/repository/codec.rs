@@ -1,5 +1,6 @@
 //! From content to what is stored, and back: compression and sealing. No input and output here.
 
+use std::cell::RefCell;
 use std::io::Read;
 
 use zstd::bulk::{Compressor, Decompressor};
@@ -80,14 +81,27 @@ pub(crate) fn open_blob(
         if length > LARGEST_BLOB {
             return Err(damaged(&"it claims an absurd length"));
         }
-        content = Decompressor::new()
-            .and_then(|mut decompressor| decompressor.decompress(&content, length as usize))
-            .map_err(|error| damaged(&error))?;
+        content = decompress(&content, length as usize).map_err(|error| damaged(&error))?;
     }
     if BlobId::of(&content) != blob.id {
         return Err(damaged(&"its content is not what its id says"));
     }
     Ok(content)
+}
+
+thread_local! {
+    /// Setting one up takes longer than decompressing a small file.
+    static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
+fn decompress(compressed: &[u8], length: usize) -> std::io::Result<Vec<u8>> {
+    DECOMPRESSOR.with_borrow_mut(|slot| {
+        let mut decompressor = slot.take().map_or_else(Decompressor::new, Ok)?;
+        let content = decompressor.decompress(compressed, length)?;
+        // After an error it is not used again.
+        *slot = Some(decompressor);
+        Ok(content)
+    })
 }
 
 /// The sealed form of an index or a snapshot.

@@ -114,7 +114,7 @@ pub(super) struct LinkWork {
     pub(super) first: Arc<First>,
 }
 
-/// A directory that is complete after the batch.
+/// A directory whose metadata are set when it is complete.
 pub(super) struct DirectoryWork {
     pub(super) directory: Arc<Directory>,
     pub(super) node: Node,
@@ -126,7 +126,8 @@ pub(super) struct Batch {
     pub(super) files: Vec<FileWork>,
     pub(super) others: Vec<OtherWork>,
     pub(super) links: Vec<LinkWork>,
-    pub(super) directories: Vec<DirectoryWork>,
+    /// Directories that are complete after the batch.
+    pub(super) directories: Vec<Arc<Directory>>,
     /// Number of blobs that the files consist of.
     pub(super) blobs: usize,
 }

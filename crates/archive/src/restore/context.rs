@@ -1,5 +1,6 @@
 //! What all parts of a running restore share.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,10 +9,11 @@ use std::time::Duration;
 use nix::errno::Errno;
 use tokio_util::sync::CancellationToken;
 
+use super::batch::DirectoryWork;
 use super::error::EntryError;
 use super::events::{Counters, add};
 use super::report::{Failure, RestoreReport, Withheld, WithheldKind};
-use super::target::Target;
+use super::target::{Directory, Target};
 use super::{Overwrite, RestoreError, RestoreRequest, Special};
 
 /// The work was stopped: cancelled, or because of the fatal error that the [`Context`] holds.
@@ -27,6 +29,8 @@ pub(super) struct Context {
     pub(super) counters: Counters,
     pub(super) stop: CancellationToken,
     fatal: Mutex<Option<RestoreError>>,
+    /// Directories that get their metadata when what is in them is complete, by number.
+    pending: Mutex<BTreeMap<u64, DirectoryWork>>,
     /// Only its lists are used.
     lists: Mutex<RestoreReport>,
 }
@@ -42,6 +46,7 @@ impl Context {
             counters: Counters::default(),
             stop,
             fatal: Mutex::default(),
+            pending: Mutex::default(),
             lists: Mutex::default(),
         })
     }
@@ -63,6 +68,25 @@ impl Context {
 
     pub(super) fn take_fatal(&self) -> Option<RestoreError> {
         self.fatal.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn pending(&self) -> MutexGuard<'_, BTreeMap<u64, DirectoryWork>> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers a directory whose metadata are to be set.
+    pub(super) fn await_directory(&self, work: DirectoryWork) {
+        self.pending().insert(work.directory.number(), work);
+    }
+
+    /// A directory that is complete now.
+    pub(super) fn take_directory(&self, directory: &Directory) -> Option<DirectoryWork> {
+        self.pending().remove(&directory.number())
+    }
+
+    /// The directories that never became complete, inner ones first.
+    pub(super) fn take_directories(&self) -> Vec<DirectoryWork> {
+        std::mem::take(&mut *self.pending()).into_values().rev().collect()
     }
 
     fn lists(&self) -> MutexGuard<'_, RestoreReport> {

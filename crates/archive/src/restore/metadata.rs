@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag};
@@ -18,7 +19,7 @@ use super::context::Context;
 use super::error::entry_io;
 use super::events::add;
 use super::report::WithheldKind;
-use super::target;
+use super::target::{self, Directory};
 use crate::tree::{ExtendedAttribute, FileTime, Node, NodeKind, mode};
 
 const SET_ID: u32 = 0o6000;
@@ -82,7 +83,22 @@ pub(super) fn set_by_name(
 }
 
 /// Sets everything on a directory when what is in it is complete.
-pub(super) fn finish_directory(context: &Context, work: &DirectoryWork) {
+pub(super) fn finish_directory(context: &Context, directory: &Arc<Directory>) {
+    if let Some(work) = context.take_directory(directory) {
+        set_on_directory(context, &work);
+    }
+}
+
+/// After an early end: sets everything on the directories that never became complete, but lets their owner go on writing
+/// into them.
+pub(super) fn finish_early(context: &Context) {
+    for mut work in context.take_directories() {
+        work.node.mode |= 0o700;
+        set_on_directory(context, &work);
+    }
+}
+
+fn set_on_directory(context: &Context, work: &DirectoryWork) {
     let Some((parent, name)) = work.directory.place() else { return };
     let opened = context
         .target

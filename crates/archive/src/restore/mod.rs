@@ -127,7 +127,12 @@ pub async fn restore(
     reporter.look(&context, &events);
     match done {
         Ok(()) => Ok(context.report(begin.elapsed())),
-        Err(Stopped) => Err(context.take_fatal().unwrap_or(RestoreError::Cancelled)),
+        Err(Stopped) => {
+            let early = Arc::clone(&context);
+            // Nothing more can be done about its failing.
+            drop(tokio::task::spawn_blocking(move || metadata::finish_early(&early)).await);
+            Err(context.take_fatal().unwrap_or(RestoreError::Cancelled))
+        }
     }
 }
 

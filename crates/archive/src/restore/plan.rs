@@ -21,7 +21,7 @@ use crate::tree::{Node, NodeKind, Tree};
 /// Entries of the first batch: few, so that fetching begins soon.
 const FIRST_BATCH: usize = 1024;
 /// Entries of later batches.
-const LARGEST_BATCH: usize = 32 * 1024;
+const LARGEST_BATCH: usize = 16 * 1024;
 /// So many blobs per entry are planned for; a batch with larger files has fewer entries.
 const BLOBS_PER_ENTRY: usize = 4;
 /// So many files with several names are remembered. Beyond, names are restored as separate files.
@@ -32,8 +32,6 @@ type Found = (Node, Option<FileStat>);
 
 struct Level {
     directory: Arc<Directory>,
-    /// Whose metadata to set when the level is done.
-    node: Option<Node>,
     entries: VecDeque<Found>,
 }
 
@@ -78,7 +76,7 @@ impl Planner {
         let entries = tokio::task::spawn_blocking(move || look_at(&context, &top, nodes))
             .await
             .map_err(|_| RestoreError::Interrupted)?;
-        planner.levels.push(Level { directory, node: None, entries });
+        planner.levels.push(Level { directory, entries });
         Ok(planner)
     }
 
@@ -104,8 +102,8 @@ impl Planner {
                     self.entry(&mut batch, directory, node, existing).await?;
                 }
                 None => {
-                    if let Some(Level { directory, node: Some(node), .. }) = self.levels.pop() {
-                        batch.directories.push(DirectoryWork { directory, node });
+                    if let Some(Level { directory, .. }) = self.levels.pop() {
+                        batch.directories.push(directory);
                     }
                 }
             }
@@ -216,7 +214,10 @@ impl Planner {
             Ok((directory, node, entries)) => {
                 // A directory that was there keeps its metadata, unless replacing was asked for.
                 let set = directory.fresh || (selected && self.context.overwrite != Overwrite::Never);
-                self.levels.push(Level { directory, node: set.then_some(node), entries });
+                if set {
+                    self.context.await_directory(DirectoryWork { directory: Arc::clone(&directory), node });
+                }
+                self.levels.push(Level { directory, entries });
             }
             Err(error) => {
                 self.way.clear();

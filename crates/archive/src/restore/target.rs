@@ -48,6 +48,11 @@ impl Directory {
         path
     }
 
+    /// A number that no other directory has; those of inner directories are larger.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
     /// The path of an entry.
     pub(super) fn join(&self, name: &OsStr) -> PathBuf {
         self.path().join(name)
@@ -250,7 +255,12 @@ fn rename_new(directory: impl AsFd, temporary: &OsStr, name: &OsStr) -> nix::Res
         Err(Errno::EINVAL | Errno::ENOSYS | Errno::ENOTSUP) => {}
         done => return done,
     }
-    // The file system can't do it in one step. A hard link never replaces anything.
+    link_new(directory, temporary, name)
+}
+
+/// For file systems that can't do it in one step: a hard link never replaces anything.
+fn link_new(directory: impl AsFd, temporary: &OsStr, name: &OsStr) -> nix::Result<()> {
+    let directory = directory.as_fd();
     match linkat(directory, temporary, directory, name, AtFlags::empty()) {
         Ok(()) => unlinkat(directory, temporary, UnlinkatFlags::NoRemoveDir),
         Err(Errno::EEXIST) => Err(Errno::EEXIST),
@@ -271,4 +281,63 @@ fn rename_no_replace(directory: impl AsFd, temporary: &OsStr, name: &OsStr) -> n
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 fn rename_no_replace(_: impl AsFd, _: &OsStr, _: &OsStr) -> nix::Result<()> {
     Err(Errno::ENOSYS)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::fd::BorrowedFd;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn something_new_never_replaces_what_came_meanwhile() {
+        type Place = fn(BorrowedFd<'_>, &OsStr, &OsStr) -> nix::Result<()>;
+        let places: [Place; 2] = [|d, a, b| rename_new(d, a, b), |d, a, b| link_new(d, a, b)];
+        for place in places {
+            let temp = tempfile::tempdir().unwrap();
+            let target = Target::open(temp.path()).unwrap();
+            let open = target.descriptor(&target.top()).unwrap();
+            let descriptor = open.as_fd();
+            fs::write(temp.path().join("a"), "a").unwrap();
+            symlink("b", temp.path().join("link")).unwrap();
+            place(descriptor, "a".as_ref(), "b".as_ref()).unwrap();
+            assert_eq!(fs::read(temp.path().join("b")).unwrap(), b"a");
+            assert!(!temp.path().join("a").exists());
+            assert_eq!(place(descriptor, "link".as_ref(), "b".as_ref()), Err(Errno::EEXIST));
+            assert_eq!(fs::read(temp.path().join("b")).unwrap(), b"a");
+            place(descriptor, "link".as_ref(), "other".as_ref()).unwrap();
+            assert!(temp.path().join("other").is_symlink());
+        }
+    }
+
+    #[test]
+    fn directories_are_found_again_when_they_are_not_open_any_more() {
+        let temp = tempfile::tempdir().unwrap();
+        let target = Target::open(temp.path()).unwrap();
+        let mut directories = vec![target.top()];
+        for number in 0..3 * MOST_OPEN {
+            let parent = &directories[number / 2];
+            let name = number.to_string();
+            directories.push(target.enter(parent, name.as_ref(), Placing::New).unwrap());
+        }
+        for directory in directories.iter().rev() {
+            let descriptor = target.descriptor(directory).unwrap();
+            drop(create(&*descriptor, "file".as_ref()).unwrap());
+            let path = directory.path();
+            assert!(temp.path().join(path.strip_prefix("/").unwrap()).join("file").exists());
+        }
+        assert!(target.open.lock().unwrap().len() <= MOST_OPEN);
+    }
+
+    #[test]
+    fn a_directory_that_becomes_a_link_is_not_entered() {
+        let temp = tempfile::tempdir().unwrap();
+        let target = Target::open(temp.path()).unwrap();
+        let directory = target.enter(&target.top(), "way".as_ref(), Placing::New).unwrap();
+        fs::rename(temp.path().join("way"), temp.path().join("moved")).unwrap();
+        symlink("/", temp.path().join("way")).unwrap();
+        assert!(matches!(target.descriptor(&directory), Err(Errno::ENOTDIR | Errno::ELOOP)));
+    }
 }

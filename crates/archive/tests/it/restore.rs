@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -72,7 +72,7 @@ fn unfinished(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut left = vec![dir.to_owned()];
     while let Some(dir) = left.pop() {
-        for entry in fs::read_dir(dir).unwrap() {
+        for entry in fs::read_dir(dir).into_iter().flatten() {
             let entry = entry.unwrap();
             if entry.file_name().as_encoded_bytes().starts_with(b".kith-restore") {
                 found.push(entry.path());
@@ -126,6 +126,33 @@ async fn what_we_backed_up_is_restored_with_everything() {
     let (before, after) = (temp.path().metadata().unwrap(), below(&target, temp.path()).metadata().unwrap());
     assert_eq!(before.mode(), after.mode());
     assert!(unfinished(&target).is_empty());
+}
+
+#[tokio::test]
+async fn access_control_lists_are_restored() {
+    let temp = tempfile::tempdir().unwrap();
+    let (source, target) = (temp.path().join("source"), temp.path().join("target"));
+    fs::create_dir_all(source.join("folder")).unwrap();
+    fs::write(source.join("folder/file"), "content").unwrap();
+    // Owner rw, user 1000 r, group r, mask r, others nothing: as the kernel stores it.
+    let mut list = vec![2, 0, 0, 0];
+    for (tag, rights, id) in [(1u16, 6u16, !0u32), (2, 4, 1000), (4, 4, !0), (16, 4, !0), (32, 0, !0)] {
+        list.extend([tag.to_le_bytes(), rights.to_le_bytes()].concat());
+        list.extend(id.to_le_bytes());
+    }
+    let set = xattr::set(source.join("folder/file"), "system.posix_acl_access", &list)
+        .and_then(|()| xattr::set(source.join("folder"), "system.posix_acl_default", &list));
+    if let Err(error) = set {
+        eprintln!("skipped: no access control lists here: {error}");
+        return;
+    }
+    fs::write(source.join("folder/another"), "created with the default list").unwrap();
+    let repository = init(&temp.path().join("archive")).await;
+    run(&repository, request(&source)).await;
+    restore_all(&repository, &target, Special::Withhold).await;
+    assert_same(&source, &target);
+    let restored = below(&target, &source.join("folder/file"));
+    assert_eq!(xattr::get(restored, "system.posix_acl_access").unwrap(), Some(list));
 }
 
 #[tokio::test]
@@ -461,20 +488,18 @@ async fn events_tell_phases_and_end_with_everything_done() {
 /// A directory whose packs can't be read any more after some time.
 struct Slow {
     inner: LocalStore,
-    /// Reading packs never ends.
-    hang: AtomicBool,
+    /// After so many reads of packs, further ones never end.
+    answers: AtomicUsize,
     /// Nobody answers.
     gone: AtomicBool,
-    reads: tokio::sync::Notify,
 }
 
 impl Slow {
     async fn open(dir: &Path) -> (Arc<Self>, Arc<Repository>) {
         let store = Arc::new(Self {
             inner: LocalStore::open(dir).unwrap(),
-            hang: AtomicBool::new(false),
+            answers: AtomicUsize::new(usize::MAX),
             gone: AtomicBool::new(false),
-            reads: tokio::sync::Notify::new(),
         });
         let repository = open_store(Arc::clone(&store) as Arc<dyn Store>).await;
         (store, repository)
@@ -495,9 +520,12 @@ impl Store for Slow {
     ) -> Result<Bytes, StoreError> {
         let is_data =
             kind == FileKind::Pack && range.as_ref().is_some_and(|range| range.end - range.start > 2_000_000);
-        if is_data && self.hang.load(Ordering::SeqCst) {
-            self.reads.notify_one();
-            std::future::pending::<()>().await;
+        if is_data {
+            let left =
+                self.answers.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+            if left.is_err() {
+                std::future::pending::<()>().await;
+            }
         }
         if is_data && self.gone.load(Ordering::SeqCst) {
             return Err(StoreError::Unavailable("nobody answers".to_owned()));
@@ -514,17 +542,26 @@ impl Store for Slow {
     }
 }
 
+/// Waits for something that happens soon.
+async fn until(mut happened: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !happened() {
+        assert!(begin.elapsed() < Duration::from_secs(20), "it did not happen");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 #[tokio::test]
 async fn a_cancelled_restore_ends_at_once_and_leaves_nothing_unfinished() {
     let temp = tempfile::tempdir().unwrap();
     let target = temp.path().join("target");
     let (source, _) = backed_up(temp.path()).await;
     let (store, repository) = Slow::open(&temp.path().join("archive")).await;
-    store.hang.store(true, Ordering::SeqCst);
+    store.answers.store(1, Ordering::SeqCst);
     let cancel = CancellationToken::new();
     let request = request_for(&repository, &target).await;
     let task = tokio::spawn(restore(Arc::clone(&repository), request, |_| (), cancel.clone()));
-    store.reads.notified().await;
+    until(|| !unfinished(&target).is_empty()).await;
     let begin = Instant::now();
     cancel.cancel();
     let error = task.await.unwrap().unwrap_err();
@@ -532,7 +569,21 @@ async fn a_cancelled_restore_ends_at_once_and_leaves_nothing_unfinished() {
     assert!(begin.elapsed() < Duration::from_secs(1));
     assert!(unfinished(&target).is_empty());
     assert!(!below(&target, &source.join("large.bin")).exists());
-    // Before it begins, too.
+    // Folders don't stay closed to others.
+    for folder in ["", "sub", "sub/deeper"] {
+        let folder = source.join(folder);
+        let (before, after) = (folder.metadata().unwrap(), below(&target, &folder).metadata().unwrap());
+        assert_eq!(before.mode(), after.mode());
+    }
+    // A restore that nobody waits for any more ends, too.
+    let target = temp.path().join("dropped");
+    store.answers.store(1, Ordering::SeqCst);
+    let request = request_for(&repository, &target).await;
+    let task = tokio::spawn(restore(Arc::clone(&repository), request, |_| (), CancellationToken::new()));
+    until(|| !unfinished(&target).is_empty()).await;
+    task.abort();
+    until(|| unfinished(&target).is_empty()).await;
+    // And one that is cancelled before it begins.
     let request = request_for(&repository, &temp.path().join("never made")).await;
     let result = restore(repository, request, |_| (), cancel).await;
     assert!(matches!(result, Err(RestoreError::Cancelled)));
