@@ -8,6 +8,20 @@ use kith_archive::store::LocalStore;
 use kith_archive::{BackupRequest, MasterKey, Polynomial, Repository, backup};
 use tokio_util::sync::CancellationToken;
 
+fn tell(event: backup::Event) {
+    if std::env::var_os("VERBOSE").is_some() {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let rss = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
+        match event {
+            backup::Event::Progress(p) => println!(
+                "{rss} done {} stored {} found {:?} {}",
+                p.done.bytes, p.stored_bytes, p.found, p.found_all
+            ),
+            other => println!("{rss} {other:?}"),
+        }
+    }
+}
+
 #[tokio::main]
 async fn main() {
     let mut arguments = std::env::args().skip(1);
@@ -22,7 +36,7 @@ async fn main() {
             Err(_) => Repository::init(store, key.clone(), Polynomial::derive(&[1; 32])).await.unwrap(),
         };
         let request = BackupRequest::new(vec![source.clone().into()], "host", "user");
-        let report = backup(Arc::new(repository), request, |_| (), CancellationToken::new()).await.unwrap();
+        let report = backup(Arc::new(repository), request, tell, CancellationToken::new()).await.unwrap();
         let status = std::fs::read_to_string("/proc/self/status").unwrap();
         let peak = status.lines().find(|line| line.starts_with("VmHWM")).unwrap().to_owned();
         println!(

@@ -41,7 +41,7 @@ struct State {
 /// What to do when the last part of a file is done.
 enum Done {
     NotYet,
-    Store(Node),
+    Store(Box<Node>),
     /// It could not be read to its end.
     Leave,
 }
@@ -75,7 +75,7 @@ impl PendingFile {
         match state.node.take() {
             Some(mut node) => {
                 node.content = Some(state.ids.drain(..).flatten().collect());
-                Done::Store(node)
+                Done::Store(Box::new(node))
             }
             None => Done::Leave,
         }
@@ -145,7 +145,7 @@ impl Worker {
     /// Stores a chunk that another worker read.
     pub(super) fn store_chunk(&mut self, job: ChunkJob) -> Result<(), Stopped> {
         let id = self.store_blob(BlobType::Data, &job.buffer[..job.length])?;
-        self.buffers().give(job.buffer);
+        self.buffers().give(job.buffer, job.length);
         self.finish_part(&job.file, Some((job.number, id)))
     }
 

@@ -29,7 +29,8 @@ pub(super) struct Packer {
     data: Mutex<OpenPacks>,
     tree: Mutex<OpenPacks>,
     /// One permit for each pack that is open or on its way: this bounds the memory.
-    permits: Arc<Semaphore>,
+    data_permits: Arc<Semaphore>,
+    tree_permits: Arc<Semaphore>,
     runtime: Handle,
     full: Mutex<Option<mpsc::Sender<FullPack>>>,
     buffers: Arc<BufferPool>,
@@ -59,7 +60,8 @@ impl Packer {
             claimed: Mutex::default(),
             data: Mutex::default(),
             tree: Mutex::default(),
-            permits: Arc::new(Semaphore::new(2 * OPEN_PACKS + in_flight)),
+            data_permits: Arc::new(Semaphore::new(OPEN_PACKS + in_flight)),
+            tree_permits: Arc::new(Semaphore::new(OPEN_PACKS + 1)),
             runtime: Handle::current(),
             full: Mutex::new(Some(full)),
             buffers: Arc::default(),
@@ -145,12 +147,17 @@ impl Packer {
 
     /// Makes everyone who waits give up.
     pub(super) fn abort(&self) {
-        self.permits.close();
+        self.data_permits.close();
+        self.tree_permits.close();
         self.full.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     fn open_pack(&self, blob_type: BlobType) -> Result<OpenPack, Stopped> {
-        let permit = self.runtime.block_on(Arc::clone(&self.permits).acquire_owned()).map_err(|_| Stopped)?;
+        let permits = match blob_type {
+            BlobType::Data => &self.data_permits,
+            BlobType::Tree => &self.tree_permits,
+        };
+        let permit = self.runtime.block_on(Arc::clone(permits).acquire_owned()).map_err(|_| Stopped)?;
         let buffer = match blob_type {
             BlobType::Data => self.buffers.take(),
             // Packs of trees stay small mostly.

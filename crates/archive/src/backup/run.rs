@@ -54,9 +54,8 @@ pub async fn backup(
     let excludes = Excludes::new(&request.excludes)?;
     let (paths, plan) = sources(request.paths.clone()).await?;
 
-    // A child, so that a failure does not look like a cancellation to the caller; dropping this future stops the threads.
+    // A child, so that a failure does not look like a cancellation to the caller.
     let token = cancel.child_token();
-    let _guard = token.clone().drop_guard();
     let mut reporter = Reporter::new();
     events(reporter.enter(Phase::Preparing));
     let prepared = tokio::select! {
@@ -84,6 +83,7 @@ pub async fn backup(
         root: Mutex::default(),
     });
 
+    let _guard = StopOnDrop(&shared);
     events(reporter.enter(Phase::Storing));
     let threads = start_threads(&shared, plan, parent.as_ref().map(|parent| parent.tree), workers)?;
     let upload = Upload::new(Arc::clone(&shared), packs, packs_in_flight.max(1));
@@ -226,6 +226,16 @@ fn run_threads(
         result
     })?;
     shared.packer.finish(&shared.stop)
+}
+
+/// Ends the threads of a backup that was dropped before its end.
+struct StopOnDrop<'a>(&'a Shared);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.stop.token().cancel();
+        self.0.packer.abort();
+    }
 }
 
 /// The other threads would wait for one that panicked.

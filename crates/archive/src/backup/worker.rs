@@ -16,8 +16,8 @@ use crate::chunker::Chunker;
 use crate::id::BlobId;
 use crate::repository::{BlobSealer, BlobType, Repository, RepositoryError};
 
-/// A sealer that had to deal with a larger blob gives its memory back.
-const KEEP: usize = 12 * 1024 * 1024;
+/// Memory that a larger chunk needed is given back: few chunks are that large, and every thread would keep it.
+const KEEP: usize = 4 * 1024 * 1024;
 
 /// What all threads of a backup share.
 pub(super) struct Shared {
@@ -65,7 +65,11 @@ impl Buffers {
         kept.unwrap_or_else(|| vec![0; BUFFER].into_boxed_slice())
     }
 
-    pub(super) fn give(&self, buffer: Box<[u8]>) {
+    /// Takes back a buffer of which `used` bytes were used.
+    pub(super) fn give(&self, buffer: Box<[u8]>, used: usize) {
+        if used > KEEP {
+            return;
+        }
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).push(buffer);
     }
 }

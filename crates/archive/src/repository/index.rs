@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::pack::{BlobType, PackedBlob};
 use crate::id::{BlobId, FileId};
 
-/// An index file has no more blobs than this (a pack is never split over two files).
-pub(crate) const MOST_BLOBS_PER_FILE: usize = 50_000;
+/// An index file has about so many blobs at most (a pack is never split over two files). restic allows 50,000; smaller
+/// files need less memory when they are written and read.
+pub(crate) const MOST_BLOBS_PER_FILE: usize = 20_000;
 
 /// An index file.
 #[derive(Serialize, Deserialize, Default)]
@@ -80,6 +81,12 @@ impl BlobLocation {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Entry {
     id: BlobId,
+    spot: Spot,
+}
+
+/// Where a blob lies, without its id.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Spot {
     pack: u32,
     offset: u32,
     length: u32,
@@ -91,15 +98,15 @@ struct Entry {
 #[derive(Default)]
 struct Table {
     sorted: Vec<Entry>,
-    recent: HashMap<BlobId, Entry>,
+    recent: HashMap<BlobId, Spot>,
 }
 
 impl Table {
-    fn entries<'a>(&'a self, id: &BlobId) -> impl Iterator<Item = &'a Entry> + use<'a> {
+    fn spots<'a>(&'a self, id: &BlobId) -> impl Iterator<Item = &'a Spot> + use<'a> {
         let id = *id;
         let first = self.sorted.partition_point(|entry| entry.id < id);
         let sorted = self.sorted[first..].iter().take_while(move |entry| entry.id == id);
-        sorted.chain(self.recent.get(&id))
+        sorted.map(|entry| &entry.spot).chain(self.recent.get(&id))
     }
 }
 
@@ -127,8 +134,8 @@ impl Index {
             for pack in file.packs {
                 let number = index.number(pack.id);
                 for blob in &pack.blobs {
-                    let entry = index.entry(number, blob);
-                    index.table_mut(blob.blob_type).sorted.push(entry);
+                    let spot = index.spot(number, blob);
+                    index.table_mut(blob.blob_type).sorted.push(Entry { id: blob.id, spot });
                 }
             }
         }
@@ -144,13 +151,13 @@ impl Index {
     pub(crate) fn insert(&mut self, pack: &IndexedPack) {
         let number = self.number(pack.id);
         for blob in &pack.blobs {
-            let entry = self.entry(number, blob);
-            self.table_mut(blob.blob_type).recent.insert(blob.id, entry);
+            let spot = self.spot(number, blob);
+            self.table_mut(blob.blob_type).recent.insert(blob.id, spot);
         }
     }
 
     pub(crate) fn contains(&self, blob_type: BlobType, id: &BlobId) -> bool {
-        self.table(blob_type).entries(id).next().is_some()
+        self.table(blob_type).spots(id).next().is_some()
     }
 
     pub(crate) fn contains_pack(&self, id: &FileId) -> bool {
@@ -159,7 +166,7 @@ impl Index {
 
     /// Every place where a blob lies.
     pub(crate) fn locate(&self, blob_type: BlobType, id: &BlobId) -> Vec<BlobLocation> {
-        self.table(blob_type).entries(id).filter_map(|entry| self.location(blob_type, entry)).collect()
+        self.table(blob_type).spots(id).filter_map(|spot| self.location(blob_type, id, spot)).collect()
     }
 
     /// The end of the last blob in a pack.
@@ -180,23 +187,24 @@ impl Index {
     pub(crate) fn for_each(&self, mut visit: impl FnMut(BlobLocation)) {
         for blob_type in [BlobType::Data, BlobType::Tree] {
             let table = self.table(blob_type);
-            for entry in table.sorted.iter().chain(table.recent.values()) {
-                if let Some(location) = self.location(blob_type, entry) {
+            let sorted = table.sorted.iter().map(|entry| (&entry.id, &entry.spot));
+            for (id, spot) in sorted.chain(&table.recent) {
+                if let Some(location) = self.location(blob_type, id, spot) {
                     visit(location);
                 }
             }
         }
     }
 
-    fn location(&self, blob_type: BlobType, entry: &Entry) -> Option<BlobLocation> {
+    fn location(&self, blob_type: BlobType, id: &BlobId, spot: &Spot) -> Option<BlobLocation> {
         let blob = PackedBlob {
             blob_type,
-            id: entry.id,
-            offset: entry.offset,
-            length: entry.length,
-            uncompressed_length: (entry.uncompressed != 0).then_some(entry.uncompressed),
+            id: *id,
+            offset: spot.offset,
+            length: spot.length,
+            uncompressed_length: (spot.uncompressed != 0).then_some(spot.uncompressed),
         };
-        Some(BlobLocation { pack: *self.packs.get(entry.pack as usize)?, blob })
+        Some(BlobLocation { pack: *self.packs.get(spot.pack as usize)?, blob })
     }
 
     fn number(&mut self, pack: FileId) -> u32 {
@@ -208,12 +216,11 @@ impl Index {
         })
     }
 
-    fn entry(&mut self, pack: u32, blob: &IndexedBlob) -> Entry {
+    fn spot(&mut self, pack: u32, blob: &IndexedBlob) -> Spot {
         if let Some(end) = self.ends.get_mut(pack as usize) {
             *end = (*end).max(blob.offset.saturating_add(blob.length));
         }
-        Entry {
-            id: blob.id,
+        Spot {
             pack,
             offset: blob.offset,
             length: blob.length,

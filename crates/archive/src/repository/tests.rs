@@ -174,7 +174,7 @@ proptest! {
         }
         let (data, packed) = builder.finish(&key).unwrap();
         let size = data.len() as u64;
-        prop_assert_eq!(read_header(&key, &data, size).unwrap(), packed.clone());
+        prop_assert_eq!(&read_header(&key, &data, size).unwrap(), &packed);
         for (blob, (_, content)) in packed.iter().zip(&blobs) {
             let sealed = &data[blob.offset as usize..(blob.offset + blob.length) as usize];
             prop_assert_eq!(&codec::open_blob(&key, blob, sealed).unwrap(), content);

@@ -4,6 +4,8 @@
 //! returns is verified by the [repository](crate::repository).
 
 mod local;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::ops::Range;

@@ -134,26 +134,30 @@ pub(crate) fn unquote(text: &str) -> Option<Vec<u8>> {
         }
         let (&kind, after) = rest.split_first()?;
         rest = after;
+        let simple = match kind {
+            b'a' => Some(7),
+            b'b' => Some(8),
+            b't' => Some(9),
+            b'n' => Some(10),
+            b'v' => Some(11),
+            b'f' => Some(12),
+            b'r' => Some(13),
+            b'\\' | b'"' => Some(kind),
+            _ => None,
+        };
+        if let Some(byte) = simple {
+            out.push(byte);
+            continue;
+        }
         let (digits, radix) = match kind {
-            b'a' => (0, 7),
-            b'b' => (0, 8),
-            b'f' => (0, 12),
-            b'n' => (0, 10),
-            b'r' => (0, 13),
-            b't' => (0, 9),
-            b'v' => (0, 11),
-            b'\\' | b'"' => (0, u32::from(kind)),
             b'x' => (2, 16),
             b'u' => (4, 16),
             b'U' => (8, 16),
             b'0'..=b'7' => (3, 8),
             _ => return None,
         };
-        if digits == 0 {
-            out.push(u8::try_from(radix).ok()?);
-            continue;
-        }
         if radix == 8 {
+            // The digit that told the kind is the first of the three.
             rest = &bytes[bytes.len() - rest.len() - 1..];
         }
         let (number, after) = rest.split_at_checked(digits)?;

@@ -23,8 +23,9 @@ struct Faulty {
     /// Packs that are stored before saving them fails.
     packs: AtomicUsize,
     fail_index: AtomicBool,
-    /// Saving packs never ends.
+    /// Saving further packs never ends, instead of failing.
     hang: AtomicBool,
+    hanging: tokio::sync::Notify,
     saved: Mutex<Vec<FileKind>>,
 }
 
@@ -35,6 +36,7 @@ impl Faulty {
             packs: AtomicUsize::new(usize::MAX),
             fail_index: AtomicBool::new(false),
             hang: AtomicBool::new(false),
+            hanging: tokio::sync::Notify::new(),
             saved: Mutex::default(),
         })
     }
@@ -57,12 +59,13 @@ impl Store for Faulty {
 
     async fn save(&self, kind: FileKind, id: &FileId, data: Bytes) -> Result<(), StoreError> {
         if kind == FileKind::Pack {
-            if self.hang.load(Ordering::SeqCst) {
-                std::future::pending::<()>().await;
-            }
             let left =
                 self.packs.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
             if left.is_err() {
+                if self.hang.load(Ordering::SeqCst) {
+                    self.hanging.notify_one();
+                    std::future::pending::<()>().await;
+                }
                 return Err(StoreError::QuotaExceeded { message: "1 GB of 1 GB is used".to_owned() });
             }
         }
@@ -325,21 +328,76 @@ async fn packs_come_before_the_index_and_the_snapshot_comes_last() {
 }
 
 #[tokio::test]
-async fn cancelling_takes_effect_within_a_second() {
+async fn cancelling_takes_effect_within_a_second_and_keeps_what_is_stored() {
     let temp = tempfile::tempdir().unwrap();
     let source = temp.path().join("source");
     many_files(&source, 150, 1_000_000);
     let (store, repository) = faulty(&temp.path().join("archive")).await;
+    store.packs.store(2, Ordering::SeqCst);
     store.hang.store(true, Ordering::SeqCst);
     let cancel = CancellationToken::new();
     let running = tokio::spawn(backup(repository, request(&source), |_| (), cancel.clone()));
-    // Everything comes to a halt when all packs in flight hang.
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    store.hanging.notified().await;
     let asked = Instant::now();
     cancel.cancel();
     let result = running.await.unwrap();
     assert!(matches!(result, Err(BackupError::Cancelled)), "{result:?}");
     assert!(asked.elapsed() < Duration::from_secs(1), "it took {:?}", asked.elapsed());
+    let again = open_store(Arc::clone(&store) as Arc<dyn Store>).await;
+    assert_eq!(again.packs().len(), 2);
+    assert!(again.snapshots().await.unwrap().snapshots.is_empty());
+    store.packs.store(usize::MAX, Ordering::SeqCst);
+    let report = run(&again, request(&source)).await;
+    assert!(report.bytes_added < 150_000_000 - 30_000_000, "{} bytes were sent again", report.bytes_added);
+}
+
+#[tokio::test]
+async fn dropping_a_backup_stops_its_threads() {
+    let temp = tempfile::tempdir().unwrap();
+    let source = temp.path().join("source");
+    many_files(&source, 150, 1_000_000);
+    let (store, repository) = faulty(&temp.path().join("archive")).await;
+    store.packs.store(0, Ordering::SeqCst);
+    store.hang.store(true, Ordering::SeqCst);
+    let weak = Arc::downgrade(&repository);
+    let running = tokio::spawn(backup(repository, request(&source), |_| (), CancellationToken::new()));
+    store.hanging.notified().await;
+    running.abort();
+    assert!(running.await.unwrap_err().is_cancelled());
+    // Whoever still works holds the repository.
+    let given_up = async {
+        while weak.strong_count() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), given_up).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_file_that_changes_while_it_is_read_is_stored_and_reported() {
+    let temp = tempfile::tempdir().unwrap();
+    let source = temp.path().join("source");
+    fs::create_dir(&source).unwrap();
+    let busy = source.join("busy");
+    fs::write(&busy, noise(1, 60_000_000)).unwrap();
+    let repository = init(&temp.path().join("archive")).await;
+    let done = Arc::new(AtomicBool::new(false));
+    let toucher = {
+        let (busy, done) = (fs::File::options().write(true).open(&busy).unwrap(), Arc::clone(&done));
+        std::thread::spawn(move || {
+            while !done.load(Ordering::SeqCst) {
+                busy.set_modified(std::time::SystemTime::now()).unwrap();
+                std::thread::yield_now();
+            }
+        })
+    };
+    let report = run(&repository, request(&source)).await;
+    done.store(true, Ordering::SeqCst);
+    toucher.join().unwrap();
+    assert_eq!((report.changed_while_read_total, &report.changed_while_read), (1, &vec![busy.clone()]));
+    assert_eq!((report.skipped_total, report.files_new), (0, 1));
+    assert!(find(&repository, report.tree, &busy).await.is_some());
+    assert_eq!(run(&repository, request(&source)).await.changed_while_read_total, 0);
 }
 
 #[tokio::test]

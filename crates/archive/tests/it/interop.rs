@@ -123,7 +123,7 @@ async fn every_blob_of_a_repository_of_restic_is_read_and_verified() {
             let mut of_pack = Vec::new();
             repository.for_each_blob(|location| {
                 if location.pack == pack {
-                    of_pack.push(location.blob)
+                    of_pack.push(location.blob);
                 }
             });
             let loaded = repository.load_pack_blobs(&pack, &of_pack).await.unwrap();
