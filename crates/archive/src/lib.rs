@@ -18,7 +18,7 @@
 //! | [`chunker`] | content-defined cut points, identical to restic's |
 //! | [`tree`] | files and directories as restic writes them, byte for byte |
 //! | [`repository`] | config, index, packs, snapshots |
-//! | [`backup`] | the pipeline from files to a snapshot |
+//! | [`mod@backup`] | the pipeline from files to a snapshot |
 //! | [`browse`] | what is in a snapshot, and finding names |
 //! | [`restore`] | from a snapshot back to files |
 //! | [`check`] | whether everything is there and intact |
