@@ -37,7 +37,6 @@ pub(super) struct Complete {
     pub(super) directory: Arc<Directory>,
     pub(super) node: Option<Node>,
     pub(super) tree: Vec<u8>,
-    pub(super) entries: usize,
 }
 
 impl Directory {
@@ -77,12 +76,10 @@ impl Directory {
         let node = state.node.take();
         drop(state);
         let mut writer = TreeWriter::new();
-        let mut entries = 0;
         for json in slots.into_iter().flatten() {
             writer.push_json(&json);
-            entries += 1;
         }
-        Some(Complete { directory: Arc::clone(self), node, tree: writer.finish(), entries })
+        Some(Complete { directory: Arc::clone(self), node, tree: writer.finish() })
     }
 }
 
@@ -113,7 +110,6 @@ mod tests {
         assert!(places[1].leave().is_none());
         assert!(directory.close().is_none());
         let complete = places[0].fill(&Node::new("a", NodeKind::Fifo)).unwrap();
-        assert_eq!(complete.entries, 2);
         let names: Vec<_> = Tree::parse(&complete.tree).unwrap().nodes.into_iter().map(|n| n.name).collect();
         assert_eq!(names, ["a", "c"]);
     }

@@ -61,6 +61,15 @@ impl Plan {
         Ok(plan)
     }
 
+    /// How many directories lead to the sources.
+    pub(super) fn ways(&self) -> u64 {
+        let below = |planned: &Planned| match planned {
+            Planned::Way(plan) => 1 + plan.ways(),
+            Planned::Source(_) => 0,
+        };
+        self.entries.values().map(below).sum()
+    }
+
     /// The root directory has no name and no node: its entries are the sources.
     fn add_root(&mut self) -> io::Result<()> {
         for entry in fs::read_dir("/")? {
@@ -137,6 +146,7 @@ mod tests {
         let Planned::Way(a) = &home.entries[OsStr::new("a")] else { panic!("no way") };
         assert_eq!(a.entries[OsStr::new("docs")], Planned::Source("/home/a/docs".into()));
         assert_eq!(plan.entries[OsStr::new("srv")], Planned::Source("/srv".into()));
+        assert_eq!(plan.ways(), 2);
     }
 
     #[test]

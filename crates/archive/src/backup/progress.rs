@@ -104,6 +104,13 @@ impl Counters {
         }
     }
 
+    /// Entries of the snapshot: files, directories and everything else.
+    pub(super) fn entries(&self) -> u64 {
+        let dirs = [&self.dirs_new, &self.dirs_changed, &self.dirs_unmodified];
+        let others = [&self.done_files, &self.others];
+        dirs.into_iter().chain(others).map(|counter| counter.load(Relaxed)).sum()
+    }
+
     fn progress(&self, phase: Phase) -> Progress {
         let scanned =
             Totals { files: self.scanned_files.load(Relaxed), bytes: self.scanned_bytes.load(Relaxed) };

@@ -21,7 +21,7 @@ use super::report::{Outcome, Problems};
 use super::stop::{Stop, Stopped};
 use super::upload::Upload;
 use super::walk::{Walker, scan};
-use super::worker::{Buffers, Root, Shared, Worker};
+use super::worker::{Buffers, Shared, Worker};
 use super::{BackupError, BackupReport, BackupRequest, Limits};
 use crate::chunker::Chunker;
 use crate::id::BlobId;
@@ -85,9 +85,13 @@ pub async fn backup(
 
     let _guard = StopOnDrop(&shared);
     events(reporter.enter(Phase::Storing));
+    let ways = plan.ways();
     let threads = start_threads(&shared, plan, parent.as_ref().map(|parent| parent.tree), workers)?;
     let upload = Upload::new(Arc::clone(&shared), packs, packs_in_flight.max(1));
     let root = store(&shared, threads, upload, &mut reporter, &events).await?;
+    if shared.counters.entries() <= ways {
+        return Err(BackupError::Empty);
+    }
 
     let snapshot = Snapshot {
         time: request.time,
@@ -285,11 +289,7 @@ async fn store(
     }
     shared.stop.check().map_err(|Stopped| shared.stop.reason())?;
     let root = *shared.root.lock().unwrap_or_else(PoisonError::into_inner);
-    match root {
-        Some(Root { entries: 0, .. }) => Err(BackupError::Empty),
-        Some(Root { tree, .. }) => Ok(tree),
-        None => Err(BackupError::Interrupted),
-    }
+    root.ok_or(BackupError::Interrupted)
 }
 
 fn summary(counters: &Counters, backup_start: Timestamp) -> SnapshotSummary {

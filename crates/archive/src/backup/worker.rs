@@ -31,15 +31,8 @@ pub(super) struct Shared {
     pub(super) counters: Counters,
     pub(super) problems: Problems,
     pub(super) stop: Stop,
-    /// The root tree, when it is complete, and whether it has entries.
-    pub(super) root: Mutex<Option<Root>>,
-}
-
-/// The root tree of a snapshot.
-#[derive(Clone, Copy)]
-pub(super) struct Root {
-    pub(super) tree: BlobId,
-    pub(super) entries: usize,
+    /// The root tree, when it is complete.
+    pub(super) root: Mutex<Option<BlobId>>,
 }
 
 impl Shared {
@@ -138,7 +131,7 @@ impl Worker {
     /// Stores a directory whose last entry was done, and those above it for which it was the last entry.
     pub(super) fn complete(&mut self, complete: Option<Complete>) -> Result<(), Stopped> {
         let mut next = complete;
-        while let Some(Complete { directory, node, tree, entries }) = next {
+        while let Some(Complete { directory, node, tree }) = next {
             if tree.len() > u32::MAX as usize {
                 let what = format!("the listing of {}", directory.path.display());
                 return Err(self.shared.stop.fail(RepositoryError::damaged(what, "it is too large")));
@@ -156,8 +149,7 @@ impl Worker {
                     place.fill(&node)
                 }
                 _ => {
-                    let root = Root { tree: id, entries };
-                    *self.shared.root.lock().unwrap_or_else(PoisonError::into_inner) = Some(root);
+                    *self.shared.root.lock().unwrap_or_else(PoisonError::into_inner) = Some(id);
                     None
                 }
             };

@@ -27,6 +27,8 @@ pub struct Adopted {
 impl Repository {
     /// Makes packs known that no index names, by reading their headers, so that their blobs need not be sent again.
     ///
+    /// Must not run while another run removes packs: it would make known again what is about to go.
+    ///
     /// # Errors
     /// The store fails.
     pub async fn adopt_orphan_packs(&self) -> Result<Adopted, RepositoryError> {

@@ -5,18 +5,17 @@
 //! as newer versions of restic do, where 0.14 loses them.
 
 mod go_json;
+mod json;
 mod printable;
 #[cfg(test)]
 mod tests;
 mod time;
 
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-
-use data_encoding::BASE64;
-use serde::Deserialize;
+use std::os::unix::ffi::OsStrExt;
 
 pub use crate::id::BlobId;
+use data_encoding::BASE64;
 pub use time::{FileTime, TimeError};
 
 /// The bits of Go's `os.FileMode` beyond the permissions: what the `mode` of a node is made of.
@@ -368,7 +367,8 @@ impl Tree {
     /// # Errors
     /// It is not the JSON of a tree.
     pub fn parse(bytes: &[u8]) -> Result<Self, TreeError> {
-        let json: TreeJson = serde_json::from_slice(bytes).map_err(|error| TreeError(error.to_string()))?;
+        let json: json::TreeJson =
+            serde_json::from_slice(bytes).map_err(|error| TreeError(error.to_string()))?;
         let nodes = json.nodes.unwrap_or_default();
         Ok(Self { nodes: nodes.into_iter().map(Node::try_from).collect::<Result<_, _>>()? })
     }
@@ -397,97 +397,5 @@ impl Tree {
                 if sorted { None } else { self.nodes.iter().find(|node| node.name == name) }
             }
         }
-    }
-}
-
-#[derive(Deserialize)]
-struct TreeJson {
-    nodes: Option<Vec<NodeJson>>,
-}
-
-#[derive(Deserialize)]
-struct NodeJson {
-    name: String,
-    #[serde(rename = "type", default)]
-    kind: String,
-    #[serde(default)]
-    mode: u32,
-    #[serde(default)]
-    mtime: FileTime,
-    #[serde(default)]
-    atime: FileTime,
-    #[serde(default)]
-    ctime: FileTime,
-    #[serde(default)]
-    uid: u32,
-    #[serde(default)]
-    gid: u32,
-    #[serde(default)]
-    user: String,
-    #[serde(default)]
-    group: String,
-    #[serde(default)]
-    inode: u64,
-    #[serde(default)]
-    device_id: u64,
-    #[serde(default)]
-    size: u64,
-    #[serde(default)]
-    links: u64,
-    #[serde(default)]
-    linktarget: String,
-    linktarget_raw: Option<String>,
-    extended_attributes: Option<Vec<AttributeJson>>,
-    #[serde(default)]
-    device: u64,
-    content: Option<Vec<BlobId>>,
-    subtree: Option<BlobId>,
-}
-
-#[derive(Deserialize)]
-struct AttributeJson {
-    name: String,
-    value: Option<String>,
-}
-
-impl TryFrom<NodeJson> for Node {
-    type Error = TreeError;
-
-    fn try_from(json: NodeJson) -> Result<Self, TreeError> {
-        let decode = |text: &str| {
-            BASE64.decode(text.as_bytes()).map_err(|error| TreeError(format!("invalid base64: {error}")))
-        };
-        let name = go_json::unquote(&json.name)
-            .ok_or_else(|| TreeError(format!("invalid escape sequence in the name {:?}", json.name)))?;
-        let link_target = match &json.linktarget_raw {
-            Some(raw) => OsString::from_vec(decode(raw)?),
-            None => json.linktarget.into(),
-        };
-        let mut extended_attributes = Vec::new();
-        for attribute in json.extended_attributes.unwrap_or_default() {
-            let value = decode(attribute.value.as_deref().unwrap_or_default())?;
-            extended_attributes.push(ExtendedAttribute { name: attribute.name.into(), value });
-        }
-        Ok(Self {
-            name: OsString::from_vec(name),
-            kind: NodeKind::parse(&json.kind),
-            mode: json.mode,
-            modified: json.mtime,
-            accessed: json.atime,
-            changed: json.ctime,
-            uid: json.uid,
-            gid: json.gid,
-            user: json.user,
-            group: json.group,
-            inode: json.inode,
-            device_id: json.device_id,
-            size: json.size,
-            links: json.links,
-            link_target,
-            extended_attributes,
-            device: json.device,
-            content: json.content,
-            subtree: json.subtree,
-        })
     }
 }

@@ -237,9 +237,10 @@ async fn a_backup_of_nothing_makes_no_snapshot() {
     let excludes = vec![Exclude::new(source.to_str().unwrap()).unwrap()];
     let everything = BackupRequest { excludes, ..request(&source) };
     let result = backup(Arc::clone(&repository), everything, |_| (), CancellationToken::new()).await;
-    // The directory above the source is still there: restic stores it, empty, and so do we. Only a source in the root
-    // directory leaves nothing.
-    assert!(result.is_ok() || matches!(result, Err(BackupError::Empty)));
+    assert!(matches!(result, Err(BackupError::Empty)), "{result:?}");
+    assert!(repository.snapshots().await.unwrap().snapshots.is_empty());
+    fs::remove_file(source.join("file 0000")).unwrap();
+    assert_eq!(run(&repository, request(&source)).await.files_new, 0, "an empty directory is something");
 }
 
 /// Reading the beginning of a process's own memory always fails, even for root.
