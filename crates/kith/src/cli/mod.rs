@@ -1,5 +1,6 @@
 //! The command line.
 
+mod allocator;
 pub mod args;
 mod backup;
 mod browse;
@@ -54,6 +55,9 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> CliResult {
     let place = Place { flag: cli.home, environment: Environment::of_process() };
     // The daemon and the demo need their own kind of runtime; everything else is one short exchange.
+    if matches!(cli.command, Command::Daemon | Command::Restore(_)) {
+        allocator::tune();
+    }
     match cli.command {
         Command::Daemon => daemon::run(&place),
         Command::Demo(args) => demo::run(&args),
