@@ -1,1 +1,29 @@
-//! Harness of the end-to-end tests.
+//! Harness of the end-to-end tests: real daemons, real command lines, real files, on one machine.
+//!
+//! Every [`Computer`] has a home and ports of its own, so tests run side by side. What is started ends with the value that
+//! started it, also after a panic; a failed test prints the logs of its daemons.
+//!
+//! It does not reach into the program: what is not said by the command line, by a port or by a file in the contract is
+//! not tested here.
+
+mod binary;
+mod computer;
+mod disk;
+mod need;
+mod outcome;
+mod ports;
+mod process;
+mod random;
+mod tree;
+mod wait;
+
+pub use binary::kith_binary;
+pub use computer::{Computer, UNPRIVILEGED, pair, pair_with};
+pub use disk::{Isolation, make_readable_by_all};
+pub use need::{alone, is_root, need, need_mounts, say};
+pub use outcome::Outcome;
+pub use ports::{Port, free_port};
+pub use process::{memory_peak_kib, memory_resident_kib, run, run_with};
+pub use random::Random;
+pub use tree::{Tree, assert_same, differences, write_random, write_tree};
+pub use wait::{wait_for, wait_until};

@@ -1,0 +1,82 @@
+//! The dependency arrows between the crates.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+
+use e2e::run;
+
+/// Which crates of this workspace each crate may depend on. A crate that is not here may depend on none of them; the
+/// composition root and the tests may depend on all.
+const ALLOWED: &[(&str, &[&str])] = &[
+    ("kith-identity", &[]),
+    ("kith-wire", &["kith-identity"]),
+    ("kith-listener", &["kith-identity"]),
+    ("kith-nat", &[]),
+    ("kith-peer", &["kith-identity", "kith-wire"]),
+    ("kith-hub", &["kith-identity", "kith-wire"]),
+    ("kith-vault", &["kith-wire"]),
+    ("kith-archive", &[]),
+    ("kith-backup", &["kith-archive"]),
+    ("kith-doctor", &["kith-identity", "kith-wire"]),
+    ("kith-control", &["kith-identity", "kith-wire", "kith-archive", "kith-backup", "kith-doctor"]),
+];
+
+/// Crates that never see each other: `kith` connects them.
+const STRANGERS: &[&str] = &["kith-listener", "kith-peer", "kith-vault", "kith-archive"];
+
+/// The local crates that each crate of the workspace depends on, for whatever purpose.
+fn arrows() -> BTreeMap<String, BTreeSet<String>> {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["metadata", "--no-deps", "--format-version", "1", "--offline"]);
+    cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
+    let metadata = run(&mut cargo).json();
+    let packages = metadata["packages"].as_array().unwrap();
+    let name = |package: &serde_json::Value| package["name"].as_str().unwrap().to_owned();
+    let local: BTreeSet<String> = packages.iter().map(name).collect();
+    let dependencies = |package: &serde_json::Value| {
+        let all = package["dependencies"].as_array().unwrap().iter().map(name);
+        // Tests of a crate may use the crate itself.
+        all.filter(|other| local.contains(other)).collect()
+    };
+    packages.iter().map(|package| (name(package), dependencies(package))).collect()
+}
+
+#[test]
+fn crates_depend_on_each_other_only_as_the_design_allows() {
+    let arrows = arrows();
+    assert!(arrows.len() >= 10, "cargo metadata lists {arrows:?}");
+    let mut wrong = Vec::new();
+    for (from, to) in arrows.iter().filter(|(from, _)| *from != "kith" && *from != "e2e") {
+        let allowed = ALLOWED.iter().find(|(name, _)| name == from).map_or(&[][..], |(_, allowed)| allowed);
+        wrong.extend(to.iter().filter(|to| !allowed.contains(&to.as_str())).map(|to| format!("{from} -> {to}")));
+    }
+    assert!(wrong.is_empty(), "these arrows are not in the design: {}", wrong.join(", "));
+}
+
+#[test]
+fn listener_peer_vault_and_archive_never_see_each_other() {
+    let arrows = arrows();
+    for from in STRANGERS {
+        let mut seen = BTreeSet::new();
+        let mut open = vec![(*from).to_owned()];
+        while let Some(next) = open.pop() {
+            for to in arrows.get(&next).into_iter().flatten() {
+                if seen.insert(to.clone()) {
+                    open.push(to.clone());
+                }
+            }
+        }
+        for other in STRANGERS.iter().filter(|other| *other != from) {
+            assert!(!seen.contains(*other), "{from} sees {other}, by way of {seen:?}");
+        }
+        assert!(!seen.contains("kith"), "{from} sees the composition root");
+    }
+}
+
+#[test]
+fn nothing_depends_on_the_program_but_the_program() {
+    for (from, to) in arrows() {
+        assert!(from == "e2e" || !to.contains("kith"), "{from} depends on the composition root");
+        assert!(!to.contains("e2e"), "{from} depends on the tests");
+    }
+}

@@ -1,0 +1,152 @@
+//! Invites, joining, reply lines.
+
+use std::time::Duration;
+
+use e2e::{Computer, free_port, pair, pair_with, wait_until};
+
+#[test]
+fn an_invite_makes_friends_on_both_sides_with_one_safety_sentence() {
+    let (anna, bert) = (Computer::started("anna"), Computer::started("bert"));
+    let invite = anna.kith(&["invite", "--quota", "7GB"]);
+    let line = invite.ok();
+    assert_eq!(line.lines().count(), 1, "more than the invite on standard output: {invite}");
+    assert!(line.starts_with("kith://"), "{line}");
+    assert_eq!(invite.stderr, "", "something else was said to a program");
+    let joined = bert.kith_with(&["join", "-", "--quota", "3GB"], line);
+    joined.says(&["paired with anna", "compare these six words"]).ok();
+    wait_until("both to be linked", Duration::from_secs(5), || bert.linked("anna") && anna.linked("bert"));
+
+    let (here, there) = (anna.friend("bert"), bert.friend("anna"));
+    let words = here["safety_words"].as_str().unwrap();
+    assert_eq!(words.split(' ').count(), 6, "{words}");
+    assert_eq!(here["safety_words"], there["safety_words"]);
+    joined.says(&[words]);
+    assert_eq!(here["device_id"], bert.device_id().as_str());
+    assert_eq!(there["device_id"], anna.device_id().as_str());
+    assert_eq!(there["offered_bytes"], 7_000_000_000_u64, "what the invite offered");
+    assert_eq!(here["offered_bytes"], 3_000_000_000_u64, "what the joiner offered");
+    assert_eq!(here["own"], false);
+    // Both know where the other listens, whoever dialled.
+    assert_eq!(here["internal"], serde_json::json!([bert.address()]));
+    assert_eq!(there["internal"], serde_json::json!([anna.address()]));
+    // A stored invite is no secret any more: it has been used.
+    assert!(!anna.log().contains("kith://") && !bert.log().contains("kith://"), "an invite was logged");
+}
+
+#[test]
+fn the_same_joiner_may_use_an_invite_again_and_nobody_else() {
+    let (anna, bert, carl) =
+        (Computer::started("anna"), Computer::started("bert"), Computer::started("carl"));
+    let invite = anna.kith(&["invite"]);
+    bert.kith_with(&["join"], invite.ok()).ok();
+    let words = bert.friend("anna")["safety_words"].clone();
+    bert.kith_with(&["join"], invite.ok()).says(&["paired with anna"]).ok();
+    assert_eq!(bert.friend("anna")["safety_words"], words, "the second time made another pairing");
+    assert_eq!(anna.kith(&["friends", "--json"]).json().as_array().unwrap().len(), 1);
+    assert_eq!(bert.kith(&["friends", "--json"]).json().as_array().unwrap().len(), 1);
+
+    let refused = carl.kith_with(&["join"], invite.ok());
+    refused.says(&["used by another computer already", "hint", "new invite"]).ended(1);
+    assert_eq!(carl.kith(&["friends", "--json"]).json().as_array().unwrap().len(), 0);
+    assert_eq!(anna.kith(&["friends", "--json"]).json().as_array().unwrap().len(), 1);
+    // And after a restart of the inviter too.
+    anna.stop();
+    anna.start();
+    carl.kith_with(&["join"], invite.ok()).says(&["used by another computer already"]).ended(1);
+}
+
+#[test]
+fn where_no_address_of_the_invite_answers_a_reply_line_works_the_other_way_round() {
+    // Nothing listens at the address that anna gives to friends: a port that is not forwarded.
+    let nowhere = free_port();
+    let anna = Computer::new("anna", "[network]\noutbound-only = false\n");
+    let settings = format!(
+        "name = \"anna\"\n[listener]\nport = {}\nbind = [\"127.0.0.2\"]\nadvertise = [\"127.0.0.1:{}\"]\n[control]\nport = {}\napp-port = {}\n",
+        anna.port(),
+        nowhere.number(),
+        anna.control_ports().0,
+        anna.control_ports().1,
+    );
+    std::fs::write(anna.home().join("kith.toml"), settings).unwrap();
+    anna.start();
+    let bert = Computer::started("bert");
+    let invite = anna.kith(&["invite"]).ok().to_owned();
+    // The firewall in front of anna, played: her port closes after the invite is out.
+    anna.kith(&["settings", "set", "network.outbound-only", "true"]).ok();
+    let failed = bert.kith_with(&["join"], &invite);
+    failed.ended(1).says(&[
+        "no address",
+        &format!("127.0.0.1:{}: refused", nowhere.number()),
+        &format!("127.0.0.2:{}: refused", anna.port()),
+        "the other way round",
+        "six words",
+    ]);
+    let reply = failed.stdout.trim();
+    assert_eq!(reply.lines().count(), 1, "the reply line stands alone on standard output: {failed}");
+    let words = failed.stderr.lines().find_map(|line| line.split_once("compare then: ")).unwrap().1.to_owned();
+
+    // The reply line belongs to the inviter alone.
+    bert.kith_with(&["join"], reply).says(&["on the computer that made the invite"]).ended(1);
+    anna.kith_with(&["join"], reply).says(&["paired with bert", &words]).ok();
+    wait_until("both to be linked", Duration::from_secs(5), || bert.linked("anna") && anna.linked("bert"));
+    assert_eq!(anna.friend("bert")["safety_words"], words);
+    assert_eq!(bert.friend("anna")["safety_words"], words);
+    // Only bert can be dialled: the link was dialled by anna, and works both ways.
+    let source = bert.folder("source");
+    std::fs::write(source.join("file"), b"content").unwrap();
+    bert.kith(&["set", "add", "docs", source.to_str().unwrap(), "--to", "anna"]).ok();
+    bert.kith(&["backup"]).ok();
+}
+
+#[test]
+fn own_computers_are_confirmed_on_both_sides() {
+    let (desk, laptop) = (Computer::started("desk"), Computer::started("laptop"));
+    let invite = desk.kith(&["invite", "--own"]).ok().to_owned();
+    let unconfirmed = laptop.kith_with(&["join"], &invite);
+    unconfirmed.ended(2).says(&["belong to the same person", "kith join --own"]);
+    assert_eq!(desk.kith(&["friends", "--json"]).json().as_array().unwrap().len(), 0);
+    laptop.kith_with(&["join", "--own"], &invite).says(&["paired with desk"]).ok();
+    wait_until("both to be linked", Duration::from_secs(5), || desk.linked("laptop") && laptop.linked("desk"));
+    assert_eq!(desk.friend("laptop")["own"], true);
+    assert_eq!(laptop.friend("desk")["own"], true);
+
+    let carl = Computer::started("carl");
+    let friendly = desk.kith(&["invite"]).ok().to_owned();
+    carl.kith_with(&["join", "--own"], &friendly).ended(2).says(&["is for a friend", "kith invite --own"]);
+}
+
+#[test]
+fn friends_of_one_name_are_told_apart_and_can_be_renamed_and_removed() {
+    let anna = Computer::started("anna");
+    let (one, two) = (Computer::started("bert"), Computer::started("bert"));
+    pair(&anna, &one);
+    anna.kith_with(&["join"], two.kith(&["invite"]).ok()).says(&["paired with bert (2)"]).ok();
+    wait_until("both to be linked", Duration::from_secs(5), || anna.linked("bert") && anna.linked("bert (2)"));
+    assert_eq!(anna.friend("bert (2)")["device_id"], two.device_id().as_str());
+    anna.kith(&["friend", "rename", "bert (2)", "bertha"]).ok();
+    anna.kith(&["friend", "rename", "bertha", "bert"]).says(&["bert", "another name"]).ended(1);
+    anna.kith(&["friend", "rename", "nobody", "x"]).says(&["nobody", "bert, bertha"]).ended(1);
+    anna.kith(&["friend", "quota", "bertha", "2GB"]).ok();
+    wait_until("bertha to hear of her quota", Duration::from_secs(5), || {
+        two.friend("anna")["offered_bytes"] == 2_000_000_000_u64
+    });
+    anna.kith(&["friend", "remove", "bertha"]).says(&["stays in the vault"]).ok();
+    wait_until("the link of a removed friend to end", Duration::from_secs(5), || !two.linked("anna"));
+    assert_eq!(anna.kith(&["friends", "--json"]).json().as_array().unwrap().len(), 1);
+    wait_until("him to be told why", Duration::from_secs(10), || {
+        two.friend("anna")["last_error"].as_str().is_some_and(|error| error.contains("refused"))
+    });
+}
+
+#[test]
+fn each_friend_is_linked_by_itself() {
+    let hub = Computer::started("hub");
+    let others: Vec<Computer> = ["a", "b", "c"].iter().map(|name| Computer::started(name)).collect();
+    for other in &others {
+        pair_with(&hub, other, &["--quota", "1GB"]);
+    }
+    others[1].kill();
+    wait_until("the loss to be noticed", Duration::from_secs(5), || !hub.linked("b"));
+    assert!(hub.linked("a") && hub.linked("c"));
+    assert_eq!(others[0].kith(&["friends", "--json"]).json().as_array().unwrap().len(), 1);
+}

@@ -1,0 +1,91 @@
+//! Running programs with a deadline.
+
+use std::io::{Read, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::Outcome;
+
+/// No command of a test may take longer.
+const LONGEST: Duration = Duration::from_secs(150);
+
+/// Runs a program to its end.
+///
+/// # Panics
+/// If it can't be started, or runs for minutes.
+#[track_caller]
+pub fn run(command: &mut Command) -> Outcome {
+    run_with(command, b"")
+}
+
+/// Runs a program to its end with this on its standard input.
+///
+/// # Panics
+/// If it can't be started, or runs for minutes.
+#[track_caller]
+pub fn run_with(command: &mut Command, input: &[u8]) -> Outcome {
+    let call = format!("{command:?}");
+    let start = Instant::now();
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap_or_else(|error| panic!("{call} does not start: {error}"));
+    let mut stdin = child.stdin.take().unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    let mut stderr = child.stderr.take().unwrap();
+    let (status, stdout, stderr) = std::thread::scope(|scope| {
+        let input = input.to_owned();
+        // Whoever does not read his input closes it; that is no fault.
+        scope.spawn(move || stdin.write_all(&input).is_ok());
+        let stdout = scope.spawn(move || read(&mut stdout));
+        let stderr = scope.spawn(move || read(&mut stderr));
+        let mut pause = Duration::from_millis(1);
+        let status = loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                break Some(status);
+            }
+            if start.elapsed() > LONGEST {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                break None;
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(20));
+        };
+        (status, stdout.join().unwrap(), stderr.join().unwrap())
+    });
+    let code = status.map_or(-1, |status| status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)));
+    let outcome = Outcome { call, code, stdout, stderr, took: start.elapsed() };
+    assert!(status.is_some(), "it did not end: {outcome}");
+    outcome
+}
+
+fn read(from: &mut impl Read) -> String {
+    let mut bytes = Vec::new();
+    // A killed program's pipe just ends.
+    drop(from.read_to_end(&mut bytes));
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Most memory that a process has ever had resident, in KiB.
+///
+/// # Panics
+/// If there is no such process.
+#[must_use]
+pub fn memory_peak_kib(pid: u32) -> u64 {
+    memory(pid, "VmHWM:")
+}
+
+/// Memory that a process has resident now, in KiB.
+///
+/// # Panics
+/// If there is no such process.
+#[must_use]
+pub fn memory_resident_kib(pid: u32) -> u64 {
+    memory(pid, "VmRSS:")
+}
+
+fn memory(pid: u32, field: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+    line.trim().trim_end_matches(" kB").trim().parse().unwrap()
+}
