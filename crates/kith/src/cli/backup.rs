@@ -155,7 +155,10 @@ impl Screen {
             }
             Self::Lines { last } => {
                 let Some((at, state)) = last.get_mut(&job.id) else { return };
-                if !job.state.is_over() && (*state != job.state || at.elapsed() >= LINE_EVERY) {
+                // That a job begins is no news; that it waits for a friend, or no longer, is.
+                let waits = |state| state == JobState::WaitingForFriend;
+                let news = waits(*state) != waits(job.state);
+                if !job.state.is_over() && (news || at.elapsed() >= LINE_EVERY) {
                     *at = Instant::now();
                     *state = job.state;
                     note(format!("{}: {}", title(job), text(job)));
