@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use data_encoding::HEXLOWER_PERMISSIVE;
 use kith_archive::crypto::open_with_password;
-use kith_archive::restore::{self, Overwrite, RestoreEvent, RestoreReport, RestoreRequest};
+use kith_archive::restore::{self, Overwrite, RestoreError, RestoreEvent, RestoreReport, RestoreRequest};
 use kith_archive::{FileKind, LocalStore, MasterKey, Repository, Snapshot, Store, browse};
 use kith_control::view::ArchiveAccess;
 use kith_control::{Client, SnapshotQuery};
@@ -56,12 +56,28 @@ pub(super) async fn restore(place: &Place, args: RestoreArgs) -> CliResult {
     let outcome = restore::restore(Arc::new(repository), request, |event| screen.show(&event), cancel).await;
     drop(interrupt);
     screen.end();
-    let report = outcome.map_err(|error| CliError {
-        code: Code::Failed,
-        message: format!("the restore failed: {}", crate::daemon::with_sources(&error)),
-        hint: None,
-    })?;
+    let report = outcome.map_err(|error| restore_error(&error))?;
     say(&report, &target)
+}
+
+/// Says what to do about a restore that could not begin, or not go on.
+fn restore_error(error: &RestoreError) -> CliError {
+    let hint = match error {
+        RestoreError::Browse(_) => Some("`kith ls SNAPSHOT` and `kith ls SNAPSHOT PATH` show what is in it"),
+        RestoreError::Target { .. } | RestoreError::Denied { .. } | RestoreError::ReadOnly { .. } => {
+            Some("choose a folder that you may write to with --target")
+        }
+        RestoreError::Full { .. } => {
+            Some("make room, or choose another --target; what is restored already is not fetched again")
+        }
+        RestoreError::Cancelled => Some("the same command goes on where it was cancelled"),
+        _ => None,
+    };
+    CliError {
+        code: Code::Failed,
+        message: format!("the restore failed: {}", crate::daemon::with_sources(error)),
+        hint: hint.map(str::to_owned),
+    }
 }
 
 /// Says what came of it, and what did not.
@@ -151,6 +167,12 @@ async fn from_directory(
     directory: &Path,
     args: &RestoreArgs,
 ) -> CliResult<(Repository, Snapshot)> {
+    if std::fs::exists(directory.join("config")).is_ok_and(|there| !there) {
+        return Err(CliError::new(
+            format!("{} is no restic repository", directory.display()),
+            "name the directory that holds the files `config`, `data` and `index`",
+        ));
+    }
     let path = directory.to_owned();
     let opened = tokio::task::spawn_blocking(move || LocalStore::open(path)).await;
     let store = opened.map_err(|_ending| CliError::said(Code::Failed))?.map_err(|error| {
