@@ -387,3 +387,6 @@ impl http_body::Body for Noting {
         self.body.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -235,8 +235,8 @@ impl Core {
             );
         }
         match below(paths::STORE, request) {
-            Ok(request) => self.vault.handle(&owner, request).await.map(boxed),
-            Err(_other) => plain(StatusCode::NOT_FOUND, "there is no such service"),
+            Some(request) => self.vault.handle(&owner, request).await.map(boxed),
+            None => plain(StatusCode::NOT_FOUND, "there is no such service"),
         }
     }
 
@@ -286,14 +286,11 @@ impl Core {
 }
 
 /// The request as seen from below a prefix, if it lies there.
-pub(super) fn below(prefix: &str, request: Request<Body>) -> Result<Request<Body>, Request<Body>> {
-    let rest = request.uri().path_and_query().and_then(|path| path.as_str().strip_prefix(prefix));
-    let Some(rest) = rest.filter(|rest| rest.starts_with('/')).and_then(|rest| rest.parse().ok()) else {
-        return Err(request);
-    };
-    let mut request = request;
+fn below(prefix: &str, mut request: Request<Body>) -> Option<Request<Body>> {
+    let rest = request.uri().path_and_query()?.as_str().strip_prefix(prefix)?;
+    let rest = rest.starts_with('/').then(|| rest.parse().ok()).flatten()?;
     *request.uri_mut() = rest;
-    Ok(request)
+    Some(request)
 }
 
 fn plain(status: StatusCode, text: &str) -> Response<Body> {

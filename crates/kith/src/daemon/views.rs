@@ -29,8 +29,8 @@ impl Core {
             started: self.started,
             listener: self.listener_view(),
             control: ControlView {
-                port: bound.map_or(settings.control.port.get(), |bound| bound.api_port),
-                app_port: bound.map_or(settings.control.app_port.get(), |bound| bound.app_port),
+                port: bound.map_or_else(|| settings.control.port.get(), |bound| bound.api_port),
+                app_port: bound.map_or_else(|| settings.control.app_port.get(), |bound| bound.app_port),
             },
             mapping: self.mapping_view(),
             internal: self.internal_addresses(),

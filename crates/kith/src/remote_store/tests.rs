@@ -1,0 +1,129 @@
+use std::collections::VecDeque;
+use std::sync::Mutex;
+
+use kith_wire::bytes_body;
+
+use super::*;
+
+/// A friend who answers with a script and notes what he was asked.
+#[derive(Default)]
+struct Script {
+    answers: Mutex<VecDeque<Result<Response<Body>, CarrierError>>>,
+    asked: Mutex<Vec<String>>,
+}
+
+#[async_trait]
+impl Carrier for Arc<Script> {
+    async fn send(&self, request: Request<Body>) -> Result<Response<Body>, CarrierError> {
+        let (head, body) = request.into_parts();
+        let sent = collect(body, MOST_OBJECT_BYTES).await.unwrap().len();
+        self.asked.lock().unwrap().push(format!("{} {} {sent}", head.method, head.uri));
+        let answer = self.answers.lock().unwrap().pop_front();
+        match answer {
+            Some(answer) => answer,
+            // The script is over: the friend hangs.
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn wait(&self, _patience: Duration) {}
+}
+
+fn answer(status: u16, code: Option<&str>, body: &str) -> Result<Response<Body>, CarrierError> {
+    let mut response = Response::builder().status(status);
+    if let Some(code) = code {
+        response = response.header(CODE, code);
+    }
+    Ok(response.body(bytes_body(body.to_owned())).unwrap())
+}
+
+fn away() -> Result<Response<Body>, CarrierError> {
+    Err(CarrierError::Away("the other computer closed the connection".into()))
+}
+
+fn store(
+    answers: impl IntoIterator<Item = Result<Response<Body>, CarrierError>>,
+) -> (RemoteStore<Arc<Script>>, Arc<Script>) {
+    let script = Arc::new(Script { answers: Mutex::new(answers.into_iter().collect()), ..Script::default() });
+    (RemoteStore::new(script.clone(), "a1", Patience(Duration::from_secs(600))), script)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_friend_who_went_away_is_waited_for_and_asked_again() {
+    let (store, script) = store([away(), answer(502, None, ""), answer(200, None, "")]);
+    let waiting = store.waiting();
+    store.save(FileKind::Pack, &FileId::ZERO, Bytes::from(vec![7; 200_000])).await.unwrap();
+    let asked = script.asked.lock().unwrap().clone();
+    assert_eq!(asked.len(), 3);
+    assert!(asked.iter().all(|line| line == &format!("POST /a1/data/{} 200000", FileId::ZERO)), "{asked:?}");
+    assert!(!*waiting.borrow(), "after success nobody waits");
+}
+
+#[tokio::test(start_paused = true)]
+async fn patience_has_an_end() {
+    let (store, _) = store((0..10_000).map(|_| away()));
+    let started = Instant::now();
+    let error = store.load(FileKind::Index, &FileId::ZERO, None).await.unwrap_err();
+    assert!(error.is_transient(), "{error:?}");
+    let waited = started.elapsed();
+    assert!(waited >= Duration::from_secs(600) && waited < Duration::from_secs(620), "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_friend_who_moves_no_byte_is_given_up_after_a_minute() {
+    let script = Arc::new(Script::default());
+    let store = RemoteStore::new(script, "a1", Patience(Duration::ZERO));
+    let started = Instant::now();
+    let error = store.load(FileKind::Pack, &FileId::ZERO, Some(0..10)).await.unwrap_err();
+    assert!(error.to_string().contains("no byte was moved for 60 s"), "{error}");
+    assert!(started.elapsed() < Duration::from_secs(62));
+}
+
+#[tokio::test]
+async fn refusals_keep_their_meaning_and_their_words() {
+    let body = r#"{"code":"x","message":"100 of 100 GB are used"}"#;
+    let check = async |status, code, expected: fn(&StoreError) -> bool| {
+        let (store, _) = store([answer(status, code, body)]);
+        let error = store.save(FileKind::Pack, &FileId::ZERO, Bytes::from_static(b"x")).await.unwrap_err();
+        assert!(expected(&error), "{status} {code:?}: {error:?}");
+    };
+    check(
+        507,
+        Some("quota-exceeded"),
+        |e| matches!(e, StoreError::QuotaExceeded { message } if message == "100 of 100 GB are used"),
+    )
+    .await;
+    check(507, Some("disk-full"), |e| matches!(e, StoreError::Full)).await;
+    check(400, Some("hash-mismatch"), |e| matches!(e, StoreError::Corrupt { .. })).await;
+    check(
+        403,
+        Some("not-accepted"),
+        |e| matches!(e, StoreError::Refused { reason, .. } if reason == "100 of 100 GB are used"),
+    )
+    .await;
+    check(404, Some("not-found"), |e| matches!(e, StoreError::NotFound { .. })).await;
+}
+
+#[tokio::test]
+async fn an_answer_of_another_length_than_asked_for_is_not_taken() {
+    let (store, _) = store([answer(206, None, "short")]);
+    let error = store.load(FileKind::Pack, &FileId::ZERO, Some(0..10)).await.unwrap_err();
+    assert!(matches!(error, StoreError::Corrupt { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn an_archive_is_asked_for_before_its_config_is_stored() {
+    let (store, script) = store([answer(200, None, ""), answer(200, None, "")]);
+    store.save(FileKind::Config, &FileId::ZERO, Bytes::from_static(b"sealed")).await.unwrap();
+    let asked = script.asked.lock().unwrap().clone();
+    assert_eq!(asked, ["POST /a1/?create=true 0", "POST /a1/config 6"]);
+}
+
+#[tokio::test]
+async fn a_list_leaves_out_names_of_other_tools() {
+    let id = "ab".repeat(32);
+    let list = format!(r#"[{{"name":"{id}","size":5}},{{"name":"notes.txt","size":9}}]"#);
+    let (store, _) = store([answer(200, None, &list)]);
+    let files = store.list(FileKind::Pack).await.unwrap();
+    assert_eq!(files, [StoredFile { id: id.parse().unwrap(), size: 5 }]);
+}
