@@ -21,8 +21,10 @@ use crate::tree::{Node, NodeKind};
 
 /// How much is read at a time beyond the smallest chunk: small enough that the chunker finds it in the processor's cache.
 const READ: usize = 256 * 1024;
+/// Length of a buffer: enough for most chunks and what was read beyond them. Larger chunks make it grow.
+pub(super) const BUFFER: usize = 2 * 1024 * 1024;
 /// The largest chunk and what may have been read beyond it.
-pub(super) const BUFFER: usize = MAX_SIZE + READ;
+const LARGEST_BUFFER: usize = MAX_SIZE + READ;
 
 /// A file with several chunks, which is done when all of them are.
 pub(super) struct PendingFile {
@@ -145,7 +147,7 @@ impl Worker {
     /// Stores a chunk that another worker read.
     pub(super) fn store_chunk(&mut self, job: ChunkJob) -> Result<(), Stopped> {
         let id = self.store_blob(BlobType::Data, &job.buffer[..job.length])?;
-        self.buffers().give(job.buffer, job.length);
+        self.buffers().give(job.buffer);
         self.finish_part(&job.file, Some((job.number, id)))
     }
 
@@ -215,6 +217,7 @@ impl Worker {
         // A file without size may have content all the same: those of /proc have.
         let expected = usize::try_from(before.size()).unwrap_or(0);
         let limit = if expected == 0 { MIN_SIZE + 1 } else { expected };
+        self.make_room(limit);
         let mut length = 0;
         while length < limit {
             match read(file, &mut self.buffer[length..limit])? {
@@ -223,6 +226,17 @@ impl Worker {
             }
         }
         Ok((length <= MIN_SIZE).then_some(length))
+    }
+
+    /// Makes the buffer long enough for `wanted` bytes.
+    fn make_room(&mut self, wanted: usize) {
+        if self.buffer.is_empty() {
+            self.buffer = self.buffers().take();
+        }
+        if self.buffer.len() < wanted {
+            let doubled = (2 * self.buffer.len()).min(LARGEST_BUFFER);
+            self.buffer.resize(wanted.max(doubled), 0);
+        }
     }
 
     fn store_buffer(&mut self, length: Option<usize>) -> Result<Option<(u64, Vec<BlobId>)>, FileError> {
@@ -257,6 +271,7 @@ impl Worker {
                 let wanted = if filled < MIN_SIZE { MIN_SIZE + READ } else { filled + READ };
                 let wanted =
                     wanted.min(usize::try_from(limit - total).unwrap_or(usize::MAX).saturating_add(filled));
+                self.make_room(wanted);
                 let count = read(file, &mut self.buffer[filled..wanted])?;
                 filled += count;
                 total += count as u64;
@@ -283,7 +298,11 @@ impl Worker {
     fn cut(&mut self, length: usize, filled: usize, pending: &Arc<PendingFile>) -> Result<(), Stopped> {
         self.shared.stop.check()?;
         let mut next = self.buffers().take();
-        next[..filled - length].copy_from_slice(&self.buffer[length..filled]);
+        let rest = filled - length;
+        if next.len() < rest {
+            next.resize(rest, 0);
+        }
+        next[..rest].copy_from_slice(&self.buffer[length..filled]);
         let buffer = std::mem::replace(&mut self.buffer, next);
         let job = ChunkJob { file: Arc::clone(pending), number: pending.reserve(), buffer, length };
         match self.shared.queue.offer_chunk(job) {

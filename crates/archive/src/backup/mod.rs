@@ -88,7 +88,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { workers: 0, packs_in_flight: 3 }
+        Self { workers: 0, packs_in_flight: 2 }
     }
 }
 

@@ -13,8 +13,9 @@ use crate::repository::{BlobType, HeaderError, IndexedPack, PackBuilder, Reposit
 
 /// A pack is full when it has so many bytes.
 const PACK_SIZE: usize = 16 * 1024 * 1024;
-/// Room for the blob that fills a pack, beyond its size.
-const SLACK: usize = 2 * 1024 * 1024;
+/// Room for the blob that fills a pack, beyond its size, so that its buffer is never copied to a larger one. What is not
+/// used of it stays untouched and takes no memory.
+const SLACK: usize = 9 * 1024 * 1024;
 /// Blobs go to one of so many open packs by chance. Who sees the packs then can't recognise a file by the sizes of its
 /// chunks, which would otherwise lie in a row.
 const OPEN_PACKS: usize = 2;

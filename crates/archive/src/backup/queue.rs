@@ -44,7 +44,7 @@ pub(super) enum Previous {
 pub(super) struct ChunkJob {
     pub(super) file: Arc<PendingFile>,
     pub(super) number: usize,
-    pub(super) buffer: Box<[u8]>,
+    pub(super) buffer: Vec<u8>,
     pub(super) length: usize,
 }
 
@@ -72,7 +72,12 @@ struct State {
 impl Queue {
     /// A queue for a number of workers.
     pub(super) fn new(workers: usize) -> Self {
-        Self { state: Mutex::default(), work: Condvar::new(), room: Condvar::new(), most_chunks: workers }
+        Self {
+            state: Mutex::default(),
+            work: Condvar::new(),
+            room: Condvar::new(),
+            most_chunks: workers.div_ceil(2),
+        }
     }
 
     /// Adds a batch, waiting for room.

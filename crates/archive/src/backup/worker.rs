@@ -17,7 +17,7 @@ use crate::id::BlobId;
 use crate::repository::{BlobSealer, BlobType, Repository, RepositoryError};
 
 /// Memory that a larger chunk needed is given back: few chunks are that large, and every thread would keep it.
-const KEEP: usize = 4 * 1024 * 1024;
+const KEEP: usize = BUFFER + 64 * 1024;
 
 /// What all threads of a backup share.
 pub(super) struct Shared {
@@ -48,19 +48,18 @@ impl Shared {
 /// Buffers for chunks, used again.
 #[derive(Default)]
 pub(super) struct Buffers {
-    kept: Mutex<Vec<Box<[u8]>>>,
+    kept: Mutex<Vec<Vec<u8>>>,
 }
 
 impl Buffers {
-    pub(super) fn take(&self) -> Box<[u8]> {
+    pub(super) fn take(&self) -> Vec<u8> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        // Zeroed memory comes from the system untouched: what is not used takes no room.
-        kept.unwrap_or_else(|| vec![0; BUFFER].into_boxed_slice())
+        kept.unwrap_or_else(|| vec![0; BUFFER])
     }
 
-    /// Takes back a buffer of which `used` bytes were used.
-    pub(super) fn give(&self, buffer: Box<[u8]>, used: usize) {
-        if used > KEEP {
+    /// Takes back a buffer, unless a large chunk made it grow.
+    pub(super) fn give(&self, buffer: Vec<u8>) {
+        if buffer.len() > KEEP {
             return;
         }
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).push(buffer);
@@ -71,15 +70,14 @@ impl Buffers {
 pub(super) struct Worker {
     pub(super) shared: Arc<Shared>,
     sealer: BlobSealer,
-    /// What is being read.
-    pub(super) buffer: Box<[u8]>,
+    /// What is being read. Empty until the first file.
+    pub(super) buffer: Vec<u8>,
 }
 
 impl Worker {
     pub(super) fn new(shared: Arc<Shared>) -> Result<Self, Stopped> {
         let sealer = BlobSealer::new().map_err(|error| shared.stop.fail(error))?;
-        let buffer = shared.buffers.take();
-        Ok(Self { shared, sealer, buffer })
+        Ok(Self { shared, sealer, buffer: Vec::new() })
     }
 
     /// Works until nothing is left to do.

@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 pub use key_file::{KeyFile, KeyFileError, open_with_password};
 
 /// Length of the random initialisation vector before the sealed bytes.
-const IV_LENGTH: usize = 16;
+pub(crate) const IV_LENGTH: usize = 16;
 /// Length of the authentication code after them.
 const MAC_LENGTH: usize = 16;
 /// By how many bytes sealing makes something longer.
@@ -92,23 +92,20 @@ impl MasterKey {
     /// # Errors
     /// The system gives no random numbers.
     pub fn seal(&self, plain: &[u8]) -> Result<Vec<u8>, CryptoError> {
-        let mut sealed = Vec::with_capacity(plain.len() + OVERHEAD);
-        sealed.resize(IV_LENGTH, 0);
-        sealed.extend_from_slice(plain);
-        self.seal_in_place(&mut sealed, 0)?;
+        let mut sealed = vec![0; plain.len() + OVERHEAD];
+        sealed[IV_LENGTH..IV_LENGTH + plain.len()].copy_from_slice(plain);
+        self.seal_in_place(&mut sealed)?;
         Ok(sealed)
     }
 
-    /// Seals in place: from `start` on, `buffer` holds [`IV_LENGTH`] bytes of room and the plain content; the
-    /// authentication code is appended. Saves the copy that [`MasterKey::seal`] makes.
-    pub(crate) fn seal_in_place(&self, buffer: &mut Vec<u8>, start: usize) -> Result<(), CryptoError> {
-        let sealed = buffer.get_mut(start..).ok_or(CryptoError::TooShort)?;
-        let (iv, content) = sealed.split_first_chunk_mut::<IV_LENGTH>().ok_or(CryptoError::TooShort)?;
+    /// Seals in place: `buffer` has room for the initialisation vector, the plain content, and room for the authentication
+    /// code. Saves the copy that [`MasterKey::seal`] makes.
+    pub(crate) fn seal_in_place(&self, buffer: &mut [u8]) -> Result<(), CryptoError> {
+        let (iv, rest) = buffer.split_first_chunk_mut::<IV_LENGTH>().ok_or(CryptoError::TooShort)?;
+        let (content, mac) = rest.split_last_chunk_mut::<MAC_LENGTH>().ok_or(CryptoError::TooShort)?;
         SystemRandom::new().fill(iv).map_err(|_| CryptoError::Library)?;
-        let iv = *iv;
-        self.apply_cipher(&iv, content)?;
-        let mac = self.authenticate(&iv, content)?;
-        buffer.extend_from_slice(&mac);
+        self.apply_cipher(iv, content)?;
+        *mac = self.authenticate(iv, content)?;
         Ok(())
     }
 

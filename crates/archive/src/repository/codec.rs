@@ -7,7 +7,7 @@ use zstd::bulk::{Compressor, Decompressor};
 
 use super::error::RepositoryError;
 use super::pack::PackedBlob;
-use crate::crypto::{MasterKey, OVERHEAD};
+use crate::crypto::{IV_LENGTH, MasterKey, OVERHEAD};
 use crate::id::BlobId;
 
 /// The level of zstd that restic's default corresponds to.
@@ -18,8 +18,6 @@ const COMPRESSED_FILE: u8 = 2;
 const LARGEST_FILE: u64 = 512 * 1024 * 1024;
 /// No blob is larger than this: data blobs have 8 MiB at most, the trees of huge directories more.
 const LARGEST_BLOB: u32 = 1024 * 1024 * 1024;
-/// Room for the initialisation vector before the content.
-const IV: usize = 16;
 
 /// Compresses and seals blobs, with buffers that are used again.
 pub(crate) struct BlobSealer {
@@ -41,22 +39,27 @@ impl BlobSealer {
         key: &MasterKey,
         content: &[u8],
     ) -> Result<(&[u8], Option<u32>), RepositoryError> {
-        let bound = zstd::zstd_safe::compress_bound(content.len());
-        self.buffer.resize(IV + bound, 0);
+        let needed = zstd::zstd_safe::compress_bound(content.len()) + OVERHEAD;
+        // The buffer never gets shorter here, so that it is not zeroed again and again.
+        if self.buffer.len() < needed {
+            self.buffer = Vec::new();
+            self.buffer.resize(needed, 0);
+        }
         let compressed = self
             .compressor
-            .compress_to_buffer(content, &mut self.buffer[IV..])
+            .compress_to_buffer(content, &mut self.buffer[IV_LENGTH..])
             .map_err(|_| RepositoryError::Internal("compression failed"))?;
         let length = u32::try_from(content.len()).ok().filter(|&length| length > 0);
         let uncompressed_length = if compressed < content.len() { length } else { None };
-        if uncompressed_length.is_some() {
-            self.buffer.truncate(IV + compressed);
+        let plain = if uncompressed_length.is_some() {
+            compressed
         } else {
-            self.buffer.truncate(IV);
-            self.buffer.extend_from_slice(content);
-        }
-        key.seal_in_place(&mut self.buffer, 0).map_err(RepositoryError::Seal)?;
-        Ok((&self.buffer, uncompressed_length))
+            self.buffer[IV_LENGTH..IV_LENGTH + content.len()].copy_from_slice(content);
+            content.len()
+        };
+        let sealed = &mut self.buffer[..plain + OVERHEAD];
+        key.seal_in_place(sealed).map_err(RepositoryError::Seal)?;
+        Ok((sealed, uncompressed_length))
     }
 
     /// Gives back the memory of an unusually large blob.
@@ -106,13 +109,12 @@ fn decompress(compressed: &[u8], length: usize) -> std::io::Result<Vec<u8>> {
 
 /// The sealed form of an index or a snapshot.
 pub(crate) fn seal_file(key: &MasterKey, json: &[u8]) -> Result<Vec<u8>, RepositoryError> {
-    let mut sealed = Vec::with_capacity(json.len() / 2 + OVERHEAD);
-    sealed.resize(IV, 0);
-    sealed.push(COMPRESSED_FILE);
     let compressed =
         zstd::bulk::compress(json, LEVEL).map_err(|_| RepositoryError::Internal("compression failed"))?;
-    sealed.extend_from_slice(&compressed);
-    key.seal_in_place(&mut sealed, 0).map_err(RepositoryError::Seal)?;
+    let mut sealed = vec![0; compressed.len() + 1 + OVERHEAD];
+    sealed[IV_LENGTH] = COMPRESSED_FILE;
+    sealed[IV_LENGTH + 1..][..compressed.len()].copy_from_slice(&compressed);
+    key.seal_in_place(&mut sealed).map_err(RepositoryError::Seal)?;
     Ok(sealed)
 }
 
