@@ -1,5 +1,6 @@
 //! Runs the command line itself, as a person would, and prints what is typed and what is answered.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -64,11 +65,8 @@ impl<'a> Kith<'a> {
     fn typed(&self) -> String {
         let mut text = format!("kith --home {}", self.computer.home.root().display());
         for argument in &self.arguments {
-            let plain = argument.chars().all(|c| c.is_alphanumeric() || "-_./:=,@+".contains(c));
-            match plain && !argument.is_empty() {
-                true => text.push_str(&format!(" {argument}")),
-                false => text.push_str(&format!(" '{}'", argument.replace('\'', "'\\''"))),
-            }
+            text.push(' ');
+            text.push_str(&quoted(argument));
         }
         text.push_str(self.remark);
         text
@@ -148,6 +146,15 @@ impl<'a> Kith<'a> {
     }
 }
 
+/// An argument as it is typed in a shell.
+fn quoted(argument: &str) -> Cow<'_, str> {
+    let plain = |character: char| character.is_alphanumeric() || "-_./:=,@+".contains(character);
+    if !argument.is_empty() && argument.chars().all(plain) {
+        return Cow::Borrowed(argument);
+    }
+    Cow::Owned(format!("'{}'", argument.replace('\'', "'\\''")))
+}
+
 /// The program itself, whose children play the computers.
 pub(super) fn this_program() -> CliResult<PathBuf> {
     std::env::current_exe().map_err(|error| {
@@ -165,5 +172,16 @@ pub(super) fn strip_environment(mut remove: impl FnMut(&std::ffi::OsStr)) {
         if ours || OF_SERVICES.iter().any(|of_service| name == *of_service) {
             remove(&name);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn arguments_are_quoted_where_a_shell_needs_it() {
+        let shown = ["backup", "/tmp/a-b_c.d", "two words", "it's", "", "$(x)"].map(quoted);
+        assert_eq!(shown, ["backup", "/tmp/a-b_c.d", "'two words'", r"'it'\''s'", "''", "'$(x)'"]);
     }
 }

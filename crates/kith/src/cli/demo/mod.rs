@@ -60,8 +60,14 @@ fn perform(stage: &Stage, keep: bool) -> CliResult {
 /// The folder as the person means it. The demo only ever reads it.
 fn given_folder(folder: &Path) -> CliResult<PathBuf> {
     const HINT: &str = "name a folder that exists, or none: the demo then makes one";
-    let full = std::fs::canonicalize(folder)
-        .map_err(|error| CliError::new(format!("{} can't be used: {error}", folder.display()), HINT))?;
+    let full = std::fs::canonicalize(folder).map_err(|error| {
+        let why = match error.kind() {
+            std::io::ErrorKind::NotFound => "there is nothing of this name".to_owned(),
+            std::io::ErrorKind::PermissionDenied => "you may not look into it".to_owned(),
+            _ => error.to_string(),
+        };
+        CliError::usage(format!("{} can't be backed up: {why}", folder.display()), HINT)
+    })?;
     if !full.is_dir() {
         return Err(CliError::usage(format!("{} is not a folder", folder.display()), HINT));
     }

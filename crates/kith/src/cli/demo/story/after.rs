@@ -102,16 +102,17 @@ impl Story<'_> {
     pub(super) fn keep_running(&self, anna: &Computer, bert: &Computer) {
         let talk = self.talk;
         self.stage.keep();
-        talk.step("Both computers stay");
         let program = self.program.display();
         let root = self.stage.root().display();
-        talk.line(&format!("   Both run on, and everything stays in {root}. Open their apps:"));
+        talk.line("");
+        talk.line("Both computers run on. Their apps:");
         for computer in [anna, bert] {
-            talk.line(&format!("     {program} --home {} open", computer.home.root().display()));
+            let home = computer.home.root().display();
+            talk.line(&format!("   {program} --home {home} open    # {}", computer.name));
         }
         let pids =
             [anna, bert].map(|computer| computer.release().map_or_else(String::new, |pid| pid.to_string()));
-        talk.line("   Stop both and remove everything:");
-        talk.line(&format!("     kill {} && sleep 1 && rm -rf {root}", pids.join(" ")));
+        talk.line("To end both and remove everything:");
+        talk.line(&format!("   kill {} && sleep 1 && rm -rf {root}", pids.join(" ")));
     }
 }

@@ -79,7 +79,7 @@ impl Story<'_> {
             self.talk.say(change);
         }
         let since = SystemTime::now();
-        self.run(Kith::new(anna, &["backup"])).await?;
+        self.run(Kith::new(anna, &["backup", SET])).await?;
         summary.third = Some(vec![anna.last_backup().await?]);
         Ok(since)
     }
@@ -93,8 +93,8 @@ impl Story<'_> {
     /// Both at the same time; says how fast.
     pub(super) async fn back_up_both(&self, anna: &Computer, bert: &Computer) -> CliResult<Vec<JobView>> {
         let (one, other) = tokio::join!(
-            self.run(Kith::new(anna, &["backup"]).labelled()),
-            self.run(Kith::new(bert, &["backup"]).labelled()),
+            self.run(Kith::new(anna, &["backup", SET]).labelled()),
+            self.run(Kith::new(bert, &["backup", SET]).labelled()),
         );
         one.and(other)?;
         let jobs = vec![anna.last_backup().await?, bert.last_backup().await?];

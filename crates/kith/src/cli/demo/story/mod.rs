@@ -72,13 +72,14 @@ impl<'a> Story<'a> {
         let restored = self.restore(&found, &contents, &mut summary).await?;
         let comparison = self.compare(&folder, restored, skipped, since).await?;
         let memory = [("anna", found.peak_memory().max(lost)), ("bert", bert.peak_memory())];
-        if self.keep {
-            self.keep_running(&found, &bert);
-        } else {
+        if !self.keep {
             let (one, other) = tokio::join!(found.stop(), bert.stop());
             one.and(other)?;
         }
         summary.print(talk, &memory, &comparison, self.begun.elapsed());
+        if self.keep {
+            self.keep_running(&found, &bert);
+        }
         if comparison.is_equal() { Ok(()) } else { Err(CliError::said(Code::Failed)) }
     }
 
