@@ -186,7 +186,12 @@ pub(crate) fn explain(error: &std::io::Error, us: DeviceId) -> DialError {
         Some(TlsRefusal::OtherDevice { found, .. }) if found == us => return DialError::Myself,
         Some(TlsRefusal::OtherDevice { found, .. }) => return DialError::OtherDevice { found },
         Some(refusal @ TlsRefusal::RefusedByPeer) => return DialError::RefusedUs(refusal.to_string()),
-        Some(refusal @ (TlsRefusal::NotKith | TlsRefusal::NotTls | TlsRefusal::NoCommonTls)) => {
+        Some(
+            refusal @ (TlsRefusal::NotKith
+            | TlsRefusal::NotTls
+            | TlsRefusal::NoCommonTls
+            | TlsRefusal::NoCommonProtocol),
+        ) => {
             return DialError::NotKith(refusal.to_string());
         }
         Some(refusal) => return DialError::Tls(refusal.to_string()),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use nix::unistd::Uid;
 
 use crate::backend::{BodyError, Failure};
-use crate::server::user_name;
+use crate::server::{owners, user_name};
 
 /// Why a call to the daemon failed.
 #[derive(Debug, thiserror::Error)]
@@ -73,9 +73,9 @@ fn not_allowed(path: &Path) -> String {
     // The nearest thing we may look at has the daemon's owner, as a rule.
     match path.ancestors().find_map(|place| place.metadata().ok()) {
         Some(found) => {
-            let owner = user_name(Uid::from_raw(found.uid()));
+            let owners = owners(Uid::from_raw(found.uid()));
             format!(
-                "{own} may not control the daemon behind {}: only {owner}, root and members of the group kith may",
+                "{own} may not control the daemon behind {}: only {owners} and members of the group kith may",
                 path.display()
             )
         }

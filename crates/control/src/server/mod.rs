@@ -33,7 +33,7 @@ pub(crate) use handlers::FROM_STORE;
 pub(crate) use secret::CODE_LIFETIME;
 pub use secret::Token;
 pub(crate) use shared::Shared;
-pub(crate) use socket::{reachable_path, user_name};
+pub(crate) use socket::{owners, reachable_path, user_name};
 
 /// Where the server listens.
 #[derive(Clone, Debug)]

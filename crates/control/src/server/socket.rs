@@ -125,14 +125,17 @@ impl Admission {
 
     /// What those are told who may not.
     pub(super) fn refusal(&self) -> String {
-        let own = user_name(self.own);
+        let owners = owners(self.own);
         match &self.group {
-            Some(group) => {
-                format!("only {own}, root and members of the group {group} may control this daemon")
-            }
-            None => format!("only {own} and root may control this daemon"),
+            Some(group) => format!("only {owners} and members of the group {group} may control this daemon"),
+            None => format!("only {owners} may control this daemon"),
         }
     }
+}
+
+/// A user and root, or root alone.
+pub(crate) fn owners(user: Uid) -> String {
+    if user.is_root() { "root".to_owned() } else { format!("{}, root", user_name(user)) }
 }
 
 fn is_member(uid: Uid, gid: Gid, group: &str) -> bool {

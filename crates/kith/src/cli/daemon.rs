@@ -47,8 +47,9 @@ pub(super) fn run(place: &Place) -> CliResult {
 /// Strangers' silent connections alone may be 4,096, and the usual soft limit is 1,024.
 fn raise_file_limit() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    let raised = getrlimit(Resource::RLIMIT_NOFILE)
-        .and_then(|(soft, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard.min(FILES).max(soft), hard));
+    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
+        if soft >= FILES { Ok(()) } else { setrlimit(Resource::RLIMIT_NOFILE, hard.min(FILES), hard) }
+    });
     if let Err(error) = raised {
         tracing::warn!(%error, "the limit of open files was not raised");
     }

@@ -287,34 +287,61 @@ impl Core {
         Ok(())
     }
 
-    /// Changes the settings file and puts the change in force.
+    /// Changes the settings file and puts the change in force. What can't be put in force is taken back.
     async fn edit<F>(self: &Arc<Self>, change: F) -> Result<edit::Edited, Failure>
     where
         F: FnOnce(crate::settings::SettingsSources) -> Result<edit::Edited, SettingsError> + Send + 'static,
     {
-        let sources = self.sources.clone();
-        let edited = tokio::task::spawn_blocking(move || change(sources)).await;
-        let edited = match edited {
-            Ok(edited) => edited.map_err(settings_failure)?,
+        let _one_at_a_time = self.editing.lock().await;
+        let (sources, file) = (self.sources.clone(), self.home.settings_file());
+        let changing = tokio::task::spawn_blocking(move || {
+            let before = std::fs::read(&file).ok();
+            change(sources).map(|edited| (before, edited))
+        });
+        let (before, edited) = match changing.await {
+            Ok(changed) => changed.map_err(settings_failure)?,
             Err(_ending) => return Err(failure(FailureKind::Failed, "the daemon ends", "start it again")),
         };
-        self.put_in_force(edited.loaded.clone()).await;
-        Ok(edited)
+        let old = self.loaded();
+        let refusal = match crate::settings::not_yet(edited.loaded.settings()) {
+            Some(refusal) => Some(refusal),
+            None => {
+                self.put_in_force(edited.loaded.clone()).await;
+                // A port that was in use before this change is no fault of the change.
+                let touched = old.settings().listener != edited.loaded.settings().listener;
+                lock(&self.listener_error).clone().filter(|_| touched)
+            }
+        };
+        let Some(refusal) = refusal else { return Ok(edited) };
+        let file = self.home.settings_file();
+        let taken_back = tokio::task::spawn_blocking(move || match before {
+            Some(before) => crate::home::write_atomically(&file, &before, 0o600),
+            None => std::fs::remove_file(&file),
+        });
+        if let Ok(Err(error)) = taken_back.await {
+            tracing::error!(%error, "a change of the settings could not be taken back");
+        }
+        self.put_in_force((*old).clone()).await;
+        Err(failure(FailureKind::Conflict, refusal, "nothing was changed"))
     }
 
     /// Reads the settings anew.
     pub(super) async fn reload(self: &Arc<Self>) -> Result<(), SettingsError> {
         let sources = self.sources.clone();
         let Ok(loaded) = tokio::task::spawn_blocking(move || sources.load()).await else { return Ok(()) };
-        self.put_in_force(loaded?).await;
+        let loaded = loaded?;
+        if let Some(refusal) = crate::settings::not_yet(loaded.settings()) {
+            return Err(SettingsError::Value {
+                origin: loaded.origin("network"),
+                key: "network".to_owned(),
+                problem: refusal,
+            });
+        }
+        self.put_in_force(loaded).await;
         Ok(())
     }
 
     async fn put_in_force(self: &Arc<Self>, loaded: Loaded) {
-        if let Some(refusal) = crate::settings::not_yet(loaded.settings()) {
-            tracing::error!("ending: {refusal}");
-            self.exit.send_replace(Exit::Stop);
-        }
         self.set_loaded(loaded);
         self.apply_vault_policy();
         self.apply_listener().await;

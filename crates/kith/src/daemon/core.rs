@@ -70,6 +70,8 @@ pub struct Core {
     pub(super) home: Home,
     pub(super) sources: SettingsSources,
     loaded: RwLock<Arc<Loaded>>,
+    /// One change of the settings at a time.
+    pub(super) editing: tokio::sync::Mutex<()>,
     pub(super) identity: Arc<Identity>,
     pub(super) state_key: StateKey,
     /// Connections that the listener authenticated go in here.
@@ -146,6 +148,7 @@ impl Core {
             home,
             sources,
             loaded: RwLock::new(Arc::new(loaded)),
+            editing: tokio::sync::Mutex::default(),
             identity,
             state_key: keys.state,
             dial_in,

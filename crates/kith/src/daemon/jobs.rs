@@ -13,6 +13,7 @@ use kith_identity::DeviceId;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
 
 use super::core::lock;
 use super::failure::failure;
@@ -99,6 +100,27 @@ impl Ended {
 
     pub(super) fn failed(error: Failure) -> Self {
         Self { error: Some(error), ..Self::plain(JobState::Failed) }
+    }
+}
+
+fn log_end(view: &JobView) {
+    let (job, set, friend) = (view.id, view.set.as_deref().unwrap_or("check"), &view.friend);
+    let progress = &view.progress;
+    match (&view.error, view.state) {
+        (Some(error), _) => warn!(job, set, %friend, error, "job failed"),
+        (None, JobState::CompleteWithOmissions) => {
+            warn!(job, set, %friend, skipped = view.skipped_count, "job complete, but files were left out");
+        }
+        (None, state) => info!(
+            job,
+            set,
+            %friend,
+            ?state,
+            files = progress.files_done,
+            bytes = progress.bytes_done,
+            sent = progress.bytes_sent,
+            "job ended"
+        ),
     }
 }
 
@@ -206,6 +228,7 @@ impl Jobs {
         let view = entry.view.clone();
         drop(table);
         self.tell(&view);
+        info!(job = id, set = view.set.as_deref().unwrap_or("check"), friend = %view.friend, "job begins");
         let jobs = self.clone();
         self.tasks.spawn(async move {
             let ended = work(Handle { jobs: jobs.clone(), id, cancel }).await;
@@ -246,6 +269,7 @@ impl Jobs {
             view.progress.current = None;
         });
         if let Some(view) = view {
+            log_end(&view);
             self.note_end(&view).await;
         }
         self.carry_out(commands);
@@ -266,7 +290,7 @@ impl Jobs {
             }
         }
         if let Err(error) = self.history.end(view).await {
-            tracing::warn!(%error, "the end of a job was not written to the history");
+            warn!(%error, "the end of a job was not written to the history");
         }
     }
 

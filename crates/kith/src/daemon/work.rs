@@ -212,11 +212,12 @@ impl Core {
             friend_id: friend.device_id,
             archive: friend.archive.to_string(),
         };
-        let core = self.clone();
+        let core = Arc::downgrade(self);
         let read_data = request.read_data;
         let work: Work = Arc::new(move |handle| {
-            let (core, friend) = (core.clone(), friend.clone());
+            let (core, friend) = (core.upgrade(), friend.clone());
             Box::pin(async move {
+                let Some(core) = core else { return Ended::plain(JobState::Interrupted) };
                 let cancel = handle.cancel.clone();
                 tokio::select! {
                     ended = core.check(&friend, read_data, &handle) => ended.unwrap_or_else(Ended::failed),
