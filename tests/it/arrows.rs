@@ -48,7 +48,9 @@ fn crates_depend_on_each_other_only_as_the_design_allows() {
     let mut wrong = Vec::new();
     for (from, to) in arrows.iter().filter(|(from, _)| *from != "kith" && *from != "e2e") {
         let allowed = ALLOWED.iter().find(|(name, _)| name == from).map_or(&[][..], |(_, allowed)| allowed);
-        wrong.extend(to.iter().filter(|to| !allowed.contains(&to.as_str())).map(|to| format!("{from} -> {to}")));
+        wrong.extend(
+            to.iter().filter(|to| !allowed.contains(&to.as_str())).map(|to| format!("{from} -> {to}")),
+        );
     }
     assert!(wrong.is_empty(), "these arrows are not in the design: {}", wrong.join(", "));
 }

@@ -15,8 +15,7 @@ fn has(value: &Value, keys: &[&str]) {
     }
 }
 
-const FRIEND: [&str; 7] =
-    ["name", "device_id", "connected", "path", "internal", "public", "last_error"];
+const FRIEND: [&str; 7] = ["name", "device_id", "connected", "path", "internal", "public", "last_error"];
 
 #[test]
 fn status_and_friends_have_the_fields_of_the_contract() {
@@ -114,7 +113,8 @@ fn commands_that_need_no_daemon_work_without_one() {
     let closed = e2e::free_port();
     anna.kith(&["probe", "127.0.0.1", &closed.number().to_string()]).says(&["refused"]).ended(1);
     anna.kith(&["logs"]).says(&["ready"]).ok();
-    for call in [&["status"][..], &["friends"], &["backup"], &["invite"], &["snapshots"], &["ports"], &["ra"]] {
+    for call in [&["status"][..], &["friends"], &["backup"], &["invite"], &["snapshots"], &["ports"], &["ra"]]
+    {
         anna.kith(call).ended(4).says(&["no daemon is running", "hint", "kith daemon"]);
     }
 }

@@ -1,9 +1,16 @@
 //! End-to-end tests: every promise of the command line, between real processes.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+
 mod arrows;
+mod bad_input;
+mod both_ways;
 mod contract;
+mod demo;
+mod interrupted;
 mod lifecycle;
 mod main_job;
+mod memory;
 mod pairing;
 mod recovery;
 mod restic;

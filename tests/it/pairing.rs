@@ -83,7 +83,8 @@ fn where_no_address_of_the_invite_answers_a_reply_line_works_the_other_way_round
     ]);
     let reply = failed.stdout.trim();
     assert_eq!(reply.lines().count(), 1, "the reply line stands alone on standard output: {failed}");
-    let words = failed.stderr.lines().find_map(|line| line.split_once("compare then: ")).unwrap().1.to_owned();
+    let words =
+        failed.stderr.lines().find_map(|line| line.split_once("compare then: ")).unwrap().1.to_owned();
 
     // The reply line belongs to the inviter alone.
     bert.kith_with(&["join"], reply).says(&["on the computer that made the invite"]).ended(1);
@@ -106,7 +107,9 @@ fn own_computers_are_confirmed_on_both_sides() {
     unconfirmed.ended(2).says(&["belong to the same person", "kith join --own"]);
     assert_eq!(desk.kith(&["friends", "--json"]).json().as_array().unwrap().len(), 0);
     laptop.kith_with(&["join", "--own"], &invite).says(&["paired with desk"]).ok();
-    wait_until("both to be linked", Duration::from_secs(5), || desk.linked("laptop") && laptop.linked("desk"));
+    wait_until("both to be linked", Duration::from_secs(5), || {
+        desk.linked("laptop") && laptop.linked("desk")
+    });
     assert_eq!(desk.friend("laptop")["own"], true);
     assert_eq!(laptop.friend("desk")["own"], true);
 
@@ -121,7 +124,9 @@ fn friends_of_one_name_are_told_apart_and_can_be_renamed_and_removed() {
     let (one, two) = (Computer::started("bert"), Computer::started("bert"));
     pair(&anna, &one);
     anna.kith_with(&["join"], two.kith(&["invite"]).ok()).says(&["paired with bert (2)"]).ok();
-    wait_until("both to be linked", Duration::from_secs(5), || anna.linked("bert") && anna.linked("bert (2)"));
+    wait_until("both to be linked", Duration::from_secs(5), || {
+        anna.linked("bert") && anna.linked("bert (2)")
+    });
     assert_eq!(anna.friend("bert (2)")["device_id"], two.device_id().as_str());
     anna.kith(&["friend", "rename", "bert (2)", "bertha"]).ok();
     anna.kith(&["friend", "rename", "bertha", "bert"]).says(&["bert", "another name"]).ended(1);

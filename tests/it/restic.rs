@@ -74,10 +74,10 @@ fn stock_restic_reads_a_copy_of_the_friends_directory_with_the_exported_key() {
     let target = anna.folder("by restic");
     restic(&copied, &password, &["restore", "latest", "--target", target.to_str().unwrap()]).ok();
     // restic 0.14 writes no holes unless asked, so the plain comparison of what it restores comes first.
-    run(Command::new("diff").arg("-r").arg("--no-dereference").args([
-        source.join("folder 1"),
-        below(&target, &source).join("folder 1"),
-    ]))
+    run(Command::new("diff")
+        .arg("-r")
+        .arg("--no-dereference")
+        .args([source.join("folder 1"), below(&target, &source).join("folder 1")]))
     .ok();
     let differences = e2e::differences(&source, &below(&target, &source));
     let differences: Vec<&String> = differences.iter().filter(|line| !line.starts_with("sparse\n")).collect();

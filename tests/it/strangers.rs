@@ -40,7 +40,10 @@ fn a_silent_connection_is_greeted_after_two_seconds_and_closed_at_the_deadline()
     let mut first = [0; 256];
     let length = stream.read(&mut first).unwrap();
     let waited = start.elapsed();
-    assert!(waited > Duration::from_millis(1500) && waited < Duration::from_secs(5), "greeted after {waited:?}");
+    assert!(
+        waited > Duration::from_millis(1500) && waited < Duration::from_secs(5),
+        "greeted after {waited:?}"
+    );
     assert_eq!(String::from_utf8_lossy(&first[..length]), format!("{GREETING}{port}\r\n"));
     assert_dark(&String::from_utf8_lossy(&first[..length]), &anna);
     assert_eq!(read_all(&mut stream), "");
@@ -54,11 +57,9 @@ fn curl_and_a_browser_get_the_same_answer_at_once() {
         return;
     }
     let anna = Computer::started("annas-computer");
-    let answer = run(Command::new("curl").args(["--silent", "--show-error", "--include", "--noproxy", "*"]).args([
-        "--max-time",
-        "10",
-        &format!("http://{}/index.html", anna.address()),
-    ]));
+    let answer = run(Command::new("curl")
+        .args(["--silent", "--show-error", "--include", "--noproxy", "*"])
+        .args(["--max-time", "10", &format!("http://{}/index.html", anna.address())]));
     answer.ok();
     assert!(answer.stdout.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     assert!(answer.stdout.contains(&format!("\r\n\r\n{GREETING}")), "{answer}");

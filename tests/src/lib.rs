@@ -6,6 +6,8 @@
 //! It does not reach into the program: what is not said by the command line, by a port or by a file in the contract is
 //! not tested here.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+
 mod binary;
 mod computer;
 mod disk;

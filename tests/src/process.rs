@@ -53,7 +53,8 @@ pub fn run_with(command: &mut Command, input: &[u8]) -> Outcome {
         };
         (status, stdout.join().unwrap(), stderr.join().unwrap())
     });
-    let code = status.map_or(-1, |status| status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)));
+    let code =
+        status.map_or(-1, |status| status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)));
     let outcome = Outcome { call, code, stdout, stderr, took: start.elapsed() };
     assert!(status.is_some(), "it did not end: {outcome}");
     outcome
