@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::progress::Counters;
 use crate::id::{BlobId, SnapshotId};
-use crate::repository::Adopted;
+use crate::repository::{Adopted, Compared};
 
 /// Lists in a report have no more entries than this; the counts beside them are complete.
 pub const MOST_LISTED: usize = 1000;
@@ -67,6 +67,9 @@ pub struct BackupReport {
     pub changed_while_read_total: u64,
     /// What was taken over from an interrupted run.
     pub adopted: Adopted,
+    /// Packs that the store had lost, wholly or in part, with something that lay nowhere else: what of it is still on this
+    /// computer was stored again.
+    pub lost_packs: u64,
     /// How long it took.
     pub duration: Duration,
 }
@@ -136,7 +139,8 @@ impl Problems {
             skipped_total: lists.skipped_total,
             changed_while_read: lists.changed,
             changed_while_read_total: lists.changed_total,
-            adopted: outcome.adopted,
+            adopted: outcome.compared.adopted,
+            lost_packs: outcome.compared.lost_packs as u64,
             duration: outcome.duration,
         }
     }
@@ -147,6 +151,6 @@ pub(super) struct Outcome {
     pub(super) snapshot: SnapshotId,
     pub(super) tree: BlobId,
     pub(super) parent: Option<SnapshotId>,
-    pub(super) adopted: Adopted,
+    pub(super) compared: Compared,
     pub(super) duration: Duration,
 }

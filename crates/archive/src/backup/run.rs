@@ -61,10 +61,10 @@ pub async fn backup(
     let prepared = tokio::select! {
         biased;
         () = token.cancelled() => return Err(BackupError::Cancelled),
-        prepared = async { tokio::try_join!(repository.adopt_orphan_packs(), find_parent(&repository, &request, &paths)) }
+        prepared = async { tokio::try_join!(repository.compare_packs(), find_parent(&repository, &request, &paths)) }
             => prepared?,
     };
-    let (adopted, parent) = prepared;
+    let (compared, parent) = prepared;
 
     let Limits { packs_in_flight, .. } = request.limits;
     let workers = request.limits.worker_count();
@@ -118,7 +118,7 @@ pub async fn backup(
         events(event);
     }
     let outcome =
-        Outcome { snapshot: id, tree: root, parent: snapshot.parent, adopted, duration: started.elapsed() };
+        Outcome { snapshot: id, tree: root, parent: snapshot.parent, compared, duration: started.elapsed() };
     Ok(shared.problems.to_report(&shared.counters, outcome))
 }
 

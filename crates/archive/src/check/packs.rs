@@ -9,7 +9,6 @@ use futures::{StreamExt, stream};
 
 use super::report::Collector;
 use super::{CheckError, Finding, reason};
-use crate::crypto::OVERHEAD;
 use crate::id::{BlobId, FileId};
 use crate::repository::{BlobLocation, BlobType, PackedBlob, Repository, RepositoryError, read_header};
 use crate::store::{FileKind, StoreError};
@@ -27,22 +26,18 @@ pub(super) struct Packs {
     sizes: HashMap<FileId, u64>,
     /// What the index says about every pack.
     indexed: HashMap<FileId, Indexed>,
+    /// Packs that are missing or have the wrong size, though everything in them lies in other packs, too: a backup stored
+    /// it again. Nothing depends on them.
+    replaced: HashSet<FileId>,
     /// Blobs that can't be read, by pack.
     damaged: HashSet<(FileId, BlobType, BlobId)>,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Indexed {
     blobs: u64,
     /// Size that the pack must have.
     size: u64,
-}
-
-impl Default for Indexed {
-    /// The header's length field and the header's own overhead.
-    fn default() -> Self {
-        Self { blobs: 0, size: 4 + OVERHEAD as u64 }
-    }
 }
 
 impl Packs {
@@ -54,20 +49,23 @@ impl Packs {
         let listed = repository.store().list(FileKind::Pack).await.map_err(RepositoryError::from)?;
         let sizes: HashMap<FileId, u64> = listed.into_iter().map(|file| (file.id, file.size)).collect();
         let shared = Arc::clone(repository);
-        let indexed = blocking(move || {
+        let packs = blocking(move || {
             let mut indexed: HashMap<FileId, Indexed> = HashMap::new();
             for id in shared.packs() {
-                indexed.entry(id).or_default();
+                let size = shared.size_of_pack(&id).unwrap_or(0);
+                indexed.insert(id, Indexed { blobs: 0, size });
             }
             shared.for_each_blob(|location| {
-                let pack = indexed.entry(location.pack).or_default();
-                pack.blobs += 1;
-                pack.size += u64::from(location.blob.length) + header_entry(&location.blob);
+                indexed.entry(location.pack).or_default().blobs += 1;
             });
-            indexed
+            let needed = shared.needed_packs(&sizes);
+            let replaced = |(id, pack): (&FileId, &Indexed)| {
+                (sizes.get(id) != Some(&pack.size) && !needed.contains(id)).then_some(*id)
+            };
+            let replaced = indexed.iter().filter_map(replaced).collect();
+            Self { sizes, indexed, replaced, damaged: HashSet::new() }
         })
         .await?;
-        let packs = Self { sizes, indexed, damaged: HashSet::new() };
         packs.report(collector);
         Ok(packs)
     }
@@ -77,6 +75,10 @@ impl Packs {
         ids.sort_unstable();
         for id in ids {
             let Some(indexed) = self.indexed.get(&id).filter(|pack| pack.blobs > 0) else { continue };
+            if self.replaced.contains(&id) {
+                collector.update(|report| report.replaced += 1);
+                continue;
+            }
             match self.sizes.get(&id) {
                 None => collector.find(Finding::MissingPack { id, blobs: indexed.blobs }),
                 Some(&found) => {
@@ -122,6 +124,8 @@ impl Packs {
         let end = u64::from(blob.offset) + u64::from(blob.length);
         match self.sizes.get(&pack) {
             None => Some(format!("pack {} is missing", pack.short())),
+            // It is not read, so nobody knows.
+            Some(_) if self.replaced.contains(&pack) => Some(format!("pack {} is damaged", pack.short())),
             Some(&size) if size < end => Some(format!("pack {} is too short", pack.short())),
             Some(_) if self.damaged.contains(&(pack, blob.blob_type, blob.id)) => {
                 Some(format!("{} {} in pack {} is damaged", blob.blob_type, blob.id.short(), pack.short()))
@@ -136,8 +140,8 @@ impl Packs {
         repository: &Arc<Repository>,
         collector: &Arc<Collector>,
     ) -> Result<(), CheckError> {
-        let mut ids: Vec<FileId> =
-            self.indexed.keys().filter(|&id| self.sizes.contains_key(id)).copied().collect();
+        let is_read = |id: &&FileId| self.sizes.contains_key(*id) && !self.replaced.contains(*id);
+        let mut ids: Vec<FileId> = self.indexed.keys().filter(is_read).copied().collect();
         ids.sort_unstable();
         collector.packs_total.store(ids.len() as u64, Relaxed);
         let bytes = ids.iter().filter_map(|id| self.sizes.get(id)).sum();
@@ -183,10 +187,6 @@ impl Packs {
         })
         .await
     }
-}
-
-fn header_entry(blob: &PackedBlob) -> u64 {
-    if blob.uncompressed_length.is_some() { 41 } else { 37 }
 }
 
 struct PackToRead {

@@ -25,6 +25,8 @@ pub struct CheckReport {
     pub findings: Listed<Finding>,
     /// A note: packs that no index names.
     pub orphans: Orphans,
+    /// A note: packs that the store lost, wholly or in part, after which a backup stored everything in them again.
+    pub replaced: u64,
     /// Packs in the index.
     pub packs: u64,
     /// Their size.

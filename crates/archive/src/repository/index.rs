@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::pack::{BlobType, PackedBlob};
+use super::pack::{BlobType, EMPTY_PACK, PackedBlob};
 use crate::id::{BlobId, FileId};
 
 /// An index file has about so many blobs at most (a pack is never split over two files). restic allows 50,000; smaller
@@ -94,6 +94,33 @@ struct Spot {
     uncompressed: u32,
 }
 
+impl Spot {
+    fn blob(&self, blob_type: BlobType, id: &BlobId) -> PackedBlob {
+        PackedBlob {
+            blob_type,
+            id: *id,
+            offset: self.offset,
+            length: self.length,
+            uncompressed_length: (self.uncompressed != 0).then_some(self.uncompressed),
+        }
+    }
+}
+
+/// Packs that the store does not have, or not in the size that the index implies, by their numbers.
+#[derive(Default)]
+pub(crate) struct Losses {
+    packs: HashSet<u32>,
+    /// Those with a blob that lies in no other pack.
+    needed: HashSet<u32>,
+}
+
+impl Losses {
+    /// How many packs there are of which something lies nowhere else.
+    pub(crate) fn needed_count(&self) -> usize {
+        self.needed.len()
+    }
+}
+
 /// The blobs of one type: what was loaded is sorted, what came later is in a map.
 #[derive(Default)]
 struct Table {
@@ -116,6 +143,10 @@ pub(crate) struct Index {
     packs: Vec<FileId>,
     /// For each pack the end of its last blob: nothing beyond it is ever read.
     ends: Vec<u32>,
+    /// For each pack the size that follows from its blobs.
+    sizes: Vec<u64>,
+    /// Packs that the store turned out not to have whole. Their blobs count as not there, but may be tried.
+    lost: HashSet<u32>,
     numbers: HashMap<FileId, u32>,
     data: Table,
     tree: Table,
@@ -144,29 +175,81 @@ impl Index {
             table.sorted.dedup();
             table.sorted.shrink_to_fit();
         }
+        // Only now: a pack that several index files name has its blobs once.
+        let mut sizes = std::mem::take(&mut index.sizes);
+        index.for_each_numbered(|number, blob| {
+            if let Some(size) = sizes.get_mut(number as usize) {
+                *size += blob.span();
+            }
+        });
+        index.sizes = sizes;
         index
     }
 
     /// Adds a pack that was written or found later.
     pub(crate) fn insert(&mut self, pack: &IndexedPack) {
+        let is_new = !self.contains_pack(&pack.id);
         let number = self.number(pack.id);
         for blob in &pack.blobs {
             let spot = self.spot(number, blob);
             self.table_mut(blob.blob_type).recent.insert(blob.id, spot);
+            if let (true, Some(size)) = (is_new, self.sizes.get_mut(number as usize)) {
+                *size += spot.blob(blob.blob_type, &blob.id).span();
+            }
         }
     }
 
+    /// Whether a blob lies in a pack that is not known to be lost.
     pub(crate) fn contains(&self, blob_type: BlobType, id: &BlobId) -> bool {
-        self.table(blob_type).spots(id).next().is_some()
+        self.lies_outside(&self.lost, blob_type, id)
+    }
+
+    fn lies_outside(&self, packs: &HashSet<u32>, blob_type: BlobType, id: &BlobId) -> bool {
+        self.table(blob_type).spots(id).any(|spot| !packs.contains(&spot.pack))
     }
 
     pub(crate) fn contains_pack(&self, id: &FileId) -> bool {
         self.numbers.contains_key(id)
     }
 
-    /// Every place where a blob lies.
+    /// Every place where a blob lies, those in packs that are lost last.
     pub(crate) fn locate(&self, blob_type: BlobType, id: &BlobId) -> Vec<BlobLocation> {
-        self.table(blob_type).spots(id).filter_map(|spot| self.location(blob_type, id, spot)).collect()
+        let mut spots: Vec<&Spot> = self.table(blob_type).spots(id).collect();
+        spots.sort_by_key(|spot| self.lost.contains(&spot.pack));
+        spots.into_iter().filter_map(|spot| self.location(blob_type, id, spot)).collect()
+    }
+
+    /// The size that a pack must have by what the index says about its blobs.
+    pub(crate) fn size_of(&self, pack: &FileId) -> Option<u64> {
+        self.sizes.get(*self.numbers.get(pack)? as usize).copied()
+    }
+
+    /// Compares the first `known` packs with those that the store has, by name and size.
+    pub(crate) fn compare(&self, known: usize, stored: &HashMap<FileId, u64>) -> Losses {
+        let wrong = |(id, size): (&FileId, &u64)| *size > EMPTY_PACK && stored.get(id) != Some(size);
+        let packs: HashSet<u32> = (0u32..)
+            .zip(self.packs.iter().zip(&self.sizes).take(known))
+            .filter_map(|(number, pack)| wrong(pack).then_some(number))
+            .collect();
+        let mut needed = HashSet::new();
+        if !packs.is_empty() {
+            self.for_each_numbered(|number, blob| {
+                if packs.contains(&number) && !self.lies_outside(&packs, blob.blob_type, &blob.id) {
+                    needed.insert(number);
+                }
+            });
+        }
+        Losses { packs, needed }
+    }
+
+    /// Remembers which packs are lost.
+    pub(crate) fn set_lost(&mut self, losses: Losses) {
+        self.lost = losses.packs;
+    }
+
+    /// The packs of which something lies nowhere else.
+    pub(crate) fn needed<'a>(&'a self, losses: &'a Losses) -> impl Iterator<Item = FileId> + use<'a> {
+        losses.needed.iter().filter_map(|number| self.packs.get(*number as usize).copied())
     }
 
     /// The end of the last blob in a pack.
@@ -185,26 +268,26 @@ impl Index {
 
     /// Every blob.
     pub(crate) fn for_each(&self, mut visit: impl FnMut(BlobLocation)) {
+        self.for_each_numbered(|number, blob| {
+            if let Some(pack) = self.packs.get(number as usize) {
+                visit(BlobLocation { pack: *pack, blob });
+            }
+        });
+    }
+
+    /// Every blob with the number of its pack.
+    fn for_each_numbered(&self, mut visit: impl FnMut(u32, PackedBlob)) {
         for blob_type in [BlobType::Data, BlobType::Tree] {
             let table = self.table(blob_type);
             let sorted = table.sorted.iter().map(|entry| (&entry.id, &entry.spot));
             for (id, spot) in sorted.chain(&table.recent) {
-                if let Some(location) = self.location(blob_type, id, spot) {
-                    visit(location);
-                }
+                visit(spot.pack, spot.blob(blob_type, id));
             }
         }
     }
 
     fn location(&self, blob_type: BlobType, id: &BlobId, spot: &Spot) -> Option<BlobLocation> {
-        let blob = PackedBlob {
-            blob_type,
-            id: *id,
-            offset: spot.offset,
-            length: spot.length,
-            uncompressed_length: (spot.uncompressed != 0).then_some(spot.uncompressed),
-        };
-        Some(BlobLocation { pack: *self.packs.get(spot.pack as usize)?, blob })
+        Some(BlobLocation { pack: *self.packs.get(spot.pack as usize)?, blob: spot.blob(blob_type, id) })
     }
 
     fn number(&mut self, pack: FileId) -> u32 {
@@ -212,6 +295,7 @@ impl Index {
         *self.numbers.entry(pack).or_insert_with(|| {
             self.packs.push(pack);
             self.ends.push(0);
+            self.sizes.push(EMPTY_PACK);
             next
         })
     }

@@ -15,6 +15,7 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use bytes::Bytes;
@@ -29,7 +30,7 @@ use crate::tree::Tree;
 pub use config::Config;
 pub use error::RepositoryError;
 pub use index::BlobLocation;
-pub use orphans::Adopted;
+pub use orphans::{Adopted, Compared};
 pub use pack::{BlobType, HeaderError, PackedBlob, read_header};
 pub use snapshot::{Snapshot, SnapshotSummary};
 
@@ -143,13 +144,13 @@ impl Repository {
         &self.warnings
     }
 
-    /// Whether the index knows a blob.
+    /// Whether the index knows a blob, in a pack that was not [found lost](Self::compare_packs).
     #[must_use]
     pub fn contains(&self, blob_type: BlobType, id: &BlobId) -> bool {
         self.index().contains(blob_type, id)
     }
 
-    /// Every place where a blob lies; usually one.
+    /// Every place where a blob should lie; usually one.
     #[must_use]
     pub fn locate(&self, blob_type: BlobType, id: &BlobId) -> Vec<BlobLocation> {
         self.index().locate(blob_type, id)
@@ -165,6 +166,18 @@ impl Repository {
     #[must_use]
     pub fn packs(&self) -> Vec<FileId> {
         self.index().packs().to_vec()
+    }
+
+    /// The size that a pack must have by what the index says about its blobs.
+    pub(crate) fn size_of_pack(&self, id: &FileId) -> Option<u64> {
+        self.index().size_of(id)
+    }
+
+    /// The packs that are not in `stored` with the right size, if something in them lies in no other pack.
+    pub(crate) fn needed_packs(&self, stored: &HashMap<FileId, u64>) -> HashSet<FileId> {
+        let index = self.index();
+        let losses = index.compare(usize::MAX, stored);
+        index.needed(&losses).collect()
     }
 
     /// How many blobs the index knows.

@@ -1,4 +1,8 @@
-//! Packs that an interrupted run left behind before it could write their index.
+//! Whether the index and the packs in the store fit together: packs that an interrupted run left behind before it could
+//! write their index, and packs of the index that the store lost.
+
+use std::collections::HashMap;
+use std::sync::PoisonError;
 
 use futures::{StreamExt, stream};
 
@@ -24,16 +28,52 @@ pub struct Adopted {
     pub unreadable: usize,
 }
 
+/// What came of comparing the index with the packs in the store.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Compared {
+    /// Packs that no index named.
+    pub adopted: Adopted,
+    /// Packs of the index that are missing or have the wrong size, if something in them lies nowhere else.
+    pub lost_packs: usize,
+}
+
 impl Repository {
-    /// Makes packs known that no index names, by reading their headers, so that their blobs need not be sent again.
+    /// Lists the packs in the store and compares them with the index.
+    ///
+    /// Packs that no index names become known by reading their headers, so that their blobs need not be sent again.
+    /// Packs that are missing or have the wrong size count as lost: what only they have is
+    /// [not there](Self::contains) any more, so that it is stored again. Nothing is removed, neither from the index (a
+    /// pack may come back) nor from the store (a pack that is too short still has something).
     ///
     /// Must not run while another run removes packs: it would make known again what is about to go.
     ///
     /// # Errors
     /// The store fails.
-    pub async fn adopt_orphan_packs(&self) -> Result<Adopted, RepositoryError> {
+    pub async fn compare_packs(&self) -> Result<Compared, RepositoryError> {
         self.ensure_writable()?;
-        let mut orphans = self.store().list(FileKind::Pack).await?;
+        // What another run adds meanwhile need not be in the list.
+        let known = self.index().packs().len();
+        let listed = self.store().list(FileKind::Pack).await?;
+        let stored: HashMap<FileId, u64> = listed.iter().map(|file| (file.id, file.size)).collect();
+        // First: what is adopted may make up for what is lost.
+        let adopted = self.adopt_orphan_packs(listed).await?;
+        Ok(Compared { adopted, lost_packs: self.note_lost_packs(known, &stored) })
+    }
+
+    fn note_lost_packs(&self, known: usize, stored: &HashMap<FileId, u64>) -> usize {
+        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        let losses = index.compare(known, stored);
+        let count = losses.needed_count();
+        index.set_lost(losses);
+        drop(index);
+        if count > 0 {
+            tracing::warn!(packs = count, "the archive lost packs: what was in them is stored again");
+        }
+        count
+    }
+
+    async fn adopt_orphan_packs(&self, listed: Vec<StoredFile>) -> Result<Adopted, RepositoryError> {
+        let mut orphans = listed;
         orphans.retain(|file| !self.contains_pack(&file.id));
         orphans.sort_unstable();
         orphans.truncate(MOST_PACKS);

@@ -13,6 +13,8 @@ pub(super) const LENGTH_FIELD: usize = 4;
 const PLAIN_ENTRY: usize = 1 + 4 + 32;
 /// An entry of a compressed blob: type, length, length before compression, id.
 const COMPRESSED_ENTRY: usize = PLAIN_ENTRY + 4;
+/// Size of a pack without blobs: what sealing its header adds, and the header's length.
+pub(super) const EMPTY_PACK: u64 = (OVERHEAD + LENGTH_FIELD) as u64;
 /// restic refuses larger headers.
 const LARGEST_HEADER: usize = 16 * 1024 * 1024;
 
@@ -48,6 +50,14 @@ pub struct PackedBlob {
     pub length: u32,
     /// Length of its content if it is compressed.
     pub uncompressed_length: Option<u32>,
+}
+
+impl PackedBlob {
+    /// How many bytes it adds to its pack: itself and its entry in the header.
+    pub(super) fn span(&self) -> u64 {
+        let entry = if self.uncompressed_length.is_some() { COMPRESSED_ENTRY } else { PLAIN_ENTRY };
+        u64::from(self.length) + entry as u64
+    }
 }
 
 /// Why bytes are not the header of a pack.
