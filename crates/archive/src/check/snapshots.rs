@@ -66,11 +66,16 @@ impl Loss {
         self.files += other.files;
         self.folders += other.folders;
         let room = EXAMPLES.saturating_sub(self.examples.len());
-        self.examples.extend(other.examples.iter().take(room).map(|path| name.join(path)));
+        self.examples.extend(other.examples.iter().take(room).map(|path| below(name, path)));
         if self.reason.is_none() {
             self.reason.clone_from(&other.reason);
         }
     }
+}
+
+/// Joins paths. What is lost itself has an empty path below itself: joining that would end in a slash.
+fn below(name: &Path, path: &Path) -> PathBuf {
+    if path.as_os_str().is_empty() { name.to_owned() } else { name.join(path) }
 }
 
 struct Follower<'a> {

@@ -155,6 +155,7 @@ async fn a_missing_pack_costs_only_the_files_in_it() {
         assert!(lost > 0 && lost < 40);
         let sentence = report.findings.items.last().unwrap().to_string();
         assert!(sentence.contains("can't be restored: /") && sentence.contains("is missing)"), "{sentence}");
+        assert!(!sentence.contains("/,") && !sentence.contains("/ "), "a name ends in a slash: {sentence}");
         let restored = archive.restore().await;
         assert_eq!(restored.failed.total, lost);
         assert!(restored.failed.items[0].reason.contains("is not there"), "{:?}", restored.failed);
@@ -260,6 +261,8 @@ async fn a_lost_folder_is_named_and_the_others_are_restored() {
         panic!("{:?}", report.findings)
     };
     assert_eq!((path, *of), (&archive.source.join("folder 2"), snapshot.id));
+    let sentence = report.findings.items[0].to_string();
+    assert!(sentence.contains("/folder 2 of snapshot"), "{sentence}");
     let restored = archive.restore().await;
     assert_eq!(restored.failed.total, 1);
     assert_eq!(restored.failed.items[0].path, archive.source.join("folder 2"));
