@@ -1,6 +1,6 @@
 //! `kith daemon`: logs, runtime, and the daemon in it.
 
-use tracing_subscriber::filter::EnvFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt;
 use tracing_subscriber::prelude::*;
 
@@ -57,13 +57,13 @@ fn raise_file_limit() {
 
 fn start_logging(home: &Home) -> CliResult {
     let filter = match std::env::var("KITH_LOG") {
-        Ok(wanted) => EnvFilter::try_new(&wanted).map_err(|error| {
+        Ok(wanted) => wanted.parse::<Targets>().map_err(|error| {
             CliError::usage(
                 format!("KITH_LOG={wanted:?} can't be understood: {error}"),
                 "write it as in `debug` or `info,kith_peer=debug`",
             )
         })?,
-        Err(_unset) => EnvFilter::new(DEFAULT_FILTER),
+        Err(_unset) => DEFAULT_FILTER.parse().unwrap_or_default(),
     };
     let file = LogFile::open(home)?;
     // The journal has its own times, and colours belong to terminals only.

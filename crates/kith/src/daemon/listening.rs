@@ -5,20 +5,19 @@ use std::time::Duration;
 
 use kith_control::Event;
 use kith_listener::{Listener, ListenerConfig};
-use tracing::{error, info};
+use tracing::error;
 
 use super::core::{Core, lock};
 
 /// Between two tries to get a port that is in use.
 const TRY_AGAIN: Duration = Duration::from_secs(10);
 
-/// Opens the port, and tries again while it can't be had.
+/// Tries again to open the port while it can't be had.
 pub(super) async fn keep(core: Arc<Core>) {
     loop {
-        core.apply_listener().await;
         tokio::time::sleep(TRY_AGAIN).await;
-        while lock(&core.listener_error).is_none() {
-            tokio::time::sleep(TRY_AGAIN).await;
+        if lock(&core.listener_error).is_some() {
+            core.apply_listener().await;
         }
     }
 }
@@ -46,7 +45,6 @@ impl Core {
             None => match Listener::start(&config, self.tls.clone(), self.incoming.clone()) {
                 Ok(listener) => {
                     self.set_listener(Some(listener));
-                    info!(port = config.port, "listening for friends");
                     Ok(())
                 }
                 Err(error) => Err(error),

@@ -46,6 +46,9 @@ use crate::settings::{SettingsSources, not_yet};
 /// Longest time for everything that ends with the daemon.
 const SHUTDOWN: Duration = Duration::from_millis(4500);
 
+/// Longest wait for those who still hold something of it after that.
+const LAST_HOLD: Duration = Duration::from_secs(2);
+
 /// Runs the daemon until it is asked to end; a restart starts everything anew in this process.
 ///
 /// # Errors
@@ -68,6 +71,8 @@ async fn run_once(home: &Home, sources: &SettingsSources, signals: &mut Signals)
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(host::receive(core.clone(), received));
     tasks.spawn(state_object::keep_at_friends(core.clone()));
+    // Before anybody can ask: whoever is told "ready" finds the port open, or the reason why it is not.
+    core.apply_listener().await;
     tasks.spawn(listening::keep(core.clone()));
     for friend in core.roster.all() {
         peers.set_friend(friend.device_id, friend.addresses.book());
@@ -94,7 +99,17 @@ async fn run_once(home: &Home, sources: &SettingsSources, signals: &mut Signals)
     if let Err(error) = core.home.clear_run() {
         warn!(%error, "files of the running daemon were left behind");
     }
+    let left = Arc::downgrade(&core);
     drop((core, peers));
+    // What was told to end may still hold the vault for a moment; a restart opens it anew. The end of the process lets
+    // go of everything, and has no time to wait: it is promised within five seconds.
+    let patience = tokio::time::Instant::now() + LAST_HOLD;
+    while exit == Exit::Restart && left.strong_count() > 0 && tokio::time::Instant::now() < patience {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    if exit == Exit::Restart && left.strong_count() > 0 {
+        warn!("something of the ended daemon is still held");
+    }
     drop(lock);
     info!("ended");
     Ok(exit)

@@ -48,9 +48,17 @@ impl Core {
                 friend_id: friend.device_id,
                 archive: friend.archive.to_string(),
             };
-            let core = self.clone();
-            let work: Work =
-                Arc::new(move |handle| Box::pin(core.clone().back_up(set.clone(), friend.clone(), handle)));
+            // The core keeps its jobs: a job that kept the core would keep both for ever.
+            let core = Arc::downgrade(self);
+            let work: Work = Arc::new(move |handle| {
+                let (core, set, friend) = (core.upgrade(), set.clone(), friend.clone());
+                Box::pin(async move {
+                    match core {
+                        Some(core) => core.back_up(set, friend, handle).await,
+                        None => Ended::plain(JobState::Interrupted),
+                    }
+                })
+            });
             views.push(self.jobs.start(asked, work).await?);
         }
         Ok(views)
