@@ -17,6 +17,7 @@ use super::worker::Worker;
 use crate::chunker::{MAX_SIZE, MIN_SIZE};
 use crate::id::BlobId;
 use crate::repository::BlobType;
+use crate::store::SystemError;
 use crate::tree::{Node, NodeKind};
 
 /// How much is read at a time beyond the smallest chunk: small enough that the chunker finds it in the processor's cache.
@@ -134,7 +135,7 @@ impl Worker {
             }
             Err(FileFailure { error: FileError::Stopped, .. }) => Err(Stopped),
             Err(FileFailure { error: FileError::Io(error), rest }) => {
-                self.shared.skip(&path, describe(&error));
+                self.shared.skip(&path, describe(error));
                 match rest {
                     Rest::Place(place) => self.complete(place.leave()),
                     Rest::Pending(pending) => self.finish_part(&pending, None),
@@ -168,7 +169,7 @@ impl Worker {
             Ok(attributes) => node.extended_attributes = attributes,
             Err(error) => {
                 self.shared
-                    .skip(path, format_args!("its extended attributes can't be read: {}", describe(&error)));
+                    .skip(path, format_args!("its extended attributes can't be read: {}", describe(error)));
             }
         }
     }
@@ -377,10 +378,10 @@ fn read(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
 }
 
 /// What the person reads about an error of a file.
-pub(super) fn describe(error: &io::Error) -> String {
+pub(super) fn describe(error: io::Error) -> String {
     match error.kind() {
         ErrorKind::NotFound => "it vanished during the backup".to_owned(),
         ErrorKind::PermissionDenied => "no permission to read it".to_owned(),
-        _ => error.to_string(),
+        _ => SystemError::from(error).to_string(),
     }
 }

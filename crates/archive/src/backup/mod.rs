@@ -31,7 +31,7 @@ use jiff::Timestamp;
 
 use crate::id::SnapshotId;
 use crate::repository::RepositoryError;
-use crate::store::StoreError;
+use crate::store::{StoreError, SystemError};
 
 pub use exclude::{Exclude, ExcludeError};
 pub use progress::{Event, Phase, Progress, Totals};
@@ -127,7 +127,7 @@ pub enum BackupError {
         path: PathBuf,
         /// What the system said.
         #[source]
-        source: std::io::Error,
+        source: SystemError,
     },
     /// A pattern is malformed.
     #[error("an exclude pattern is wrong")]

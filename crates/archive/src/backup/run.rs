@@ -133,14 +133,14 @@ async fn sources(paths: Vec<PathBuf>) -> Result<(Vec<PathBuf>, Plan), BackupErro
                 Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
                     return Err(BackupError::SourceMissing { path });
                 }
-                Err(source) => return Err(BackupError::SourceUnreadable { path, source }),
+                Err(error) => return Err(BackupError::SourceUnreadable { path, source: error.into() }),
             }
         }
         if cleaned.is_empty() {
             return Err(BackupError::NoSource);
         }
         let plan = Plan::new(&cleaned)
-            .map_err(|source| BackupError::SourceUnreadable { path: "/".into(), source })?;
+            .map_err(|error| BackupError::SourceUnreadable { path: "/".into(), source: error.into() })?;
         Ok((cleaned, plan))
     };
     tokio::task::spawn_blocking(work).await.unwrap_or(Err(BackupError::Interrupted))

@@ -64,7 +64,7 @@ impl Walker {
                     let metadata = match fs::metadata(&below.path) {
                         Ok(metadata) => metadata,
                         Err(error) => {
-                            self.shared().skip(&below.path, describe(&error));
+                            self.shared().skip(&below.path, describe(error));
                             continue;
                         }
                     };
@@ -109,7 +109,7 @@ impl Walker {
         let metadata = match fs::symlink_metadata(path) {
             Ok(metadata) => metadata,
             Err(error) => {
-                self.shared().skip(path, describe(&error));
+                self.shared().skip(path, describe(error));
                 return Ok(());
             }
         };
@@ -126,7 +126,7 @@ impl Walker {
                 let target = match fs::read_link(path) {
                     Ok(target) => target,
                     Err(error) => {
-                        self.shared().skip(path, describe(&error));
+                        self.shared().skip(path, describe(error));
                         return Ok(());
                     }
                 };
@@ -156,7 +156,7 @@ impl Walker {
         let names = match sorted_names(path) {
             Ok(names) => names,
             Err(error) => {
-                self.shared().skip(path, describe(&error));
+                self.shared().skip(path, describe(error));
                 return Ok(());
             }
         };
@@ -201,7 +201,7 @@ impl Walker {
             Ok(attributes) => node.extended_attributes = attributes,
             Err(error) => self
                 .shared()
-                .skip(path, format_args!("its extended attributes can't be read: {}", describe(&error))),
+                .skip(path, format_args!("its extended attributes can't be read: {}", describe(error))),
         }
         node
     }

@@ -18,14 +18,13 @@ pub enum RestoreError {
     /// The archive can't be read at all.
     #[error(transparent)]
     Repository(#[from] RepositoryError),
-    /// The target can't be made or opened.
-    #[error("the target folder {} can't be used", target.display())]
+    /// The target can't be made or opened, or its disk fails in the end.
+    #[error("the target folder {} can't be used: {reason}", target.display())]
     Target {
         /// The target.
         target: PathBuf,
-        /// What the system said.
-        #[source]
-        source: std::io::Error,
+        /// Why.
+        reason: String,
     },
     /// The target may not be written to.
     #[error("no permission to write into the target folder {}", target.display())]

@@ -15,7 +15,10 @@ use nix::sys::stat::{FileStat, Mode, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 
 use super::RestoreError;
+use crate::store::SystemError;
 
+const MAKE: &str = "it can't be made";
+const OPEN: &str = "it can't be opened";
 /// So many directories are kept open.
 const MOST_OPEN: usize = 64;
 
@@ -87,20 +90,33 @@ pub(super) struct Target {
 impl Target {
     /// Makes the directory if need be, and opens it.
     pub(super) fn open(path: &Path) -> Result<Self, RestoreError> {
-        let failed = |source: std::io::Error| {
+        let failed = |what: &str, error: std::io::Error| {
             let target = path.to_owned();
-            match source.raw_os_error().map(Errno::from_raw) {
+            match error.raw_os_error().map(Errno::from_raw) {
                 Some(Errno::EROFS) => RestoreError::ReadOnly { target },
                 Some(Errno::EACCES | Errno::EPERM) => RestoreError::Denied { target },
                 Some(Errno::ENOSPC | Errno::EDQUOT) => RestoreError::Full { target },
-                _ => RestoreError::Target { target, source },
+                // Parents were made where they can be.
+                Some(Errno::ENOENT) => {
+                    let reason = format!("{what}, the system permits no new folders in that place");
+                    RestoreError::Target { target, reason }
+                }
+                Some(Errno::EEXIST | Errno::ENOTDIR) => {
+                    let reason = format!("{what}, something that is no folder is in the way");
+                    RestoreError::Target { target, reason }
+                }
+                _ => {
+                    let reason = format!("{what}: {}", SystemError::from(error));
+                    RestoreError::Target { target, reason }
+                }
             }
         };
-        DirBuilder::new().recursive(true).create(path).map_err(failed)?;
+        DirBuilder::new().recursive(true).create(path).map_err(|error| failed(MAKE, error))?;
         let descriptor = nix::fcntl::open(path, OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | PASS, Mode::empty())
-            .map_err(|errno| failed(errno.into()))?;
+            .map_err(|errno| failed(OPEN, errno.into()))?;
         let mut random = [0; 8];
-        getrandom::fill(&mut random).map_err(|_| failed(std::io::Error::other("no random numbers")))?;
+        getrandom::fill(&mut random)
+            .map_err(|_| failed(OPEN, std::io::Error::other("the system gives no random numbers")))?;
         Ok(Self {
             path: path.to_owned(),
             descriptor: Arc::new(descriptor),

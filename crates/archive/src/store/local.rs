@@ -37,7 +37,7 @@ impl LocalStore {
         if !meta.is_dir() {
             return Err(StoreError::Io {
                 what: format!("opening the archive {}", root.display()),
-                source: io::Error::from(ErrorKind::NotADirectory),
+                source: io::Error::from(nix::errno::Errno::ENOTDIR).into(),
             });
         }
         Ok(Self { root: root.into(), counter: Arc::default() })
@@ -118,7 +118,7 @@ impl LocalStore {
         let what = || format!("reading {kind} {id}");
         let mut file = File::open(self.path(kind, id)).map_err(|error| match error.kind() {
             ErrorKind::NotFound => StoreError::NotFound { kind, id: *id },
-            _ => StoreError::Io { what: what(), source: error },
+            _ => StoreError::Io { what: what(), source: error.into() },
         })?;
         let size = file.metadata().map_err(io_error(what()))?.len();
         let range = range.unwrap_or(0..size);
@@ -148,7 +148,7 @@ impl LocalStore {
         let failed = |error: io::Error| match error.raw_os_error() {
             Some(code) if code == nix::errno::Errno::ENOSPC as i32 => StoreError::Full,
             Some(code) if code == nix::errno::Errno::EDQUOT as i32 => StoreError::Full,
-            _ => StoreError::Io { what: what(), source: error },
+            _ => StoreError::Io { what: what(), source: error.into() },
         };
         let path = self.path(kind, id);
         if path.try_exists().map_err(failed)? {
@@ -180,7 +180,7 @@ impl LocalStore {
     fn remove_blocking(&self, kind: FileKind, id: &FileId) -> Result<(), StoreError> {
         fs::remove_file(self.path(kind, id)).map_err(|error| match error.kind() {
             ErrorKind::NotFound => StoreError::NotFound { kind, id: *id },
-            _ => StoreError::Io { what: format!("removing {kind} {id}"), source: error },
+            _ => StoreError::Io { what: format!("removing {kind} {id}"), source: error.into() },
         })
     }
 
@@ -197,7 +197,7 @@ impl LocalStore {
 }
 
 fn io_error(what: String) -> impl FnOnce(io::Error) -> StoreError {
-    move |source| StoreError::Io { what, source }
+    move |error| StoreError::Io { what, source: error.into() }
 }
 
 /// Makes a directory and its parents, and syncs the parent so that the new name is durable.

@@ -4,6 +4,7 @@
 //! returns is verified by the [repository](crate::repository).
 
 mod local;
+mod system;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +16,7 @@ use bytes::Bytes;
 
 pub use crate::id::FileId;
 pub use local::LocalStore;
+pub use system::SystemError;
 
 /// The kinds of files in a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -122,7 +124,7 @@ pub enum StoreError {
         what: String,
         /// What the system said.
         #[source]
-        source: std::io::Error,
+        source: SystemError,
     },
 }
 

@@ -447,7 +447,7 @@ async fn a_file_that_lost_its_blobs_is_stored_again() {
     let repository = init(&archive).await;
     let first = run(&repository, request(&source)).await;
     let node = find(&repository, first.tree, &source.join("file 0001")).await.unwrap();
-    let lost = repository.locate(kith_archive::BlobType::Data, &node.content.unwrap()[0])[0].pack;
+    let lost = repository.locate(BlobType::Data, &node.content.unwrap()[0])[0].pack;
     let store = repository.store();
     store.remove(FileKind::Pack, &lost).await.unwrap();
     for index in store.list(FileKind::Index).await.unwrap() {
@@ -459,7 +459,7 @@ async fn a_file_that_lost_its_blobs_is_stored_again() {
     let repository = open(&archive).await;
     let node = find(&repository, report.tree, &source.join("file 0001")).await.unwrap();
     for id in node.content.unwrap() {
-        repository.load_blob(kith_archive::BlobType::Data, &id).await.unwrap();
+        repository.load_blob(BlobType::Data, &id).await.unwrap();
     }
 }
 

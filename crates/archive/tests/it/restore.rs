@@ -1,5 +1,6 @@
 //! Restores: everything comes back as it was, and what is there already is treated as asked.
 
+use std::error::Error as _;
 use std::fs::{self, File, Permissions};
 use std::ops::Range;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -343,9 +344,25 @@ async fn a_target_that_is_no_folder_is_refused() {
     for target in [target.clone(), target.join("below")] {
         let error = try_restore(&repository, request_for(&repository, &target).await).await.unwrap_err();
         assert!(matches!(error, RestoreError::Target { .. }), "{error:?}");
-        assert!(error.to_string().contains("can't be used"), "{error}");
+        let reason = "can't be used: it can't be made, something that is no folder is in the way";
+        assert!(error.to_string().ends_with(reason), "{error}");
+        assert!(error.source().is_none(), "{error:?}");
     }
     assert_eq!(fs::read(&target).unwrap(), b"x");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_target_where_no_folder_can_be_is_told_in_words() {
+    let temp = tempfile::tempdir().unwrap();
+    let (_, repository) = backed_up(temp.path()).await;
+    let target = Path::new("/proc/no such folder/target");
+    let error = try_restore(&repository, request_for(&repository, target).await).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the target folder /proc/no such folder/target can't be used: it can't be made, the system permits no new          folders in that place"
+    );
+    assert!(error.source().is_none(), "{error:?}");
 }
 
 /// Runs the test `name` again where it may mount file systems that nobody else sees, with a directory for them. `None`
