@@ -358,10 +358,8 @@ async fn a_target_where_no_folder_can_be_is_told_in_words() {
     let (_, repository) = backed_up(temp.path()).await;
     let target = Path::new("/proc/no such folder/target");
     let error = try_restore(&repository, request_for(&repository, target).await).await.unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "the target folder /proc/no such folder/target can't be used: it can't be made, the system permits no new          folders in that place"
-    );
+    let (what, why) = ("can't be used: it can't be made", "the system permits no new folders in that place");
+    assert_eq!(error.to_string(), format!("the target folder {} {what}, {why}", target.display()));
     assert!(error.source().is_none(), "{error:?}");
 }
 
