@@ -90,7 +90,7 @@ impl RestoreRequest {
     }
 }
 
-/// Restores files. What can't be restored is listed in the report and does not keep the rest from being restored.
+/// Restores files. When this returns a report, what was written has reached the disk. What can't be restored is listed in the report and does not keep the rest from being restored.
 ///
 /// # Errors
 /// The path is not in the snapshot, the target can't be written to, its disk is full, the store can't be reached, or
@@ -126,7 +126,16 @@ pub async fn restore(
     drop(work);
     reporter.look(&context, &events);
     match done {
-        Ok(()) => Ok(context.report(begin.elapsed())),
+        Ok(()) => {
+            let written = Arc::clone(&context);
+            let sync = tokio::task::spawn_blocking(move || written.target.sync());
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => return Err(RestoreError::Cancelled),
+                synced = sync => synced.map_err(|_| RestoreError::Interrupted)??,
+            }
+            Ok(context.report(begin.elapsed()))
+        }
         Err(Stopped) => {
             let early = Arc::clone(&context);
             // Nothing more can be done about its failing.
