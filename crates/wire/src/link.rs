@@ -20,6 +20,9 @@ use crate::metered::{Meter, Metered};
 use crate::mux::{ByteStream, Happening, Mux, OpenRequest};
 use crate::paths;
 
+/// How long a failed exchange waits for the reason, if it was the whole connection that broke.
+const LAST_WORD: Duration = Duration::from_millis(100);
+
 /// Which end dialled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
@@ -170,15 +173,19 @@ impl Link {
     /// If the link is over or the exchange fails.
     pub async fn request(&self, request: Request<Body>) -> Result<Response<Body>, LinkError> {
         let permit = self.streams.clone().acquire_owned().await.map_err(|_closed| self.why_over())?;
-        let stream = self.open().await?;
-        let exchange = self.exchange(stream, permit, request);
         let mut ended = self.ended.clone();
-        tokio::select! {
-            answer = exchange => answer.map_err(|error| match &*self.ended.borrow() {
-                Some(over) => over.clone(),
-                None => error,
-            }),
-            _ = ended.wait_for(Option::is_some) => Err(self.why_over()),
+        let exchange = async { self.exchange(self.open().await?, permit, request).await };
+        let error = tokio::select! {
+            answer = exchange => match answer {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            },
+            _ = ended.wait_for(Option::is_some) => return Err(self.why_over()),
+        };
+        // The streams of a broken connection hear of its end a moment before the driver says why it broke.
+        match tokio::time::timeout(LAST_WORD, ended.wait_for(Option::is_some)).await {
+            Ok(_over) => Err(self.why_over()),
+            Err(_lives_on) => Err(error),
         }
     }
 
