@@ -197,3 +197,17 @@ fn a_port_that_becomes_free_is_taken_without_a_restart() {
     drop(holder);
     wait_until("the port", Duration::from_secs(15), || anna.status()["listener"]["state"] == "listening");
 }
+
+#[test]
+fn whoever_finds_the_daemon_ready_finds_its_port_open() {
+    let anna = Computer::started("anna");
+    anna.stop();
+    for _ in 0..10 {
+        anna.start();
+        // The first answer of all, not only a later one.
+        let log = anna.log();
+        let last = log.rfind("ready").unwrap();
+        assert!(log[..last].rfind("listening for friends") > log[..last].rfind("vault opened"), "{log}");
+        anna.stop();
+    }
+}

@@ -9,6 +9,7 @@ mod contract;
 mod demo;
 mod interrupted;
 mod lifecycle;
+mod local;
 mod main_job;
 mod memory;
 mod pairing;

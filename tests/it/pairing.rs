@@ -155,3 +155,26 @@ fn each_friend_is_linked_by_itself() {
     assert!(hub.linked("a") && hub.linked("c"));
     assert_eq!(others[0].kith(&["friends", "--json"]).json().as_array().unwrap().len(), 1);
 }
+
+#[test]
+fn computers_that_have_only_ipv6_become_friends_and_back_up() {
+    if std::net::TcpListener::bind("[::1]:0").is_err() {
+        e2e::say("skipped: there is no IPv6 here");
+        return;
+    }
+    let six = |name: &str| {
+        let computer = Computer::new(name, "");
+        let text = computer.settings_text("").replace("127.0.0.1", "::1");
+        std::fs::write(computer.home().join("kith.toml"), text).unwrap();
+        computer.start();
+        computer
+    };
+    let (anna, bert) = (six("anna"), six("bert"));
+    pair(&anna, &bert);
+    assert_eq!(bert.friend("anna")["internal"], serde_json::json!([format!("[::1]:{}", anna.port())]));
+    let source = anna.folder("source");
+    std::fs::write(source.join("file"), b"content").unwrap();
+    anna.kith(&["set", "add", "docs", source.to_str().unwrap(), "--to", "bert"]).ok();
+    anna.kith(&["backup"]).ok();
+    bert.kith(&["probe", "::1", &anna.port().to_string()]).says(&["connected", "anna"]).ok();
+}

@@ -1,5 +1,6 @@
 //! Stock restic opens what Kith wrote, and Kith what stock restic wrote.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -23,10 +24,16 @@ fn below(target: &Path, source: &Path) -> PathBuf {
     target.join(source.strip_prefix("/").unwrap())
 }
 
-/// A tree of everything that restic 0.14 can keep: it has no place for targets of links that are not UTF-8.
+/// A tree of everything that restic 0.14 can keep and restore: it has no place for targets of links that are not UTF-8,
+/// and takes the right to write from a folder before it sets its extended attributes.
 fn write_restics_tree(root: &Path) {
     write_tree(root, Tree::default());
     std::fs::remove_file(root.join("links/to a name that is not utf-8")).unwrap();
+    let closed = root.join("empty folder");
+    std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o755)).unwrap();
+    // It has none where the file system knows none.
+    drop(xattr::remove(&closed, "user.kith.folder"));
+    std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o555)).unwrap();
 }
 
 fn hex_sha256(bytes: &[u8]) -> String {

@@ -228,7 +228,7 @@ impl Computer {
         run_with(&mut self.command(args), input.as_bytes())
     }
 
-    /// Starts the daemon and waits until it is ready and its port open (or known not to be).
+    /// Starts the daemon and waits until it is ready; by then its port is open, or known not to be.
     ///
     /// # Panics
     /// If that takes too long or the daemon ends.
@@ -256,23 +256,18 @@ impl Computer {
         self.wait_ready();
     }
 
-    /// Waits until the daemon answers and has dealt with its port.
+    /// Waits until the daemon answers.
     ///
     /// # Panics
     /// If that takes too long or the daemon ends.
     #[track_caller]
     pub fn wait_ready(&self) {
         let socket = self.home().join("run/control.sock");
-        let settings = std::fs::read_to_string(self.home().join("kith.toml")).unwrap_or_default();
-        let closed = settings.contains("outbound-only = true");
         wait_until(&format!("the daemon of {} to be ready", self.name), START, || {
             if let Some(ended) = self.daemon().as_mut().and_then(|child| child.try_wait().unwrap()) {
                 panic!("the daemon of {} ended with {ended}:\n{}", self.name, self.log());
             }
-            UnixStream::connect(&socket).is_ok() && {
-                let status = self.kith(&["status", "--json"]);
-                status.code == 0 && (closed || status.json()["listener"]["state"] != "off")
-            }
+            UnixStream::connect(&socket).is_ok() && self.kith(&["status", "--json"]).code == 0
         });
     }
 
