@@ -292,11 +292,17 @@ fn ended(report: &BackupReport, handle: &Handle) -> Ended {
     let changed = report.changed_while_read.iter().map(|path| {
         format!("{} changed while it was read: it may be a mixture of old and new", path.display())
     });
+    let lost = (report.lost_packs > 0).then(|| {
+        format!(
+            "{} pack files were lost or damaged at the friend: what of them is still on this computer was stored again",
+            report.lost_packs
+        )
+    });
     Ended {
         snapshot: Some(report.snapshot.to_string()),
         skipped: skipped.collect(),
         skipped_count: report.skipped_total,
-        findings: changed.collect(),
+        findings: lost.into_iter().chain(changed).collect(),
         ..Ended::plain(if report.is_complete() {
             JobState::Complete
         } else {
