@@ -22,6 +22,8 @@ use tokio::time::Instant;
 const MOST_OBJECT_BYTES: usize = 256 * 1024 * 1024;
 /// Largest list: some 80 bytes for each of a million packs.
 const MOST_LIST_BYTES: usize = 128 * 1024 * 1024;
+/// Largest answer that is only a sentence: to a write, or the refusal of a small range.
+const MOST_WORDS_BYTES: usize = 64 * 1024;
 /// A request that moves no byte for this long is given up and tried again.
 const STALLED: Duration = Duration::from_secs(60);
 /// Bytes of an upload that are handed over at once.
@@ -173,8 +175,11 @@ impl Operation<'_> {
 
     fn most_bytes(&self) -> usize {
         match &self.range {
-            Some(range) => usize::try_from(range.end - range.start).unwrap_or(MOST_OBJECT_BYTES),
+            Some(range) => usize::try_from(range.end - range.start)
+                .unwrap_or(MOST_OBJECT_BYTES)
+                .clamp(MOST_WORDS_BYTES, MOST_OBJECT_BYTES),
             None if self.list => MOST_LIST_BYTES,
+            None if self.method != Method::GET => MOST_WORDS_BYTES,
             None => MOST_OBJECT_BYTES,
         }
     }

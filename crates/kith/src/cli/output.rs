@@ -13,9 +13,10 @@ pub(super) fn line(text: impl AsRef<str>) {
     write(&mut std::io::stdout().lock(), text.as_ref());
 }
 
-/// Prints a line on standard error.
+/// Prints a line, or several, on standard error. Much of it has words of friends in it: they are made harmless.
 pub(super) fn note(text: impl AsRef<str>) {
-    write(&mut std::io::stderr().lock(), text.as_ref());
+    let text = text.as_ref().split('\n').map(terminal::safe).collect::<Vec<_>>().join("\n");
+    write(&mut std::io::stderr().lock(), &text);
 }
 
 fn write(out: &mut dyn Write, text: &str) {

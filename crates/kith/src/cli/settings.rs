@@ -48,7 +48,7 @@ fn get(place: &Place, key: Option<String>, Json { json: as_json }: Json) -> CliR
             if as_json {
                 return json(&View::from(entry));
             }
-            line(entry.value);
+            line(plain(&entry.value));
         }
         None => {
             let entries = loaded.list();
@@ -64,6 +64,15 @@ fn get(place: &Place, key: Option<String>, Json { json: as_json }: Json) -> CliR
         }
     }
     Ok(())
+}
+
+/// A text without the quotes that TOML needs; everything else as TOML writes it.
+fn plain(value: &str) -> String {
+    match toml::from_str::<toml::Table>(&format!("value = {value}")).ok().and_then(|mut t| t.remove("value"))
+    {
+        Some(toml::Value::String(text)) => text,
+        _ => value.to_owned(),
+    }
 }
 
 /// Through the daemon when one runs, so that the change is in force at once.
@@ -104,5 +113,17 @@ fn warn_if_hidden(place: &Place, origin: &str) {
         note(format!(
             "note: the value in force comes from {origin}, which is stronger than the home's kith.toml"
         ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain;
+
+    #[test]
+    fn a_single_text_is_printed_without_quotes() {
+        assert_eq!(plain("\"100GB\""), "100GB");
+        assert_eq!(plain("4242"), "4242");
+        assert_eq!(plain("[\"0.0.0.0\"]"), "[\"0.0.0.0\"]");
     }
 }

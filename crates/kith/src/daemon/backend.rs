@@ -109,7 +109,9 @@ impl Backend for Daemon {
                 "remove the set first, or give it another destination",
             ));
         }
+        core.invites.withdraw_of(&friend.device_id).await.map_err(failed)?;
         core.roster.remove(&friend.device_id).await.map_err(failed)?;
+        core.jobs.cancel_friend(&friend.device_id).await;
         if let Some(peers) = core.peers() {
             peers.remove_friend(&friend.device_id);
         }

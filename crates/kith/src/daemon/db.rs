@@ -168,6 +168,22 @@ impl Db {
         .await
     }
 
+    /// Writes several documents: all of them or none.
+    ///
+    /// # Errors
+    /// See [`DbError`].
+    pub async fn put_all(&self, documents: Vec<(Table, String, serde_json::Value)>) -> Result<(), DbError> {
+        self.with(move |connection| {
+            let transaction = connection.transaction()?;
+            for (table, key, value) in documents {
+                let sql = format!("INSERT OR REPLACE INTO {} (key, document) VALUES (?1, ?2)", table.name());
+                transaction.execute(&sql, params![key, value.to_string()])?;
+            }
+            Ok(transaction.commit()?)
+        })
+        .await
+    }
+
     /// Removes a document, if it is there.
     ///
     /// # Errors

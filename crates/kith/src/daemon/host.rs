@@ -151,8 +151,13 @@ impl Core {
 
     /// A friend told of himself.
     async fn note_report(&self, friend: &DeviceId, report: &Report, remote: Option<IpAddr>) {
+        // Sets name their destinations: the name in a set stays with the friend whom the person meant.
+        let sets = self.settings().sets;
+        let in_a_set = |name: &str| {
+            sets.iter().any(|set| set.destinations().iter().any(|to| to.eq_ignore_ascii_case(name)))
+        };
         let changed = self.roster.change(friend, |friend| {
-            if !friend.named_here && !report.name.is_empty() {
+            if !friend.named_here && !report.name.is_empty() && !in_a_set(&friend.name) {
                 friend.name = report.name.clone();
             }
             friend.addresses.internal = report.internal.clone();

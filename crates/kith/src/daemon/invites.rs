@@ -99,6 +99,8 @@ impl Record {
 pub(super) struct Invites {
     db: Db,
     records: RwLock<BTreeMap<DeviceId, Record>>,
+    /// One claim at a time: an invite serves once.
+    claiming: tokio::sync::Mutex<()>,
 }
 
 impl Invites {
@@ -110,12 +112,12 @@ impl Invites {
         let records: Vec<Record> = db.all(Table::Invites).await?;
         let now = Timestamp::now().as_second();
         let (old, records): (Vec<_>, Vec<_>) =
-            records.into_iter().partition(|record| record.expires + REMEMBERED_SECONDS < now);
+            records.into_iter().partition(|record| record.expires.saturating_add(REMEMBERED_SECONDS) < now);
         for record in old {
             db.remove(Table::Invites, &record.one_time.to_string()).await?;
         }
         let records = records.into_iter().map(|record| (record.one_time, record)).collect();
-        Ok(Self { db, records: RwLock::new(records) })
+        Ok(Self { db, records: RwLock::new(records), claiming: tokio::sync::Mutex::default() })
     }
 
     /// Keeps an invite.
@@ -130,6 +132,39 @@ impl Invites {
         }
         self.db.put(Table::Invites, &record.one_time.to_string(), &record).await?;
         self.records.write().unwrap_or_else(PoisonError::into_inner).insert(record.one_time, record);
+        Ok(())
+    }
+
+    /// Marks an invite as used by this computer; false if there is none, or another computer was first.
+    ///
+    /// # Errors
+    /// See [`InvitesError`].
+    pub(super) async fn claim(&self, one_time: &DeviceId, user: DeviceId) -> Result<bool, InvitesError> {
+        let _one_at_a_time = self.claiming.lock().await;
+        let Some(mut record) = self.get(one_time) else { return Ok(false) };
+        if let Some(by) = record.used_by {
+            return Ok(by == user);
+        }
+        record.used_by = Some(user);
+        self.put(record).await?;
+        Ok(true)
+    }
+
+    /// Forgets the invites through which a computer could pair again.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub(super) async fn withdraw_of(&self, friend: &DeviceId) -> Result<(), DbError> {
+        let _one_at_a_time = self.claiming.lock().await;
+        let opens = |record: &&Record| {
+            let invited_by = || record.invite().is_some_and(|invite| invite.inviter() == *friend);
+            record.used_by == Some(*friend) || (record.role == Role::Joiner && invited_by())
+        };
+        let gone: Vec<DeviceId> = self.read().values().filter(opens).map(|record| record.one_time).collect();
+        for one_time in gone {
+            self.db.remove(Table::Invites, &one_time.to_string()).await?;
+            self.records.write().unwrap_or_else(PoisonError::into_inner).remove(&one_time);
+        }
         Ok(())
     }
 

@@ -27,6 +27,8 @@ pub(super) struct Jobs {
     history: History,
     events: broadcast::Sender<Event>,
     table: Mutex<Table>,
+    /// One request at a time: the same job is not begun twice.
+    starting: tokio::sync::Mutex<()>,
     tasks: TaskTracker,
     /// Cancelled when the daemon ends.
     ending: CancellationToken,
@@ -136,6 +138,7 @@ impl Jobs {
             history,
             events,
             table: Mutex::new(table),
+            starting: tokio::sync::Mutex::default(),
             tasks: TaskTracker::new(),
             ending: CancellationToken::new(),
         })
@@ -148,6 +151,7 @@ impl Jobs {
             friend: request.friend_id.to_string(),
             archive: request.archive.clone(),
         };
+        let _one_at_a_time = self.starting.lock().await;
         if let Some(open) = self.open_job(&target) {
             return Ok(open);
         }
@@ -196,9 +200,17 @@ impl Jobs {
 
     fn open_job(&self, target: &Target) -> Option<JobView> {
         let table = lock(&self.table);
-        let mut open = table.jobs.values().filter(|entry| !entry.view.state.is_over());
-        open.find(|entry| entry.target == *target && !entry.cancel.is_cancelled())
-            .map(|entry| entry.view.clone())
+        // As the queue sees it: a job that a pause stopped is still open.
+        let is_open = |entry: &&Entry| {
+            let cancelled = queue::AfterStop::Cancelled;
+            table.queue.job(entry.queue_id).is_some_and(|job| match job.state {
+                queue::JobState::Waiting | queue::JobState::Running { .. } => true,
+                queue::JobState::Stopping { then, .. } => then != cancelled,
+                queue::JobState::Finished { .. } => false,
+            })
+        };
+        let mut same = table.jobs.values().filter(|entry| entry.target == *target);
+        same.find(is_open).map(|entry| entry.view.clone())
     }
 
     fn carry_out(self: &Arc<Self>, commands: Vec<queue::Command>) {
@@ -217,7 +229,18 @@ impl Jobs {
     }
 
     fn begin(self: &Arc<Self>, queue_id: JobId) {
+        if self.ending.is_cancelled() {
+            return;
+        }
         let mut table = lock(&self.table);
+        let running = |job: &queue::Job| matches!(job.state, queue::JobState::Running { .. });
+        if !table.queue.job(queue_id).is_some_and(running) {
+            // It was cancelled or stopped by a pause before it had begun.
+            let commands = table.queue.ended(queue_id, now_ms());
+            drop(table);
+            self.carry_out(commands);
+            return;
+        }
         let Some(entry) = table.jobs.values_mut().find(|entry| entry.queue_id == queue_id) else { return };
         if entry.cancel.is_cancelled() {
             // It was stopped by a pause and goes on.
@@ -239,14 +262,25 @@ impl Jobs {
     async fn end(self: &Arc<Self>, id: u64, queue_id: JobId, mut ended: Ended) {
         let (commands, waits) = {
             let mut table = lock(&self.table);
-            let commands = table.queue.ended(queue_id, now_ms());
-            let waits = table.queue.job(queue_id).is_some_and(|job| {
+            let mut commands = table.queue.ended(queue_id, now_ms());
+            let mut waits = table.queue.job(queue_id).is_some_and(|job| {
                 matches!(job.state, queue::JobState::Waiting | queue::JobState::Running { .. })
             });
+            if waits && ended.state != JobState::Cancelled {
+                // It came to its end before it heard of the pause: there is nothing to go on with.
+                waits = false;
+                commands.retain(|c| !matches!(c, queue::Command::Start { id, .. } if *id == queue_id));
+                if table.queue.cancel(queue_id, now_ms()).is_ok() {
+                    commands.extend(table.queue.ended(queue_id, now_ms()));
+                }
+            }
+            if waits && let Some(entry) = table.jobs.get_mut(&id) {
+                entry.view.state = JobState::Queued;
+            }
             (commands, waits)
         };
-        if waits && ended.state == JobState::Cancelled {
-            self.change(id, |view| view.state = JobState::Queued);
+        if waits {
+            self.change(id, |_view| {});
             self.carry_out(commands);
             return;
         }
@@ -374,6 +408,18 @@ impl Jobs {
         }
     }
 
+    /// Cancels every job with a friend, for one who is removed.
+    pub(super) async fn cancel_friend(self: &Arc<Self>, friend: &DeviceId) {
+        let with_him: Vec<u64> = {
+            let table = lock(&self.table);
+            let views = table.jobs.values().map(|entry| &entry.view);
+            views.filter(|view| view.friend_id == *friend && !view.state.is_over()).map(|view| view.id).collect()
+        };
+        for id in with_him {
+            self.cancel(id).await;
+        }
+    }
+
     /// Stops all work until a time; running jobs go on afterwards.
     pub(super) fn pause(self: &Arc<Self>, until: Timestamp) {
         let commands = {
@@ -383,14 +429,19 @@ impl Jobs {
         self.carry_out(commands);
         let jobs = self.clone();
         self.tasks.spawn(async move {
-            let left = until.duration_since(Timestamp::now()).unsigned_abs();
-            tokio::select! {
-                () = tokio::time::sleep(left) => {
-                    let commands = lock(&jobs.table).queue.tick(now_ms());
-                    jobs.carry_out(commands);
+            // In steps: timers stand still while the computer sleeps, and the clock may be set.
+            loop {
+                let left = until.duration_since(Timestamp::now());
+                if !left.is_positive() {
+                    break;
                 }
-                () = jobs.ending.cancelled() => {}
+                tokio::select! {
+                    () = tokio::time::sleep(left.unsigned_abs().min(Duration::from_secs(30))) => {}
+                    () = jobs.ending.cancelled() => return,
+                }
             }
+            let commands = lock(&jobs.table).queue.tick(now_ms());
+            jobs.carry_out(commands);
         });
     }
 

@@ -147,7 +147,7 @@ impl Core {
                 "use it on the computer that made the invite, or make a new invite there",
             )
         };
-        let mut record = self.invites.made_with_id(&reply.invite_id().to_string()).ok_or_else(no_invite)?;
+        let record = self.invites.made_with_id(&reply.invite_id().to_string()).ok_or_else(no_invite)?;
         let invite = record.invite().ok_or_else(no_invite)?;
         reply
             .verify(&invite)
@@ -173,11 +173,16 @@ impl Core {
         let sentence = safety(&self.us(), &reply.joiner(), &invite);
         match join::ask(&self.identity, &key, reply.joiner(), reply.addresses(), &message).await {
             Ok((answer, address)) => {
+                if !self.invites.claim(&record.one_time, reply.joiner()).await.map_err(failed)? {
+                    return Err(failure(
+                        FailureKind::Conflict,
+                        "the invite was used by another computer already",
+                        "make a new one with `kith invite`",
+                    ));
+                }
                 let friend = self
                     .befriend(reply.joiner(), answer, own, quota, sentence.clone(), Some(address), &invite)
                     .await?;
-                record.used_by = Some(reply.joiner());
-                self.invites.put(record).await.map_err(failed)?;
                 Ok(JoinView {
                     friend: Some(self.friend_view(&friend)),
                     safety_words: sentence,
@@ -325,16 +330,14 @@ impl JoinJudge for Judge {
         let own = record.own && message.own;
         let answer = core.join_message(&invite, own, record.quota_bytes, &joiner);
         let quota = record.quota_bytes;
+        // Claimed first: of two who come at once, one gets in. A joiner who did not hear the answer may ask again.
+        let claimed = core.invites.claim(&one_time, joiner).await;
+        if !claimed.map_err(|error| refuse(&format!("the pairing could not be stored: {error}")))? {
+            return Err(refuse("the invite was used by another computer already"));
+        }
         core.befriend(joiner, message, own, quota, sentence, None, &invite)
             .await
             .map_err(|failure| refuse(&format!("the pairing could not be stored: {failure}")))?;
-        // Marked as used only after the friend is stored: a joiner who did not hear the answer may ask again.
-        let mut used = record;
-        used.used_by = Some(joiner);
-        core.invites
-            .put(used)
-            .await
-            .map_err(|error| refuse(&format!("the pairing could not be stored: {error}")))?;
         Ok(answer)
     }
 }

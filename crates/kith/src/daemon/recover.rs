@@ -19,6 +19,8 @@ use crate::settings::{SettingsSources, edit};
 
 /// Largest state object.
 const MOST_STATE_BYTES: usize = 1024 * 1024;
+/// By how much a recovery raises the sequence of the state object.
+const SEQUENCE_LEAP: u64 = 1_000_000;
 /// Longest wait for it.
 const FETCH_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(60);
 
@@ -49,6 +51,8 @@ pub async fn recover(
     let (visit, document) = find_state(&request.from, &identity, &derived).await?;
     let from = document.friends.iter().find(|friend| friend.device_id == visit.device);
     let from_name = from.map_or_else(|| visit.device.short(), |friend| friend.name.clone());
+    // Somebody may have paired while the friend was asked.
+    refuse_unless_blank(home, db).await?;
     store(home, sources, db, &phrase, &document, &visit).await?;
     info!(device = %identity.device_id().short(), friend = %from_name, "recovered");
     let sets = sources.load().map_err(failed)?.into_settings().sets;
@@ -90,7 +94,8 @@ async fn find_state(
         capabilities: Vec::new(),
         you_are: String::new(),
         time: Timestamp::now().as_second(),
-        report: Report { name: "a recovering computer".into(), ..Report::default() },
+        // Without a name: the friend keeps the one it knows.
+        report: Report::default(),
     };
     let mut problems = Vec::new();
     for address in addresses {
@@ -153,8 +158,7 @@ async fn store(
 ) -> Result<(), Failure> {
     let (home_there, sources_there) = (home.clone(), sources.clone());
     let (phrase_bytes, settings) = (phrase.to_entropy(), document.settings.clone());
-    // Friends first, the identity last: a recovery that is cut off leaves a home that is blank by its identity, and
-    // can be repeated after its friends are removed with it.
+    // All friends at once, and last: a recovery that is cut off leaves a home without friends, and can be repeated.
     let written = tokio::task::spawn_blocking(move || -> Result<(), Failure> {
         take_over_settings(&home_there, &sources_there, settings.as_deref())?;
         keys::write(&home_there, &RecoveryPhrase::from_entropy(*phrase_bytes)).map_err(failed)
@@ -162,18 +166,26 @@ async fn store(
     written
         .await
         .map_err(|_ending| failure(FailureKind::Failed, "the program ends", "repeat the recovery"))??;
-    db.put(Table::Values, value::INSTALLATION, &InstallationId::generate()).await.map_err(failed)?;
-    db.put(Table::Values, value::INCARNATION, &(document.incarnation + 1)).await.map_err(failed)?;
-    db.put(Table::Values, value::STATE_SEQUENCE, &document.sequence).await.map_err(failed)?;
-    db.put(Table::Values, value::RECOVERY_SHOWN, &true).await.map_err(failed)?;
+    let json = |document: serde_json::Result<serde_json::Value>| document.map_err(failed);
+    let value = |name: &str, document| Ok::<_, Failure>((Table::Values, name.to_owned(), json(document)?));
+    // Other friends may keep newer state objects than this one: theirs must not make ours look stale.
+    let sequence = document.sequence.saturating_add(SEQUENCE_LEAP);
+    let mut documents = vec![
+        value(value::INSTALLATION, serde_json::to_value(InstallationId::generate()))?,
+        value(value::INCARNATION, serde_json::to_value(document.incarnation + 1))?,
+        value(value::STATE_SEQUENCE, serde_json::to_value(sequence))?,
+        value(value::RECOVERY_SHOWN, serde_json::to_value(true))?,
+    ];
     for friend in &document.friends {
         let mut friend = friend.clone();
         friend.last_seen = None;
         if friend.device_id == visit.device {
             friend.addresses.last_good = Some(visit.address.clone());
         }
-        db.put(Table::Friends, &friend.device_id.to_string(), &friend).await.map_err(failed)?;
+        let key = friend.device_id.to_string();
+        documents.push((Table::Friends, key, json(serde_json::to_value(&friend))?));
     }
+    db.put_all(documents).await.map_err(failed)?;
     Ok(())
 }
 

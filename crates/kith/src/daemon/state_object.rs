@@ -82,8 +82,8 @@ struct Sealed {
 
 impl Core {
     /// Sequence of the newest state object; none before the first.
-    async fn state_sequence(&self) -> Option<u64> {
-        self.db.get(Table::Values, value::STATE_SEQUENCE).await.ok().flatten()
+    async fn state_sequence(&self) -> Result<Option<u64>, super::db::DbError> {
+        self.db.get(Table::Values, value::STATE_SEQUENCE).await
     }
 
     /// The sealed state as of now.
@@ -93,7 +93,7 @@ impl Core {
         if let Some(sealed) = newest.sealed.as_ref().filter(|sealed| sealed.essence == essence) {
             return Ok(sealed.clone());
         }
-        let sequence = self.state_sequence().await.unwrap_or(0) + 1;
+        let sequence = self.state_sequence().await?.unwrap_or(0) + 1;
         let file = self.home.settings_file();
         let settings = tokio::task::spawn_blocking(move || std::fs::read_to_string(file).ok()).await;
         let document = StateDocument {
@@ -133,15 +133,31 @@ impl Core {
     /// # Errors
     /// A sentence.
     pub(super) async fn keep_state_at(self: &Arc<Self>, friend: &DeviceId) -> Result<(), String> {
-        let mut newest = self.newest_state.lock().await;
-        let sealed = self.seal_state(&mut newest).await.map_err(|error| error.to_string())?;
-        if newest.kept_by.get(friend) == Some(&sealed.sequence) {
-            return Ok(());
+        loop {
+            let sealed = {
+                let mut newest = self.newest_state.lock().await;
+                let sealed = self.seal_state(&mut newest).await.map_err(|error| error.to_string())?;
+                if newest.kept_by.get(friend) == Some(&sealed.sequence) {
+                    return Ok(());
+                }
+                sealed
+            };
+            let link =
+                self.peers().and_then(|peers| peers.link(friend)).ok_or("the friend is not connected")?;
+            // Nothing is locked meanwhile: one slow friend must not hold up the others.
+            let sent = tokio::time::timeout(ANSWER_TIMEOUT, put(&link, sealed.sequence, sealed.bytes)).await;
+            let sent = sent.unwrap_or_else(|_elapsed| Err("no answer".to_owned()));
+            let mut newest = self.newest_state.lock().await;
+            match sent {
+                Ok(()) => {
+                    newest.kept_by.insert(*friend, sealed.sequence);
+                    return Ok(());
+                }
+                // A newer one was sent in the meantime, and this one came too late.
+                Err(_) if newest.sealed.as_ref().is_some_and(|n| n.sequence > sealed.sequence) => {}
+                Err(reason) => return Err(reason),
+            }
         }
-        let link = self.peers().and_then(|peers| peers.link(friend)).ok_or("the friend is not connected")?;
-        put(&link, sealed.sequence, sealed.bytes).await?;
-        newest.kept_by.insert(*friend, sealed.sequence);
-        Ok(())
     }
 
     /// A friend said which state object of ours he keeps.
@@ -175,14 +191,13 @@ async fn put(link: &Link, sequence: u64, sealed: Bytes) -> Result<(), String> {
         .header(paths::STATE_SEQUENCE_HEADER, sequence)
         .body(bytes_body(sealed))
         .map_err(|error| error.to_string())?;
-    let answer = tokio::time::timeout(ANSWER_TIMEOUT, link.request(request))
-        .await
-        .map_err(|_elapsed| "no answer".to_owned())?
-        .map_err(|error| error.to_string())?;
+    let answer = link.request(request).await.map_err(|error| error.to_string())?;
     if answer.status().is_success() {
         return Ok(());
     }
     let status = answer.status();
     let body = collect(answer.into_body(), kith_wire::MESSAGE_LIMIT).await.unwrap_or_default();
-    Err(format!("{status}: {}", String::from_utf8_lossy(&body)))
+    // It goes into logs and onto terminals.
+    let body = String::from_utf8_lossy(&body[..body.len().min(200)]).into_owned();
+    Err(format!("{status}: {}", kith_control::terminal::safe(&body)))
 }

@@ -29,7 +29,13 @@ impl Carrier for Arc<Script> {
     async fn wait(&self, _patience: Duration) {}
 }
 
+/// No status of HTTP: the friend is away.
+const AWAY: u16 = 0;
+
 fn answer(status: u16, code: Option<&str>, body: &str) -> Result<Response<Body>, CarrierError> {
+    if status == AWAY {
+        return Err(CarrierError::Away("the other computer closed the connection".into()));
+    }
     let mut response = Response::builder().status(status);
     if let Some(code) = code {
         response = response.header(CODE, code);
@@ -38,7 +44,7 @@ fn answer(status: u16, code: Option<&str>, body: &str) -> Result<Response<Body>,
 }
 
 fn away() -> Result<Response<Body>, CarrierError> {
-    Err(CarrierError::Away("the other computer closed the connection".into()))
+    answer(AWAY, None, "")
 }
 
 fn store(
