@@ -25,6 +25,8 @@ use crate::race::{Attempt, race};
 
 /// Longest time for the exchange.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(15);
+/// Most bytes of a text in a pairing message.
+const LONGEST_TEXT: usize = 255;
 
 /// What the two computers tell each other at pairing.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -41,6 +43,16 @@ pub struct JoinMessage {
     pub dial_in: String,
     /// Name, addresses and offered quota.
     pub report: Report,
+}
+
+impl JoinMessage {
+    /// Refuses what no honest sender says: all of it is kept.
+    fn check(&self) -> Result<(), String> {
+        if [&self.program, &self.invite, &self.dial_in].iter().any(|text| text.len() > LONGEST_TEXT) {
+            return Err("the pairing message is longer than the protocol allows".into());
+        }
+        self.report.check().map_err(|error| error.to_string())
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -138,7 +150,7 @@ async fn exchange(
     let body = collect(boxed(answer.into_body()), MESSAGE_LIMIT).await.map_err(|error| broken(&error))?;
     if status == StatusCode::OK {
         let message: JoinMessage = serde_json::from_slice(&body).map_err(|error| broken(&error))?;
-        message.report.check().map_err(|error| broken(&error))?;
+        message.check().map_err(|error| broken(&error))?;
         Ok(message)
     } else {
         let refusal: Result<JoinRefusal, _> = serde_json::from_slice(&body);
@@ -224,7 +236,7 @@ async fn judge_request<J: JoinJudge>(
         .map_err(|error: BodyError| format!("the request broke off: {error}"))?;
     let request: JoinRequest =
         serde_json::from_slice(&body).map_err(|error| format!("not a pairing request: {error}"))?;
-    request.message.report.check().map_err(|error| error.to_string())?;
+    request.message.check()?;
     VersionRange::OURS.agree(request.message.wire).map_err(|error| error.to_string())?;
     let proof = HEXLOWER
         .decode(request.proof.as_bytes())

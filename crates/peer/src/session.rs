@@ -126,7 +126,12 @@ impl Accepting {
     pub(crate) async fn hello(&mut self) -> Option<Hello> {
         match tokio::time::timeout(HELLO_TIMEOUT, &mut self.hello).await {
             Ok(Ok(hello)) => Some(hello),
-            Ok(Err(_)) | Err(_) => None,
+            Ok(Err(_broken_off)) => None,
+            Err(_elapsed) => {
+                // One that comes later must not be admitted: nobody would release its place.
+                self.hello.close();
+                self.hello.try_recv().ok()
+            }
         }
     }
 }
@@ -167,6 +172,9 @@ impl Gate {
         else {
             return None;
         };
+        if hello.is_closed() {
+            return None;
+        }
         if said.check().is_err() {
             return Some((HelloVerdict::Version, seen_from));
         }
