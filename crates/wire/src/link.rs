@@ -277,7 +277,8 @@ async fn drive(
     let reason = loop {
         tokio::select! {
             happening = poll_fn(|cx| mux.poll(cx)) => match happening {
-                Happening::Inbound(stream) => {
+                // Streams that were reset may still be answered: those count too. What is dropped here is reset.
+                Happening::Inbound(stream) => if exchanges.len() < link.limits.most_streams() {
                     exchanges.spawn(answer(stream, service.clone(), link.limits.clone()).in_current_span());
                 }
                 Happening::Over(None) => break LinkError::ClosedByPeer,
