@@ -1,6 +1,6 @@
 //! What all parts of the daemon share.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
@@ -92,8 +92,8 @@ pub struct Core {
     pub(super) listener_error: Mutex<Option<String>>,
     pub(super) bound: OnceLock<Bound>,
     pub(super) events: broadcast::Sender<Event>,
-    /// Our IP addresses as friends see them from outside.
-    observed: Mutex<BTreeSet<IpAddr>>,
+    /// Our IP addresses as friends see them from outside, the newest first.
+    observed: Mutex<Vec<IpAddr>>,
     /// Sequence of the newest state object of each friend that we keep.
     pub(super) kept_states: Mutex<BTreeMap<DeviceId, u64>>,
     pub(super) newest_state: tokio::sync::Mutex<Newest>,
@@ -271,11 +271,11 @@ impl Core {
             return false;
         }
         let mut observed = lock(&self.observed);
-        let news = observed.insert(ip);
-        while observed.len() > MOST_OBSERVED {
-            let oldest = observed.iter().copied().find(|other| *other != ip);
-            oldest.map(|oldest| observed.remove(&oldest));
-        }
+        let before = observed.len();
+        observed.retain(|other| *other != ip);
+        let news = observed.len() == before;
+        observed.insert(0, ip);
+        observed.truncate(MOST_OBSERVED);
         news
     }
 

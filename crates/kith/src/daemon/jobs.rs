@@ -413,7 +413,10 @@ impl Jobs {
         let with_him: Vec<u64> = {
             let table = lock(&self.table);
             let views = table.jobs.values().map(|entry| &entry.view);
-            views.filter(|view| view.friend_id == *friend && !view.state.is_over()).map(|view| view.id).collect()
+            views
+                .filter(|view| view.friend_id == *friend && !view.state.is_over())
+                .map(|view| view.id)
+                .collect()
         };
         for id in with_him {
             self.cancel(id).await;

@@ -274,7 +274,7 @@ impl Core {
                 invited,
             },
             last_seen: Some(Timestamp::now()),
-            program: Some(message.program),
+            program: Some(kith_control::terminal::safe(&message.program).into_owned()),
             incarnation: 0,
             installation: None,
             offered_bytes: message.report.offered_bytes,
