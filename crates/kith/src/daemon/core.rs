@@ -97,6 +97,8 @@ pub struct Core {
     /// Sequence of the newest state object of each friend that we keep.
     pub(super) kept_states: Mutex<BTreeMap<DeviceId, u64>>,
     pub(super) newest_state: tokio::sync::Mutex<Newest>,
+    /// Friends whose reports are being noted, and the newest that waits.
+    pub(super) reports: Mutex<BTreeMap<DeviceId, Option<Report>>>,
     /// The state object must be written and sent anew.
     pub(super) state_dirty: Notify,
     pub(super) exit: watch::Sender<Exit>,
@@ -167,6 +169,7 @@ impl Core {
             observed: Mutex::new(observed),
             kept_states: Mutex::default(),
             newest_state: tokio::sync::Mutex::default(),
+            reports: Mutex::default(),
             state_dirty: Notify::new(),
             exit: watch::Sender::new(Exit::No),
             started: Timestamp::now(),

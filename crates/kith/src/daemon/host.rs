@@ -22,6 +22,8 @@ use super::pairing::Judge;
 const MOST_STATE_BYTES: usize = 1024 * 1024;
 /// Pairings that are under way at once.
 const MOST_PAIRINGS: usize = 16;
+/// Between two reports of one friend that are noted.
+const BETWEEN_REPORTS: std::time::Duration = std::time::Duration::from_millis(500);
 
 /// Who may come in.
 pub(super) struct Door(pub(super) Weak<Core>);
@@ -102,10 +104,26 @@ impl Host for DaemonHost {
     fn reported(&self, friend: &DeviceId, report: Report) {
         let Some(core) = self.0.upgrade() else { return };
         let friend = *friend;
+        // Each one is written to the disk: a flood of them comes down to the newest, now and then.
+        if lock(&core.reports).insert(friend, Some(report)).is_some() {
+            return;
+        }
         tokio::spawn(async move {
-            let remote =
-                core.peers().and_then(|peers| peers.state(&friend)?.connection).map(|c| c.remote.ip());
-            core.note_report(&friend, &report, remote).await;
+            loop {
+                let next = {
+                    let mut reports = lock(&core.reports);
+                    let next = reports.get_mut(&friend).and_then(Option::take);
+                    if next.is_none() {
+                        reports.remove(&friend);
+                    }
+                    next
+                };
+                let Some(report) = next else { return };
+                let remote =
+                    core.peers().and_then(|peers| peers.state(&friend)?.connection).map(|c| c.remote.ip());
+                core.note_report(&friend, &report, remote).await;
+                tokio::time::sleep(BETWEEN_REPORTS).await;
+            }
         });
     }
 

@@ -82,6 +82,16 @@ pub fn exist(home: &Home) -> bool {
 /// See [`KeysError`].
 pub fn write(home: &Home, phrase: &RecoveryPhrase) -> Result<(), KeysError> {
     let secrets = home.secrets();
+    // Keys of an older phrase beside a new one would never be noticed: missing ones are made anew at the next start.
+    for secret in Secret::ALL.into_iter().filter(|secret| *secret != Secret::Phrase) {
+        let path = secrets.path(secret);
+        match std::fs::remove_file(&path) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                return Err(HomeError::File { action: "replace", path, source }.into());
+            }
+            _ => {}
+        }
+    }
     let words = Zeroizing::new(phrase.words().join(" ") + "\n");
     secrets.write(Secret::Phrase, words.as_bytes())?;
     let derived: DerivedSecrets = phrase.derive();
