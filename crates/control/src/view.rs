@@ -357,8 +357,8 @@ pub struct PortView {
     pub purpose: String,
 }
 
-/// An invite, ready to be sent.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+/// An invite, ready to be sent. Holds a secret.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
 pub struct InviteView {
     /// The one line.
     pub invite: String,

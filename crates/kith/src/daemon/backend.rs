@@ -66,8 +66,7 @@ impl Backend for Daemon {
         }
         let changed = core.roster.change(&id, |friend| {
             if let Some(name) = change.name {
-                friend.name = name;
-                friend.named_here = true;
+                friend.rename(name);
             }
             if let Some(paused) = change.paused {
                 friend.paused = paused;
@@ -263,10 +262,15 @@ impl Core {
         SetView {
             name: set.name().to_string(),
             paths: set.paths().iter().map(|path| path.display().to_string()).collect(),
-            to: set.destinations().to_vec(),
+            to: set.destinations().iter().map(|to| self.name_today(to)).collect(),
             exclude: set.excludes().to_vec(),
             last_backup: self.jobs.last_complete(Some(set.name().as_str()), None),
         }
+    }
+
+    /// A set may use a former name.
+    fn name_today(&self, destination: &str) -> String {
+        self.roster.find(destination).map_or_else(|_| destination.to_owned(), |friend| friend.name)
     }
 
     fn name_of(&self, friend: &kith_identity::DeviceId) -> Option<String> {

@@ -70,6 +70,8 @@ pub struct Core {
     pub(super) home: Home,
     pub(super) sources: SettingsSources,
     loaded: RwLock<Arc<Loaded>>,
+    /// One change of the inbound port at a time.
+    pub(super) binding: tokio::sync::Mutex<()>,
     /// One change of the settings at a time.
     pub(super) editing: tokio::sync::Mutex<()>,
     pub(super) identity: Arc<Identity>,
@@ -151,6 +153,7 @@ impl Core {
             sources,
             loaded: RwLock::new(Arc::new(loaded)),
             editing: tokio::sync::Mutex::default(),
+            binding: tokio::sync::Mutex::default(),
             identity,
             state_key: keys.state,
             dial_in,
@@ -178,6 +181,9 @@ impl Core {
         });
         core.load_kept_states().await;
         core.apply_vault_policy();
+        if let Some(until) = core.paused_until() {
+            core.jobs.pause(until);
+        }
         Ok((core, received))
     }
 

@@ -178,8 +178,8 @@ impl Core {
             if !friend.named_here && !report.name.is_empty() && !in_a_set(&friend.name) {
                 friend.name = report.name.clone();
             }
-            friend.addresses.internal = report.internal.clone();
-            friend.addresses.public = report.public.clone();
+            friend.addresses.internal = worth_dialling(&report.internal, remote);
+            friend.addresses.public = worth_dialling(&report.public, remote);
             if let (Some(ip), Some(port)) = (remote.map(|ip| ip.to_canonical()), report.public_port)
                 && !kith_peer::is_internal(ip)
             {
@@ -308,6 +308,21 @@ impl Core {
     }
 }
 
+/// The addresses of a report that may be dialled. A friend has no say in what is dialled on this very computer, unless
+/// he is on it himself.
+fn worth_dialling(addresses: &[String], remote: Option<IpAddr>) -> Vec<String> {
+    let beside_us = remote.is_none_or(|remote| remote.to_canonical().is_loopback());
+    let may_be_dialled = |address: &&String| {
+        let Ok(parsed) = address.parse::<crate::settings::HostPort>() else { return false };
+        match parsed.ip().map(|ip| ip.to_canonical()) {
+            Some(ip) if ip.is_unspecified() || ip.is_multicast() => false,
+            Some(ip) => beside_us || !ip.is_loopback(),
+            None => beside_us || !parsed.host().eq_ignore_ascii_case("localhost"),
+        }
+    };
+    addresses.iter().filter(may_be_dialled).cloned().collect()
+}
+
 /// The request as seen from below a prefix, if it lies there.
 fn below(prefix: &str, mut request: Request<Body>) -> Option<Request<Body>> {
     let rest = request.uri().path_and_query()?.as_str().strip_prefix(prefix)?;
@@ -320,4 +335,26 @@ fn plain(status: StatusCode, text: &str) -> Response<Body> {
     let mut response = Response::new(bytes_body(text.to_owned()));
     *response.status_mut() = status;
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_friend_elsewhere_can_not_make_us_dial_ourselves() {
+        let addresses = [
+            "127.0.0.1:22",
+            "[::1]:22",
+            "localhost:22",
+            "0.0.0.0:1",
+            "224.0.0.1:1",
+            "nonsense",
+            "10.0.0.7:4242",
+        ]
+        .map(str::to_owned);
+        let from = |ip: [u8; 4]| worth_dialling(&addresses, Some(IpAddr::from(ip)));
+        assert_eq!(from([11, 0, 0, 1]), ["10.0.0.7:4242"]);
+        assert_eq!(from([127, 0, 0, 1]).len(), 4, "another home on this computer may be dialled");
+    }
 }

@@ -26,6 +26,7 @@ impl Core {
     /// Opens, moves or closes the port as the settings say. A port that can't be had is never replaced by another: a
     /// manual forwarding on the router would lead nowhere.
     pub(super) async fn apply_listener(&self) {
+        let _one_at_a_time = self.binding.lock().await;
         let settings = self.settings();
         if settings.network.outbound_only {
             if let Some(listener) = self.set_listener(None) {

@@ -259,6 +259,7 @@ impl Core {
             device_id,
             name: known.as_ref().map_or_else(|| message.report.name.clone(), |known| known.name.clone()),
             named_here: known.as_ref().is_some_and(|known| known.named_here),
+            former_names: known.as_ref().map(|known| known.former_names.clone()).unwrap_or_default(),
             own: own && message.own,
             added: known.as_ref().map_or_else(Timestamp::now, |known| known.added),
             safety_words: Some(safety_words),

@@ -12,6 +12,8 @@ use super::db::{Db, DbError, Table};
 
 /// Most addresses kept of one kind.
 const MOST_ADDRESSES: usize = 16;
+/// Most former names kept.
+const MOST_FORMER_NAMES: usize = 8;
 
 /// Everything known of a friend.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +25,9 @@ pub(super) struct Friend {
     /// Whether the name was chosen here: then the friend's own changes of name don't touch it.
     #[serde(default)]
     pub(super) named_here: bool,
+    /// Names that the person gave him before, newest last: backup sets may still use them.
+    #[serde(default)]
+    pub(super) former_names: Vec<String>,
     /// One's own other computer, confirmed at both ends.
     #[serde(default)]
     pub(super) own: bool,
@@ -63,6 +68,24 @@ pub(super) struct Friend {
     /// Bytes of ours the friend keeps.
     #[serde(default)]
     pub(super) stored_there_bytes: Option<u64>,
+}
+
+impl Friend {
+    /// Gives him another name by the person's word.
+    pub(super) fn rename(&mut self, name: String) {
+        let old = std::mem::replace(&mut self.name, name);
+        self.former_names.retain(|former| *former != old && *former != self.name);
+        self.former_names.push(old);
+        if self.former_names.len() > MOST_FORMER_NAMES {
+            self.former_names.remove(0);
+        }
+        self.named_here = true;
+    }
+
+    fn is_or_was_called(&self, name: &str) -> bool {
+        self.name.eq_ignore_ascii_case(name)
+            || self.former_names.iter().any(|former| former.eq_ignore_ascii_case(name))
+    }
 }
 
 /// What the command line needs of a friend when no daemon runs.
@@ -194,7 +217,9 @@ impl Roster {
             let mut same = friends.values().filter(|friend| friend.name.eq_ignore_ascii_case(wanted));
             same.next().filter(|_| same.next().is_none())
         };
-        by_id.or_else(by_name).or_else(by_loose_name).cloned().ok_or_else(|| {
+        let by_former_name =
+            || friends.values().find(|friend| friend.former_names.iter().any(|name| name == wanted));
+        by_id.or_else(by_name).or_else(by_loose_name).or_else(by_former_name).cloned().ok_or_else(|| {
             if friends.is_empty() {
                 return FindError::Empty;
             }
@@ -254,13 +279,10 @@ impl Roster {
 
     /// The name itself, or with " (2)", " (3)"... behind it.
     fn unique_name(&self, wanted: &str, id: &DeviceId) -> String {
-        let wanted = match kith_identity::sanitise_name(wanted) {
-            empty if empty.is_empty() => id.short(),
-            name => name,
-        };
+        let wanted = kith_identity::sanitise_name(wanted);
         let friends = self.read();
         let taken = |name: &str| {
-            friends.values().any(|friend| friend.device_id != *id && friend.name.eq_ignore_ascii_case(name))
+            friends.values().any(|friend| friend.device_id != *id && friend.is_or_was_called(name))
         };
         if !taken(&wanted) {
             return wanted;
@@ -287,6 +309,7 @@ mod tests {
             device_id: DeviceId::from_bytes([n; 32]),
             name: name.into(),
             named_here: false,
+            former_names: Vec::new(),
             own: false,
             added: Timestamp::UNIX_EPOCH,
             safety_words: None,
@@ -312,14 +335,14 @@ mod tests {
         assert_eq!(roster.find("anna").unwrap_err(), FindError::Empty);
         roster.put(friend(1, "anna")).await.unwrap();
         assert_eq!(roster.put(friend(2, "Anna")).await.unwrap().name, "Anna (2)");
-        assert_eq!(
-            roster.put(friend(3, "\u{202e}\n")).await.unwrap().name,
-            DeviceId::from_bytes([3; 32]).short()
-        );
+        assert_eq!(roster.put(friend(3, "\u{202e}\n")).await.unwrap().name, "unnamed");
         assert_eq!(roster.find("anna").unwrap().device_id, DeviceId::from_bytes([1; 32]));
         let id = DeviceId::from_bytes([2; 32]);
         assert_eq!(roster.find(&id.to_string()).unwrap().name, "Anna (2)");
         assert!(roster.find("bert").unwrap_err().to_string().contains("anna, "));
+        roster.change(&id, |friend| friend.rename("Cleo".into())).await.unwrap();
+        assert_eq!(roster.find("Anna (2)").unwrap().name, "Cleo", "sets may still use the old name");
+        assert_eq!(roster.put(friend(4, "Anna (2)")).await.unwrap().name, "Anna (2) (2)");
         let again = Roster::load(db).await.unwrap();
         assert_eq!(again.all(), roster.all());
     }
