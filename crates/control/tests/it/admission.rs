@@ -86,7 +86,7 @@ async fn another_user_is_refused_by_the_kernels_word_even_if_the_file_lets_him_i
     let home = open_home(None).await;
     loosen(&home.socket);
     let outcome = ask_as(&home, STRANGER, STRANGER).await;
-    assert_eq!(outcome, "not allowed: only root and root may control this daemon");
+    assert_eq!(outcome, "not allowed: only root may control this daemon");
     assert_eq!(ask_as(&home, 0, 0).await, "admitted to study");
     drop(home.server);
 }
