@@ -56,6 +56,30 @@ fn the_same_joiner_may_use_an_invite_again_and_nobody_else() {
 }
 
 #[test]
+fn of_two_joiners_at_the_same_time_one_gets_the_invite() {
+    let (anna, bert, carl) =
+        (Computer::started("anna"), Computer::started("bert"), Computer::started("carl"));
+    let invite = anna.kith(&["invite"]).ok().to_owned();
+    let outcomes = std::thread::scope(|scope| {
+        let both = [&bert, &carl].map(|joiner| scope.spawn(|| joiner.kith_with(&["join"], &invite)));
+        both.map(|joining| joining.join().unwrap())
+    });
+    let joined = outcomes.iter().filter(|outcome| outcome.code == 0).count();
+    assert_eq!(joined, 1, "{} {}", outcomes[0], outcomes[1]);
+    assert_eq!(anna.kith(&["friends", "--json"]).json().as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_removed_friend_does_not_come_back_with_his_old_invite() {
+    let (anna, bert) = (Computer::started("anna"), Computer::started("bert"));
+    let invite = anna.kith(&["invite"]);
+    bert.kith_with(&["join"], invite.ok()).ok();
+    anna.kith(&["friend", "remove", "bert"]).ok();
+    bert.kith_with(&["join"], invite.ok()).says(&["not open any more"]).ended(1);
+    assert_eq!(anna.kith(&["friends", "--json"]).json().as_array().unwrap().len(), 0);
+}
+
+#[test]
 fn where_no_address_of_the_invite_answers_a_reply_line_works_the_other_way_round() {
     // Nothing listens at the address that anna gives to friends: a port that is not forwarded.
     let nowhere = free_port();

@@ -118,6 +118,15 @@ async fn an_answer_of_another_length_than_asked_for_is_not_taken() {
 }
 
 #[tokio::test]
+async fn a_refusal_longer_than_the_range_asked_for_is_still_understood() {
+    let body = r#"{"code":"not-found","message":"there is no such pack in this archive"}"#;
+    let (store, script) = store([answer(404, Some("not-found"), body)]);
+    let error = store.load(FileKind::Pack, &FileId::ZERO, Some(0..10)).await.unwrap_err();
+    assert!(matches!(error, StoreError::NotFound { .. }), "{error:?}");
+    assert_eq!(script.asked.lock().unwrap().len(), 1, "nobody was taken to be away");
+}
+
+#[tokio::test]
 async fn an_archive_is_asked_for_before_its_config_is_stored() {
     let (store, script) = store([answer(200, None, ""), answer(200, None, "")]);
     store.save(FileKind::Config, &FileId::ZERO, Bytes::from_static(b"sealed")).await.unwrap();
