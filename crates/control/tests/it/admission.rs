@@ -81,6 +81,7 @@ async fn the_file_is_for_its_owner_only_and_another_user_learns_who_may() {
 #[tokio::test(flavor = "multi_thread")]
 async fn another_user_is_refused_by_the_kernels_word_even_if_the_file_lets_him_in() {
     if !Uid::effective().is_root() {
+        eprintln!("skipped: only root can become somebody else");
         return;
     }
     let home = open_home(None).await;
@@ -94,6 +95,7 @@ async fn another_user_is_refused_by_the_kernels_word_even_if_the_file_lets_him_i
 #[tokio::test(flavor = "multi_thread")]
 async fn members_of_the_group_are_admitted_and_the_file_lets_them() {
     if !Uid::effective().is_root() {
+        eprintln!("skipped: only root can become somebody else");
         return;
     }
     // Any group of this system that is not the stranger's will do.

@@ -219,8 +219,7 @@ async fn another_program_on_the_port_is_told_apart() {
             }
         };
         let asking = async { Client::tcp(port, "x").await.unwrap().status().await };
-        let error =
-            tokio::select! { result = asking => result.err().unwrap(), () = answering => unreachable!() };
+        let error = tokio::select! { result = asking => result.err().unwrap(), () = answering => panic!("the server ended first") };
         assert!(matches!(error, ClientError::OtherProgram { port: found } if found == port), "{error}");
     }
 }

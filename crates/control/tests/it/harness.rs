@@ -178,3 +178,13 @@ impl Answer {
         assert!(failure["kind"].is_string() && failure["message"].is_string(), "{failure}");
     }
 }
+
+/// Says what a test leaves out on this machine. With CI=true nothing may be left out.
+#[expect(clippy::print_stderr, reason = "a test says on standard error what it leaves out")]
+pub(crate) fn leave_out(reason: &str) {
+    assert!(
+        std::env::var_os("CI").is_none_or(|value| value != "true"),
+        "nothing may be left out here: {reason}"
+    );
+    eprintln!("skipped: {reason}");
+}
