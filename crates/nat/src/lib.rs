@@ -9,6 +9,7 @@
 //! friend's dial back from outside is told to it with [`Nat::proof`]. It writes no file: what must outlive
 //! the process is handed to a [`Memory`].
 
+pub mod clients;
 mod exchange;
 mod hint;
 mod memory;

@@ -1,0 +1,4 @@
+//! The protocols that routers speak, one module each: [`Request`](crate::Request) in, [`Answer`](crate::Answer) out, within
+//! bounded time and memory whatever the router does.
+
+pub mod upnp;
