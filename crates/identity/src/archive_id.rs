@@ -96,6 +96,12 @@ hex_id!(
     InviteId,
     "an invite id"
 );
+hex_id!(
+    /// Tells one dial-back from all others: whoever brings it was asked to. It is random and worth something once, so that it
+    /// need not be compared in constant time.
+    DialBackNonce,
+    "the nonce of a dial-back"
+);
 
 #[cfg(test)]
 mod tests {

@@ -16,6 +16,7 @@ mod archive_id;
 mod credential;
 mod derive;
 mod device_id;
+mod dial_back;
 mod identity;
 mod invite;
 mod name;
@@ -26,7 +27,7 @@ mod secret;
 mod state_key;
 pub mod tls;
 
-pub use archive_id::{ArchiveId, InstallationId, ParseHexIdError};
+pub use archive_id::{ArchiveId, DialBackNonce, InstallationId, ParseHexIdError};
 pub use credential::CredentialError;
 pub use derive::{
     ArchiveRootKey, ChunkerSeed, DerivedSecrets, DialInKey, DialInSecret, IdentitySeed, MasterKey, StateKey,

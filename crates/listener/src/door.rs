@@ -14,6 +14,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tokio_rustls::server::TlsStream;
 
+use crate::expected::Registry;
 use crate::limits::{EVICTED_ON_EXHAUSTION, MAX_HANDSHAKES};
 use crate::serve::serve;
 use crate::waiting::{ConnectionId, Prefix, WaitingRoom};
@@ -39,6 +40,8 @@ pub(crate) struct Door {
     books: Mutex<Books>,
     places: Semaphore,
     left: Notify,
+    /// Of the whole listener and not of one of its sockets, which come and go.
+    pub(crate) expected: Arc<Registry>,
 }
 
 #[derive(Default)]
@@ -57,6 +60,7 @@ impl Door {
             books: Mutex::default(),
             places: Semaphore::new(MAX_HANDSHAKES),
             left: Notify::new(),
+            expected: Arc::default(),
         })
     }
 

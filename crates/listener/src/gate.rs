@@ -5,6 +5,7 @@
 
 use rustls::server::{Acceptor, ClientHello};
 
+use kith_identity::DialBackNonce;
 use kith_identity::tls::{ALPN_JOIN, ALPN_LINK};
 
 /// Descriptions of alerts (RFC 8446, section 6, and RFC 7301, section 3.2).
@@ -16,6 +17,8 @@ const NO_APPLICATION_PROTOCOL: u8 = 120;
 pub(crate) enum Verdict {
     /// With a handshake among the strangers' places.
     Stranger,
+    /// Not at all, and without a word, if somebody waits for this nonce; else as with any stranger.
+    DialBack(DialBackNonce),
     /// Not at all: send this alert and close.
     Refuse {
         /// The bytes of the alert.
@@ -47,11 +50,14 @@ fn judge_hello(hello: &ClientHello<'_>) -> Verdict {
     let speaks_kith = hello.alpn().is_some_and(|mut protocols| {
         protocols.any(|protocol| protocol == ALPN_LINK || protocol == ALPN_JOIN)
     });
-    if speaks_kith {
-        Verdict::Stranger
-    } else {
-        Verdict::Refuse { alert: alert(NO_APPLICATION_PROTOCOL), reason: "no protocol of Kith is offered" }
+    if !speaks_kith {
+        return Verdict::Refuse {
+            alert: alert(NO_APPLICATION_PROTOCOL),
+            reason: "no protocol of Kith is offered",
+        };
     }
+    let nonce = hello.server_name().and_then(DialBackNonce::from_server_name);
+    nonce.map_or(Verdict::Stranger, Verdict::DialBack)
 }
 
 /// A fatal alert in the clear: record type, version, length, level, description.
@@ -93,6 +99,29 @@ mod tests {
     fn whoever_offers_a_protocol_of_kith_goes_on() {
         assert_eq!(judge(&hello(&[ALPN_LINK])), Verdict::Stranger);
         assert_eq!(judge(&hello(&[b"h2", ALPN_JOIN])), Verdict::Stranger);
+    }
+
+    #[test]
+    fn a_nonce_in_the_server_name_is_seen_before_any_key_is_touched_and_no_other_name_is() {
+        let nonce = DialBackNonce::from_bytes([7; 16]);
+        let bytes = nonce.client_hello().unwrap();
+        assert_eq!(judge(&bytes), Verdict::DialBack(nonce));
+        assert_eq!(judge(&bytes[..bytes.len() - 1]), Verdict::Stranger);
+
+        let named = |name: &str, protocol: &[u8]| {
+            let identity = Identity::from_seed(&IdentitySeed::from_bytes([1; 32])).unwrap();
+            let mut config = ClientConfig::clone(&client_config(&identity, identity.device_id()));
+            config.enable_sni = true;
+            config.alpn_protocols = vec![protocol.to_vec()];
+            let name = name.to_owned().try_into().unwrap();
+            let mut client = ClientConnection::new(Arc::new(config), name).unwrap();
+            let mut bytes = Vec::new();
+            client.write_tls(&mut bytes).unwrap();
+            bytes
+        };
+        assert_eq!(judge(&named("example.org", ALPN_LINK)), Verdict::Stranger);
+        assert_eq!(judge(&named(&nonce.server_name(), ALPN_LINK)), Verdict::DialBack(nonce));
+        assert_eq!(refusal(&named(&nonce.server_name(), b"h2")), "no protocol of Kith is offered");
     }
 
     #[test]

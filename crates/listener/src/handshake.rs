@@ -12,6 +12,7 @@ use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::door::{Incoming, Ticket};
+use crate::expected::Arrival;
 use crate::gate::{self, Verdict};
 use crate::serve::{linger, peek_with};
 use crate::tune::tune;
@@ -21,6 +22,14 @@ pub(crate) async fn handshake(mut stream: TcpStream, remote: SocketAddr, ticket:
     ticket.spoken();
     match peek_with(&stream, gate::judge) {
         Ok(Verdict::Stranger) => {}
+        Ok(Verdict::DialBack(nonce)) => match stream.local_addr() {
+            Ok(local) if ticket.door().expected.tell(&nonce, Arrival { remote, local }) => {
+                tracing::debug!(%remote, %local, "a dial-back arrived");
+                return linger(&mut stream).await;
+            }
+            Ok(_) => tracing::debug!(%remote, "a dial-back that nobody waits for: taken for a stranger"),
+            Err(error) => return tracing::debug!(%remote, %error, "gone before the handshake"),
+        },
         Ok(Verdict::Refuse { alert, reason }) => {
             tracing::debug!(%remote, reason, "refused before the handshake");
             if stream.write_all(&alert).await.is_ok() {

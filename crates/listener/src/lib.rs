@@ -3,7 +3,7 @@
 //! A [`Listener`] binds the configured port and hands over what came through it and proved who it is: an [`Incoming`]
 //! with a finished TLS handshake. Everybody else gets an answer that tells nothing: a person with telnet and a browser learn
 //! that the port is open and where they come from, a stranger's TLS ends in an alert. What strangers can cost is bounded: see
-//! [`limits`].
+//! [`limits`]. Whoever wants the port proved from outside waits here for a nonce that a friend brings: [`Listener::expect`].
 //!
 //! What it does *not* do: it doesn't decide who is a friend (that is the [`Admission`](kith_identity::tls::Admission)
 //! inside the TLS configuration), says nothing on the links it handed over, maps no ports on routers and reads no settings.
@@ -16,6 +16,7 @@ mod bind;
 mod config;
 mod conversation;
 mod door;
+mod expected;
 mod gate;
 mod greeting;
 mod handshake;
@@ -29,6 +30,7 @@ mod waiting;
 pub use bind::BindError;
 pub use config::{DEFAULT_PORT, ListenerConfig};
 pub use door::Incoming;
+pub use expected::{Arrival, ExpectError, Expected};
 pub use listener::{Listener, ListenerState};
 pub use platform::{PortHolder, port_holder};
 pub use tune::tune;

@@ -36,5 +36,11 @@ pub const LINGER: Duration = Duration::from_secs(1);
 /// How much of what such a stranger still sends is read.
 pub const MAX_DRAINED: usize = 64 * 1024;
 
+/// Dial-backs that are waited for at once.
+pub const MAX_EXPECTED: usize = 16;
+
+/// Arrivals of one dial-back that wait to be heard of; one for each family of addresses is what was asked for.
+pub const MAX_UNTOLD_ARRIVALS: usize = 4;
+
 /// How many silent connections are given up when the process has no file descriptors left.
 pub const EVICTED_ON_EXHAUSTION: usize = 16;

@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
+use kith_identity::DialBackNonce;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, mpsc, watch};
@@ -13,6 +14,7 @@ use crate::accept::accept_loop;
 use crate::bind::{BindError, BindFailure, Sharing, bind_all};
 use crate::config::ListenerConfig;
 use crate::door::{Door, Incoming};
+use crate::expected::{ExpectError, Expected};
 
 /// How long a shutdown waits for connections that are being refused.
 const SHUTDOWN: Duration = Duration::from_secs(1);
@@ -104,6 +106,15 @@ impl Listener {
             bound.close().await;
         }
         Ok(())
+    }
+
+    /// Waits for a ClientHello that carries this nonce: proof that the port can be reached from where it was sent. Whoever brings it gets no
+    /// answer, and is no stranger. The nonce is withdrawn when the guard is dropped.
+    ///
+    /// # Errors
+    /// If too many are waited for; see [`ExpectError`].
+    pub fn expect(&self, nonce: DialBackNonce) -> Result<Expected, ExpectError> {
+        self.0.door.expected.expect(nonce)
     }
 
     /// Whether, and where, connections are taken in; changes are announced.

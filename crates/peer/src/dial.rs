@@ -161,7 +161,11 @@ async fn dial_one(remote: SocketAddr, config: Arc<ClientConfig>, us: DeviceId) -
     Ok(Dialed { stream, remote, local })
 }
 
-async fn handshake(stream: TcpStream, config: Arc<ClientConfig>, us: DeviceId) -> Result<Stream, DialError> {
+pub(crate) async fn handshake(
+    stream: TcpStream,
+    config: Arc<ClientConfig>,
+    us: DeviceId,
+) -> Result<Stream, DialError> {
     let connecting = TlsConnector::from(config).connect(tls::placeholder_name(), SkipGreeting::new(stream));
     match tokio::time::timeout(HANDSHAKE_TIMEOUT, connecting).await {
         Err(_elapsed) => Err(DialError::NotKith(format!(

@@ -12,6 +12,7 @@ use tracing::{Instrument, debug, info, info_span};
 
 use crate::book::AddressBook;
 use crate::dial::{DialError, dial};
+use crate::dial_back::DialBacks;
 use crate::dialer::{Dialer, Jitter};
 use crate::host::{Connection, Host, PeerState};
 use crate::prefer::{Existing, Keep, prefer};
@@ -35,6 +36,8 @@ pub(crate) struct Shared {
     current: Mutex<Option<Current>>,
     /// Something changed that makes a dial promising.
     promising: Notify,
+    /// What he asks to be called at, and from where he is connected.
+    dial_backs: Arc<DialBacks>,
     /// The network changed: links must prove themselves.
     network: Notify,
 }
@@ -82,6 +85,7 @@ impl Friend {
             link: watch::Sender::new(None),
             current: Mutex::new(None),
             promising: Notify::new(),
+            dial_backs: Arc::default(),
             network: Notify::new(),
         });
         let (arrivals, arriving) = mpsc::channel(MOST_ARRIVALS);
@@ -156,7 +160,8 @@ impl Shared {
                 if shared.claim(Side::Dialer, serial) == Keep::Existing {
                     return Err(DialError::Duplicate);
                 }
-                let greeted = greet(dialed, address, shared.friend, shared.host.clone()).await;
+                let presence = shared.dial_backs.connected(dialed.remote.ip());
+                let greeted = greet(dialed, address, shared.friend, shared.host.clone(), presence).await;
                 if greeted.is_err() {
                     shared.release(serial);
                 }
@@ -174,7 +179,9 @@ impl Shared {
             Keep::New => HelloVerdict::Welcome,
             Keep::Existing => HelloVerdict::Duplicate,
         });
-        let mut accepting = Accepting::start(stream, self.friend, remote.ip(), self.host.clone(), admit);
+        let presence = self.dial_backs.connected(remote.ip());
+        let mut accepting =
+            Accepting::start(stream, self.friend, remote.ip(), self.host.clone(), admit, presence);
         let Some(hello) = accepting.hello().await else {
             // Leaves the answer time to reach the other side before the connection is dropped.
             drop(tokio::time::timeout(Duration::from_secs(2), accepting.link.ended()).await);
@@ -188,6 +195,7 @@ impl Shared {
             dialled: None,
             since: SystemTime::now(),
             seen_as: seen_as(&hello),
+            capabilities: hello.capabilities.clone(),
         };
         Some(Session { link: accepting.link, driver: accepting.driver, connection, hello })
     }

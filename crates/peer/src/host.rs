@@ -39,6 +39,8 @@ pub struct Connection {
     pub since: SystemTime,
     /// The IP address under which the friend sees us, in his words.
     pub seen_as: Option<IpAddr>,
+    /// What the friend's program can do, by name.
+    pub capabilities: Vec<String>,
 }
 
 /// How a link gets to the friend.
@@ -62,6 +64,12 @@ impl PathKind {
 }
 
 impl Connection {
+    /// Whether the friend's program can do this.
+    #[must_use]
+    pub fn can(&self, capability: &str) -> bool {
+        self.capabilities.iter().any(|can| can == capability)
+    }
+
     /// How the link gets to the friend.
     #[must_use]
     pub fn path(&self) -> PathKind {

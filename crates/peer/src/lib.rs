@@ -2,13 +2,14 @@
 //!
 //! [`Peers`] dials the known addresses of every friend, races them, proves the other end before a winner is declared,
 //! resolves simultaneous dials to one link, and dials again when a link ends or the network changes. [`join`] is the
-//! pairing, [`probe`] the telnet test.
+//! pairing, [`probe`] the telnet test, [`ask_dial_back`] asks a friend whether we can be reached from where he is.
 //!
 //! It does not listen (connections that were accepted and authenticated are handed to [`Peers::accept`]), stores
 //! nothing, and knows neither backups nor the vault: what a friend asks for is answered by the [`Host`].
 
 mod book;
 mod dial;
+mod dial_back;
 mod dialer;
 mod friend;
 mod greeting;
@@ -24,6 +25,7 @@ mod visit;
 
 pub use book::{AddressBook, is_internal};
 pub use dial::DialError;
+pub use dial_back::{AskDialBackError, ask_dial_back, ask_dial_back_from};
 pub use host::{Connection, Host, PathKind, PeerState};
 pub use peers::{MOST_FRIENDS, Peers};
 pub use probe::{Probe, ProbeResult, probe};

@@ -6,13 +6,15 @@ use std::time::{Duration, SystemTime};
 
 use http::{Method, Request, Response, StatusCode, header};
 use kith_wire::{
-    Body, DeviceId, Hello, HelloAnswer, HelloVerdict, Link, LinkError, LinkLimits, MESSAGE_LIMIT, Report,
-    Serve, ServeFuture, Side, bytes_body, collect, empty_body, json_body, paths,
+    Body, DIAL_BACK_LIMIT, DeviceId, DialBackRequest, Hello, HelloAnswer, HelloVerdict, Link, LinkError,
+    LinkLimits, MESSAGE_LIMIT, Report, Serve, ServeFuture, Side, bytes_body, collect, empty_body, json_body,
+    paths,
 };
 use tokio::sync::oneshot;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::dial::{DialError, Dialed};
+use crate::dial_back::Presence;
 use crate::host::{Connection, Host};
 
 /// Longest wait for a hello or its answer.
@@ -35,9 +37,10 @@ pub(crate) async fn greet(
     address: String,
     friend: DeviceId,
     host: Arc<dyn Host>,
+    presence: Presence,
 ) -> Result<Session, DialError> {
     let Dialed { stream, remote, local } = dialed;
-    let service = Arc::new(FriendService { friend, host: host.clone(), gate: Gate::open() });
+    let service = Arc::new(FriendService { friend, host: host.clone(), gate: Gate::open(), presence });
     let (link, driver) = Link::start(Box::new(stream), Side::Dialer, service, LinkLimits::default());
     let driver = AbortOnDropHandle::new(tokio::spawn(driver));
     let ours = host.hello(&friend, remote.ip());
@@ -52,6 +55,7 @@ pub(crate) async fn greet(
         dialled: Some(address),
         since: SystemTime::now(),
         seen_as: seen_as(&hello),
+        capabilities: hello.capabilities.clone(),
     };
     Ok(Session { link, driver, connection, hello })
 }
@@ -113,10 +117,11 @@ impl Accepting {
         seen_from: IpAddr,
         host: Arc<dyn Host>,
         admit: Admit,
+        presence: Presence,
     ) -> Self {
         let (sender, hello) = oneshot::channel();
         let gate = Gate::closed(seen_from, sender, admit);
-        let service = Arc::new(FriendService { friend, host, gate });
+        let service = Arc::new(FriendService { friend, host, gate, presence });
         let (link, driver) = Link::start(stream, Side::Acceptor, service, LinkLimits::default());
         let driver = AbortOnDropHandle::new(tokio::spawn(driver));
         Self { link, driver, hello }
@@ -191,6 +196,7 @@ struct FriendService {
     friend: DeviceId,
     host: Arc<dyn Host>,
     gate: Gate,
+    presence: Presence,
 }
 
 impl Serve for FriendService {
@@ -198,6 +204,11 @@ impl Serve for FriendService {
         let path = request.uri().path();
         if path == paths::HELLO {
             return self.hello(request);
+        }
+        // Asked also over connections that are no link: one from another address than the link's, which proved whose it is by its
+        // key.
+        if path == paths::DIAL_BACK {
+            return self.dial_back(request);
         }
         if !self.gate.is_open() {
             return done(StatusCode::FORBIDDEN, "say hello first");
@@ -229,6 +240,25 @@ impl FriendService {
             };
             let answer = HelloAnswer { verdict, hello: host.hello(&friend, seen_from) };
             json(&answer)
+        })
+    }
+
+    fn dial_back(&self, request: Request<Body>) -> ServeFuture {
+        let dial_backs = self.presence.dial_backs();
+        Box::pin(async move {
+            if request.method() != Method::POST {
+                return empty(StatusCode::METHOD_NOT_ALLOWED);
+            }
+            let Ok(body) = collect(request.into_body(), DIAL_BACK_LIMIT).await else {
+                return text(StatusCode::BAD_REQUEST, "the request broke off or is too long");
+            };
+            match serde_json::from_slice::<DialBackRequest>(&body) {
+                Ok(request) => match request.check() {
+                    Ok(order) => json(&dial_backs.serve(&order).await),
+                    Err(refusal) => text(StatusCode::BAD_REQUEST, &refusal.to_string()),
+                },
+                Err(error) => text(StatusCode::BAD_REQUEST, &format!("not a dial-back: {error}")),
+            }
         })
     }
 

@@ -46,7 +46,7 @@ pub async fn visit(address: &str, identity: &Identity, hello: &Hello) -> Result<
 }
 
 /// A visitor serves nothing.
-fn refuse(_request: Request<Body>) -> ServeFuture {
+pub(crate) fn refuse(_request: Request<Body>) -> ServeFuture {
     let mut response = Response::new(empty_body());
     *response.status_mut() = StatusCode::FORBIDDEN;
     Box::pin(std::future::ready(response))

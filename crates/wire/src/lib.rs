@@ -8,6 +8,7 @@
 //! end has been proved.
 
 mod body;
+mod dial_back;
 mod hello;
 mod link;
 mod metered;
@@ -15,9 +16,13 @@ mod mux;
 pub mod paths;
 
 pub use body::{Body, BodyError, boxed, bytes_body, collect, empty_body, json_body, with_idle_timeout};
+pub use dial_back::{
+    DIAL_BACK_CAPABILITY, DIAL_BACK_LIMIT, DialBackAnswer, DialBackOrder, DialBackOutcome, DialBackRefusal,
+    DialBackRequest, DialBackResult, LEAST_DIAL_BACK_PORT, MOST_DIAL_BACK_ADDRESSES,
+};
 pub use hello::{
     Hello, HelloAnswer, HelloVerdict, MESSAGE_LIMIT, Report, VersionRange, WIRE_VERSION, WireError,
 };
-pub use kith_identity::DeviceId;
+pub use kith_identity::{DeviceId, DialBackNonce};
 pub use link::{Link, LinkError, LinkLimits, Serve, ServeFuture, Side, Traffic};
 pub use mux::ByteStream;

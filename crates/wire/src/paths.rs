@@ -6,6 +6,8 @@ pub const HELLO: &str = "/kith/v1/hello";
 pub const PING: &str = "/kith/v1/ping";
 /// What changed since hello: names, addresses, quota.
 pub const REPORT: &str = "/kith/v1/report";
+/// The asker wants a ClientHello from outside at an address of his: see [`DialBackRequest`](crate::DialBackRequest).
+pub const DIAL_BACK: &str = "/kith/v1/dial-back";
 /// The sealed state object of the asker: `PUT` stores a version, `GET` fetches the newest.
 pub const STATE: &str = "/kith/v1/state";
 /// Below it lies the asker's own part of the vault: `/{archive}/...` in restic's REST protocol.

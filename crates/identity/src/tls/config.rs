@@ -3,12 +3,12 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use rustls::client::Resumption;
+use rustls::client::{Resumption, WantsClientCert};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::ServerName;
 use rustls::server::NoServerSessionStorage;
 use rustls::sign::SingleCertAndKey;
-use rustls::{ClientConfig, ServerConfig};
+use rustls::{ClientConfig, ConfigBuilder, ServerConfig};
 
 use super::verifier::{Admission, ClientVerifier, ServerVerifier};
 use crate::credential::Credential;
@@ -40,6 +40,14 @@ pub fn join_client_config(key: &OneTimeKey, expected: DeviceId) -> Arc<ClientCon
     client(key.credential(), ServerVerifier::pinned(expected), ALPN_JOIN)
 }
 
+/// For a ClientHello that says nothing about its sender, and after which nothing is sent.
+pub(crate) fn anonymous_client_config() -> Arc<ClientConfig> {
+    let mut config = client_builder(ServerVerifier::any()).with_no_client_auth();
+    settle(&mut config, ALPN_LINK);
+    config.enable_sni = true;
+    Arc::new(config)
+}
+
 /// For the listener: a client certificate is demanded, and one that `admission` doesn't know is refused in the handshake.
 /// Which protocol the client may speak follows from its certificate: see [`admitted`](super::admitted), which must be asked
 /// after the handshake.
@@ -64,17 +72,26 @@ pub fn provider() -> Arc<CryptoProvider> {
 }
 
 fn client(credential: &Credential, verifier: ServerVerifier, protocol: &[u8]) -> Arc<ClientConfig> {
-    let mut config = ClientConfig::builder_with_provider(provider())
+    let mut config = client_builder(verifier)
+        .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(credential.certified_key())));
+    settle(&mut config, protocol);
+    Arc::new(config)
+}
+
+fn client_builder(verifier: ServerVerifier) -> ConfigBuilder<ClientConfig, WantsClientCert> {
+    ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .expect("the provider has the cipher suites of TLS 1.3")
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(credential.certified_key())));
+}
+
+/// What holds for every dialer.
+fn settle(config: &mut ClientConfig, protocol: &[u8]) {
     config.alpn_protocols = vec![protocol.to_vec()];
     config.resumption = Resumption::disabled();
     config.enable_early_data = false;
     config.enable_sni = false;
-    Arc::new(config)
 }
 
 pub(super) fn server(credential: &Credential, verifier: Arc<ClientVerifier>) -> Arc<ServerConfig> {

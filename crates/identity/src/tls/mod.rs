@@ -16,6 +16,7 @@ mod refusal;
 mod tests;
 mod verifier;
 
+pub(crate) use config::anonymous_client_config;
 pub use config::{
     ALPN_JOIN, ALPN_LINK, client_config, client_config_any, join_client_config, placeholder_name, provider,
     server_config,

@@ -355,7 +355,7 @@ impl Core {
             program: PROGRAM.to_owned(),
             installation: self.installation,
             incarnation: self.incarnation,
-            capabilities: Vec::new(),
+            capabilities: vec![kith_wire::DIAL_BACK_CAPABILITY.to_owned()],
             you_are: seen_from.to_canonical().to_string(),
             time: Timestamp::now().as_second(),
             report: self.report_to(friend),

@@ -1,0 +1,104 @@
+//! Proof from outside: a friend calls at an address that we believe to lead to our listener, and we do the same for him.
+//!
+//! Who asks believes nobody but his own listener: the nonce arrived there, or it did not. Who is asked calls only where a
+//! connection of the asker comes from, seldom, and with one ClientHello: nobody gains by asking.
+
+mod ask;
+mod call;
+mod guard;
+#[cfg(test)]
+mod tests;
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures::future::join_all;
+use kith_wire::{DialBackAnswer, DialBackNonce, DialBackOrder, DialBackOutcome, DialBackResult};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+pub use ask::{AskDialBackError, ask_dial_back, ask_dial_back_from};
+use call::call;
+use guard::{Guard, Judgement, PresenceId};
+
+/// Requests that are carried out at once, over all friends. Each one takes at most two sockets for some seconds.
+const MOST_AT_ONCE: usize = 8;
+
+/// The sockets are those of the process, whatever friend they are for.
+static PLACES: Semaphore = Semaphore::const_new(MOST_AT_ONCE);
+
+/// What one friend asks for, and from where he is connected.
+#[derive(Debug, Default)]
+pub(crate) struct DialBacks(Mutex<Guard>);
+
+/// A live connection whose other end has proved to be the friend; until this is dropped he may ask to be called at its address.
+#[derive(Debug)]
+pub(crate) struct Presence {
+    dial_backs: Arc<DialBacks>,
+    id: PresenceId,
+}
+
+impl Presence {
+    pub(crate) fn dial_backs(&self) -> Arc<DialBacks> {
+        self.dial_backs.clone()
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.dial_backs.guard().leave(self.id);
+    }
+}
+
+impl DialBacks {
+    /// Notes a connection of the friend that comes from this address, or that leads there.
+    pub(crate) fn connected(self: &Arc<Self>, remote: IpAddr) -> Presence {
+        Presence { dial_backs: self.clone(), id: self.guard().enter(remote) }
+    }
+
+    /// Does what the friend asks for, as far as he may ask for it.
+    pub(crate) async fn serve(&self, order: &DialBackOrder) -> DialBackAnswer {
+        let Ok(_place) = PLACES.try_acquire() else {
+            let busy = |&address| {
+                let detail = "it is calling for too many others".to_owned();
+                result(address, DialBackOutcome::TooSoon, Some(detail))
+            };
+            return DialBackAnswer { results: order.addresses().iter().map(busy).collect() };
+        };
+        let judged = self.guard().judge(order.addresses(), Instant::now());
+        let carried_out =
+            judged.into_iter().map(|(address, judgement)| carry_out(address, judgement, order.nonce()));
+        DialBackAnswer { results: join_all(carried_out).await }
+    }
+
+    fn guard(&self) -> MutexGuard<'_, Guard> {
+        // No code that holds the lock can leave the guard half-written.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn carry_out(
+    address: std::net::SocketAddr,
+    judgement: Judgement,
+    nonce: DialBackNonce,
+) -> DialBackResult {
+    match judgement {
+        Judgement::Call => {
+            let met = call(address, &nonce).await;
+            tracing::debug!(%address, outcome = ?met.outcome, "called back for a friend");
+            result(address, met.outcome, met.detail)
+        }
+        Judgement::TooSoon { wait } => {
+            let detail = format!("it calls again in {} s", wait.as_secs() + 1);
+            result(address, DialBackOutcome::TooSoon, Some(detail))
+        }
+        Judgement::NotAllowed => {
+            let detail = "no connection of the asker comes from this address".to_owned();
+            result(address, DialBackOutcome::NotAllowed, Some(detail))
+        }
+    }
+}
+
+fn result(address: std::net::SocketAddr, outcome: DialBackOutcome, detail: Option<String>) -> DialBackResult {
+    DialBackResult { address: address.to_string(), outcome, detail }
+}
