@@ -15,6 +15,9 @@ use kith_control::{
 use kith_identity::DeviceId;
 use tokio::sync::{Notify, broadcast};
 
+#[path = "networks.rs"]
+pub(crate) mod networks;
+
 const GB: u64 = 1_000_000_000;
 
 pub(crate) struct StandIn {
@@ -143,14 +146,9 @@ pub(crate) fn empty() -> State {
                 addresses: vec!["0.0.0.0:4242".to_owned(), "[::]:4242".to_owned()],
             },
             control: ControlView { port: 4243, app_port: 4244 },
-            mapping: MappingView {
-                state: "searching".to_owned(),
-                protocol: None,
-                external_ip: None,
-                external_port: None,
-                lease_seconds: None,
-                proved: false,
-            },
+            mapping: MappingView::new("searching", "Looking for a router that opens the port by itself"),
+            mappings: Vec::new(),
+            gateways: Vec::new(),
             internal: vec!["192.168.1.23:4242".to_owned()],
             public: Vec::new(),
             vault: VaultView {
@@ -318,17 +316,9 @@ pub(crate) fn rich() -> State {
         set("Pictures", &["/home/me/Pictures"], &[&anna], &[], Some(86_400 - 3000)),
         set("Code", &["/home/me/src"], &[&ben], &["target", "node_modules", "*.o"], Some(5 * 3600)),
     ];
-    state.status.mapping = MappingView {
-        state: "mapped".to_owned(),
-        protocol: Some("pcp".to_owned()),
-        external_ip: Some("203.0.113.80".to_owned()),
-        external_port: Some(4242),
-        lease_seconds: Some(6800),
-        proved: true,
-    };
     state.status.started = ago(3 * 86_400);
     state.status.internal = vec!["192.168.1.23:4242".to_owned(), "[fd00:12::23]:4242".to_owned()];
-    state.status.public = vec!["203.0.113.80:4242".to_owned()];
+    networks::put("mapped", &mut state.status);
     state.status.vault.live_bytes = 69 * GB + 300_000_000;
     state.status.vault.held_bytes = 2 * GB + 100_000_000;
     state.status.recovery_unseen = false;
@@ -597,14 +587,7 @@ impl Backend for StandIn {
     }
 
     async fn ports(&self) -> Result<Vec<PortView>, Failure> {
-        Ok(vec![PortView {
-            local: "0.0.0.0:4242".to_owned(),
-            protocol: "tcp".to_owned(),
-            direction: "in".to_owned(),
-            remote: None,
-            friend: None,
-            purpose: "friends call here".to_owned(),
-        }])
+        Ok(networks::ports(&self.state().status))
     }
 
     async fn recover(&self, request: RecoverRequest) -> Result<RecoverView, Failure> {

@@ -1,6 +1,6 @@
 //! The port table: what is open, where, and why.
 
-use kith_control::view::PortView;
+use kith_control::view::{PortState, PortView};
 use kith_wire::Side;
 
 use super::core::Core;
@@ -16,6 +16,8 @@ impl Core {
                 remote: None,
                 friend: None,
                 purpose: purpose.into(),
+                external: None,
+                state: PortState::Open,
             });
         };
         if let Some(bound) = self.bound.get() {
@@ -35,8 +37,12 @@ impl Core {
                 remote: None,
                 friend: None,
                 purpose: "friends connect here; let it through firewalls and forward it on the router".into(),
+                external: None,
+                state: PortState::Open,
             }));
         }
+        let now = jiff::Timestamp::now();
+        ports.extend(self.static_mappings().iter().filter_map(|mapping| PortView::of_mapping(mapping, now)));
         for friend in self.roster.all() {
             let connection = self.peers().and_then(|peers| peers.state(&friend.device_id)?.connection);
             let Some(connection) = connection else { continue };
@@ -51,6 +57,8 @@ impl Core {
                 remote: Some(connection.remote.to_string()),
                 friend: Some(friend.name.clone()),
                 purpose: purpose.into(),
+                external: None,
+                state: PortState::Connected,
             });
         }
         ports

@@ -8,7 +8,7 @@ use kith_listener::ListenerState as Listening;
 use super::core::{Core, lock, owner, value};
 use super::db::Table;
 use super::roster::Friend;
-use crate::settings::Accept;
+use crate::settings::{Accept, HostPort};
 
 impl Core {
     pub(super) async fn status_view(&self) -> StatusView {
@@ -21,6 +21,7 @@ impl Core {
             live_bytes += usage.live_bytes;
             held_bytes += usage.held_bytes;
         }
+        let mappings = self.static_mappings();
         let bound = self.bound.get();
         StatusView {
             device_id: self.us(),
@@ -32,7 +33,12 @@ impl Core {
                 port: bound.map_or_else(|| settings.control.port.get(), |bound| bound.api_port),
                 app_port: bound.map_or_else(|| settings.control.app_port.get(), |bound| bound.app_port),
             },
-            mapping: self.mapping_view(),
+            mapping: mappings
+                .first()
+                .cloned()
+                .unwrap_or_else(|| MappingView::new("off", "The router is not asked for a port")),
+            mappings,
+            gateways: Vec::new(),
             internal: self.internal_addresses(),
             public: self.public_addresses(),
             vault: VaultView {
@@ -83,27 +89,21 @@ impl Core {
         ListenerView { port, state, error, addresses }
     }
 
-    /// Until mappings are asked for, the one that a person made by hand is the only one there can be.
-    fn mapping_view(&self) -> MappingView {
+    /// What a person forwarded by hand and told us of.
+    pub(super) fn static_mappings(&self) -> Vec<MappingView> {
         let loaded = self.loaded();
-        match loaded.settings().listener.advertise.first() {
-            Some(advertised) => MappingView {
-                state: "mapped".to_owned(),
-                protocol: Some("static".to_owned()),
-                external_ip: advertised.ip().map(|ip| ip.to_string()),
-                external_port: Some(advertised.port()),
-                lease_seconds: None,
-                proved: false,
-            },
-            None => MappingView {
-                state: "off".to_owned(),
-                protocol: None,
-                external_ip: None,
-                external_port: None,
-                lease_seconds: None,
-                proved: false,
-            },
-        }
+        let mapping = |advertised: &HostPort| MappingView {
+            protocol: Some("static".to_owned()),
+            external_ip: advertised.ip().map(|ip| ip.to_string()),
+            external_name: advertised.ip().is_none().then(|| advertised.host().to_owned()),
+            external_port: Some(advertised.port()),
+            family: advertised.ip().map(|ip| if ip.is_ipv4() { "ipv4" } else { "ipv6" }.to_owned()),
+            ..MappingView::new(
+                "mapped",
+                format!("The router was told by hand to forward {advertised} to this computer"),
+            )
+        };
+        loaded.settings().listener.advertise.iter().map(mapping).collect()
     }
 
     pub(super) fn friend_views(&self) -> Vec<FriendView> {

@@ -1,0 +1,249 @@
+//! Networks as a home may have them, for tests and for looking at the app.
+
+use jiff::{SignedDuration, Timestamp};
+use kith_control::view::*;
+
+/// All of them, by name.
+pub(crate) const ALL: [&str; 11] = [
+    "mapped",
+    "unproved",
+    "failed",
+    "static",
+    "router-off",
+    "double-nat",
+    "blocked",
+    "no-router",
+    "searching",
+    "off",
+    "two",
+];
+
+const ROUTER: &str = "http://192.168.1.1/";
+
+fn ago(seconds: i64) -> Timestamp {
+    Timestamp::now() - SignedDuration::from_secs(seconds)
+}
+
+fn proved(by: &str, seconds: i64) -> ProofView {
+    ProofView { state: ProofState::Proved, by: Some(by.to_owned()), at: Some(ago(seconds)), why: None }
+}
+
+fn failed(by: &str, seconds: i64, why: &str) -> ProofView {
+    let (by, at, why) = (Some(by.to_owned()), Some(ago(seconds)), Some(why.to_owned()));
+    ProofView { state: ProofState::Failed, by, at, why }
+}
+
+/// Port 4242 of the router at 192.168.1.1.
+fn by_pcp() -> MappingView {
+    MappingView {
+        protocol: Some("pcp".to_owned()),
+        external_ip: Some("203.0.113.80".to_owned()),
+        external_port: Some(4242),
+        lease_seconds: Some(6800),
+        family: Some("ipv4".to_owned()),
+        gateway: Some("192.168.1.1".to_owned()),
+        router: Some("FRITZ!Box 7590 AX".to_owned()),
+        internal: Some("192.168.1.23:4242".to_owned()),
+        ..MappingView::new(
+            "mapped",
+            "The router opens port 4242 to the Internet, and nobody has tried it yet",
+        )
+    }
+}
+
+fn gateway(state: &str, outcomes: [&str; 3]) -> GatewayView {
+    let outcome = |(protocol, outcome): (&str, &str)| ProtocolView {
+        protocol: protocol.to_owned(),
+        outcome: outcome.to_owned(),
+    };
+    GatewayView {
+        address: "192.168.1.1".to_owned(),
+        interface: "enp3s0".to_owned(),
+        state: state.to_owned(),
+        model: Some("FRITZ!Box 7590 AX".to_owned()),
+        page: Some(ROUTER.to_owned()),
+        protocols: ["pcp", "nat-pmp", "upnp"].into_iter().zip(outcomes).map(outcome).collect(),
+    }
+}
+
+/// Makes a computer's network one of [`ALL`].
+pub(crate) fn put(name: &str, status: &mut StatusView) {
+    let silent = ["no answer", "no answer", "no answer"];
+    let fine = ["mapped", "in reserve", "in reserve"];
+    let mapped = |proof: ProofView, sentence: &str| MappingView {
+        proved: proof.state == ProofState::Proved,
+        proof,
+        sentence: sentence.to_owned(),
+        ..by_pcp()
+    };
+    status.public = vec!["203.0.113.80:4242".to_owned()];
+    let (verdict, gateways) = match name {
+        "mapped" => (
+            mapped(proved("Anna", 190), "The router opens port 4242 to the Internet, and Anna came through it"),
+            vec![gateway("mapped", fine)],
+        ),
+        "failed" => (
+            MappingView {
+                next_step: Some("on this computer, let incoming TCP connections to port 4242 through its firewall".to_owned()),
+                ..mapped(failed("Anna", 40, "no answer within 5 s"), "The router opens port 4242, but Anna could not get through")
+            },
+            vec![gateway("mapped", fine)],
+        ),
+        "static" => {
+            let mapping = MappingView {
+                protocol: Some("static".to_owned()),
+                external_ip: None,
+                external_name: Some("home.example.org".to_owned()),
+                lease_seconds: None,
+                gateway: None,
+                router: None,
+                internal: None,
+                family: None,
+                ..mapped(ProofView::default(), "The port was forwarded by hand: home.example.org:4242")
+            };
+            (mapping, vec![gateway("router-off", silent)])
+        }
+        "router-off" => (
+            MappingView {
+                next_step: Some("forward TCP 4242 on your router, usually at http://192.168.1.1, to 192.168.1.23:4242; or switch on UPnP or NAT-PMP there".to_owned()),
+                ..MappingView::new("router-off", "The router at 192.168.1.1 was found, but it opens no port for programs")
+            },
+            vec![gateway("router-off", ["refused: not authorized", "no answer", "switched off in the settings"])],
+        ),
+        "double-nat" => (
+            MappingView {
+                state: "double-nat".to_owned(),
+                external_ip: Some("100.71.4.9".to_owned()),
+                next_step: Some("ask your Internet provider for a public IPv4 address, or let the other computer be the one that is reachable".to_owned()),
+                ..mapped(ProofView::default(), "The router opens port 4242, but it is itself behind another router, probably the provider’s: its outer address is 100.71.4.9")
+            },
+            vec![gateway("double-nat", fine)],
+        ),
+        "blocked" => (
+            MappingView {
+                state: "blocked".to_owned(),
+                next_step: Some("let TCP 4242 in through the firewall of this computer: sudo ufw allow 4242/tcp".to_owned()),
+                ..mapped(failed("Ben’s workshop", 65, "no answer within 5 s"), "The router opens port 4242, but a firewall on this computer drops what arrives")
+            },
+            vec![gateway("blocked", fine)],
+        ),
+        "no-router" => (
+            MappingView {
+                next_step: Some("connect this computer to your network, then this changes by itself".to_owned()),
+                ..MappingView::new("no-router", "No router was found: this computer has no way to the Internet")
+            },
+            Vec::new(),
+        ),
+        "searching" => (
+            MappingView::new("searching", "The router at 192.168.1.1 is being asked to open port 4242"),
+            vec![GatewayView { model: None, ..gateway("searching", ["asked", "asked", "asked"]) }],
+        ),
+        "off" => (
+            MappingView {
+                next_step: Some("forward TCP 4242 on your router to 192.168.1.23:4242 by hand, and add it to listener.advertise".to_owned()),
+                ..MappingView::new("off", "No router is asked for a port: nat.upnp, nat.nat-pmp and nat.pcp are all off")
+            },
+            Vec::new(),
+        ),
+        "two" => (
+            mapped(proved("Anna", 7000), "The router opens port 4242 to the Internet, and Anna came through it"),
+            vec![
+                gateway("mapped", fine),
+                GatewayView {
+                    address: "fe80::1".to_owned(),
+                    model: None,
+                    page: Some("http://[fe80::1]/".to_owned()),
+                    ..gateway("mapped", ["mapped", "not for IPv6", "no answer"])
+                },
+                GatewayView {
+                    address: "10.8.20.1".to_owned(),
+                    interface: "wlp2s0".to_owned(),
+                    model: Some("OpenWrt 24.10".to_owned()),
+                    page: Some("https://10.8.20.1/cgi-bin/luci".to_owned()),
+                    ..gateway("mapped", ["no answer", "closed", "mapped"])
+                },
+            ],
+        ),
+        _ => (mapped(ProofView::default(), "The router opens port 4242 to the Internet, and nobody has tried it yet"), vec![gateway("mapped", fine)]),
+    };
+    if verdict.state != "mapped" {
+        status.public.clear();
+    }
+    status.mappings = if verdict.external_port.is_some() { vec![verdict.clone()] } else { Vec::new() };
+    if name == "two" {
+        status.mappings.push(MappingView {
+            external_ip: Some("2001:db8:12::23".to_owned()),
+            lease_seconds: Some(3300),
+            family: Some("ipv6".to_owned()),
+            gateway: Some("fe80::1".to_owned()),
+            router: None,
+            internal: Some("[2001:db8:12::23]:4242".to_owned()),
+            ..mapped(
+                failed("Ben’s workshop", 65, "no way there: his network has no IPv6"),
+                "The router lets IPv6 through to port 4242",
+            )
+        });
+        status.mappings.push(MappingView {
+            protocol: Some("upnp".to_owned()),
+            external_ip: Some("198.51.100.31".to_owned()),
+            external_port: Some(4243),
+            lease_seconds: None,
+            gateway: Some("10.8.20.1".to_owned()),
+            router: Some("OpenWrt 24.10".to_owned()),
+            internal: Some("10.8.20.14:4242".to_owned()),
+            ..mapped(
+                ProofView::default(),
+                "The router opens port 4243 to the Internet, because another computer has 4242 there",
+            )
+        });
+        status.internal.push("10.8.20.14:4242".to_owned());
+        status.public.extend(["[2001:db8:12::23]:4242".to_owned(), "198.51.100.31:4243".to_owned()]);
+    }
+    status.mapping = verdict;
+    status.gateways = gateways;
+}
+
+/// The port table of such a computer.
+pub(crate) fn ports(status: &StatusView) -> Vec<PortView> {
+    let tcp = |local: &str, direction: &str, purpose: &str| PortView {
+        local: local.to_owned(),
+        protocol: "tcp".to_owned(),
+        direction: direction.to_owned(),
+        remote: None,
+        friend: None,
+        purpose: purpose.to_owned(),
+        external: None,
+        state: PortState::Open,
+    };
+    let now = Timestamp::now();
+    let mut ports = vec![
+        tcp("127.0.0.1:4243", "local", "API for programs on this computer"),
+        tcp("127.0.0.1:4244", "local", "the app in the browser of this computer"),
+        tcp("0.0.0.0:4242", "in", "friends connect here"),
+        tcp("[::]:4242", "in", "friends connect here"),
+    ];
+    ports.extend(status.mappings.iter().filter_map(|mapping| PortView::of_mapping(mapping, now)));
+    for friend in status.friends.iter().filter(|friend| friend.connected) {
+        ports.push(PortView {
+            remote: friend.address.clone(),
+            friend: Some(friend.name.clone()),
+            state: PortState::Connected,
+            ..tcp("192.168.1.23:51820", "out", "link that this computer dialled")
+        });
+    }
+    if !status.gateways.is_empty() {
+        ports.push(PortView::udp("0.0.0.0:1900", None, "hears routers that announce themselves (UPnP)"));
+        ports.push(PortView::udp(
+            "0.0.0.0:5350",
+            None,
+            "hears routers that were started anew (PCP, NAT-PMP)",
+        ));
+        let router = Some("192.168.1.1:5351".to_owned());
+        ports.push(PortView::udp(
+            "192.168.1.23:40412",
+            router,
+            "asks the router for the port (PCP, NAT-PMP)",
+        ));
+    }
+    ports
+}
