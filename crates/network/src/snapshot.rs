@@ -2,15 +2,52 @@
 
 use std::net::IpAddr;
 
+use crate::platform;
+
 /// The network at one moment, as far as this computer's own tables tell.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
-    /// The interfaces that are up and running, loopback left out, by index.
+    /// The interfaces that are up and running, loopback left out, by index. At most 64; containers' are left out first.
     pub interfaces: Vec<Interface>,
-    /// The gateways of default routes over interfaces of any kind but containers', the preferred one (lowest metric) first.
-    /// Where no default route leads over a physical interface, as with a VPN that took it over, the gateways of that
-    /// interface's other routes stand in.
+    /// The gateways of default routes over interfaces of any kind but containers': those of IPv4 first, and of each family
+    /// the preferred one (lowest metric) first. Where no default route of a family leads over a physical interface, as with
+    /// a VPN that took it over, the gateways of physical interfaces' other routes stand in. At most 16.
     pub gateways: Vec<Gateway>,
+}
+
+impl Snapshot {
+    /// Looks at the network now: a few system calls and small reads, which belong on a thread that may block. What can't be
+    /// read is left out.
+    #[must_use]
+    pub fn take() -> Self {
+        platform::take()
+    }
+
+    /// The IP addresses of this computer that others in its network may dial: link-local and temporary ones are left out, as
+    /// are those that lead to containers and virtual machines. IPv4 first, each once.
+    #[must_use]
+    pub fn local_addresses(&self) -> Vec<IpAddr> {
+        let interfaces =
+            self.interfaces.iter().filter(|interface| interface.kind != InterfaceKind::Container);
+        let mut addresses: Vec<IpAddr> = interfaces
+            .flat_map(|interface| &interface.addresses)
+            .filter(|address| !address.temporary)
+            .map(|address| address.ip)
+            .filter(|ip| match ip {
+                IpAddr::V4(ip) => !ip.is_link_local() && !ip.is_unspecified() && !ip.is_loopback(),
+                IpAddr::V6(ip) => !ip.is_unicast_link_local() && !ip.is_unspecified() && !ip.is_loopback(),
+            })
+            .collect();
+        addresses.sort_by_key(|ip| (ip.is_ipv6(), *ip));
+        addresses.dedup();
+        addresses
+    }
+
+    /// The interface with this index.
+    #[must_use]
+    pub fn interface(&self, index: u32) -> Option<&Interface> {
+        self.interfaces.iter().find(|interface| interface.index == index)
+    }
 }
 
 /// An interface that is up.
@@ -60,4 +97,52 @@ pub struct Gateway {
     pub address: IpAddr,
     /// The system's preference; lower is better.
     pub metric: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn interface(index: u32, kind: InterfaceKind, addresses: &[(&str, bool)]) -> Interface {
+        let addresses = addresses.iter().map(|(ip, temporary)| Address {
+            ip: ip.parse().unwrap(),
+            prefix: 24,
+            temporary: *temporary,
+        });
+        Interface { index, name: format!("if{index}"), kind, addresses: addresses.collect() }
+    }
+
+    #[test]
+    fn addresses_that_others_may_dial_are_told_once_and_ipv4_first() {
+        let network = Snapshot {
+            interfaces: vec![
+                interface(
+                    2,
+                    InterfaceKind::Physical,
+                    &[
+                        ("192.168.1.23", false),
+                        ("169.254.3.4", false),
+                        ("2001:db8::23", false),
+                        ("2001:db8::aaaa", true),
+                        ("fe80::1", false),
+                    ],
+                ),
+                interface(3, InterfaceKind::Tunnel, &[("10.8.0.2", false), ("192.168.1.23", false)]),
+                interface(4, InterfaceKind::Container, &[("172.17.0.1", false), ("fd00:17::1", false)]),
+            ],
+            gateways: Vec::new(),
+        };
+        let addresses: Vec<String> = network.local_addresses().iter().map(ToString::to_string).collect();
+        assert_eq!(addresses, ["10.8.0.2", "192.168.1.23", "2001:db8::23"]);
+        assert_eq!(network.interface(3).unwrap().name, "if3");
+        assert_eq!(network.interface(9), None);
+    }
+
+    #[test]
+    fn a_snapshot_of_this_computer_has_neither_loopback_nor_gateways_without_interface() {
+        let now = Snapshot::take();
+        assert!(now.interfaces.iter().all(|interface| interface.name != "lo" && interface.index != 0));
+        assert!(now.gateways.iter().all(|gateway| now.interface(gateway.index).is_some()));
+        assert!(now.local_addresses().iter().all(|ip| !ip.is_loopback()));
+    }
 }

@@ -1,0 +1,154 @@
+//! The handle, and the task that watches.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{debug, info, warn};
+
+use crate::burst::Burst;
+use crate::news::News;
+use crate::platform::{self, KernelNews};
+use crate::sleep::SleepWatch;
+use crate::snapshot::Snapshot;
+
+/// Between two looks at the clocks.
+const TICK: Duration = Duration::from_secs(10);
+/// Between two looks at the network where the kernel doesn't tell.
+const POLL: Duration = Duration::from_secs(5);
+/// Pause before the kernel is asked for news again after it refused.
+const ASK_AGAIN: Duration = Duration::from_secs(60);
+
+/// The network as it is now, and the news of its changes. Cheap to clone; the watching ends with the last clone.
+#[derive(Clone, Debug)]
+pub struct Network {
+    news: watch::Receiver<News>,
+    _task: Arc<AbortOnDropHandle<()>>,
+}
+
+impl Network {
+    /// Looks at the network at once, then watches it. Never fails: where the kernel gives no news, it is looked at every
+    /// five seconds.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    #[must_use]
+    pub fn start() -> Self {
+        // Before the first look, so that nothing is missed between the two.
+        let source = Source::start();
+        let (sender, news) = watch::channel(News::new(Snapshot::take()));
+        let task = tokio::spawn(run(source, sender));
+        Self { news, _task: Arc::new(AbortOnDropHandle::new(task)) }
+    }
+
+    /// The newest look at the network.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.news.borrow().snapshot.clone()
+    }
+
+    /// The news: changed with every change of the network that matters to other computers and with every resume. It ends
+    /// with the last clone of this handle.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<News> {
+        let mut news = self.news.clone();
+        // Whoever asks has the newest in his hands.
+        news.mark_unchanged();
+        news
+    }
+}
+
+async fn run(mut source: Source, news: watch::Sender<News>) {
+    let mut sleep = SleepWatch::new(platform::clocks());
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let burst = tokio::select! {
+            burst = source.next() => burst,
+            _ = tick.tick() => Burst::default(),
+        };
+        // After a resume the network's messages come first, mostly.
+        let slept = sleep.look(platform::clocks());
+        if burst.is_empty() && slept.is_none() {
+            continue;
+        }
+        let Ok(snapshot) = tokio::task::spawn_blocking(Snapshot::take).await else { continue };
+        let mut changed = false;
+        news.send_if_modified(|news| {
+            let before = news.changes;
+            let told = news.update(snapshot, &burst, slept);
+            changed = news.changes != before;
+            told
+        });
+        if let Some(slept) = slept {
+            info!(seconds = slept.as_secs(), "the computer woke from sleep");
+        }
+        if changed {
+            debug!(?burst, "the network changed");
+        }
+    }
+}
+
+/// Where the news come from.
+struct Source {
+    kernel: Option<KernelNews>,
+    /// When to look, without the kernel's news.
+    look: Instant,
+    /// When to ask the kernel again; never where it can't tell at all.
+    ask: Option<Instant>,
+    warned: bool,
+}
+
+impl Source {
+    fn start() -> Self {
+        let mut source = Self { kernel: None, look: Instant::now() + POLL, ask: None, warned: false };
+        source.ask();
+        source
+    }
+
+    fn ask(&mut self) {
+        self.ask = None;
+        match KernelNews::open() {
+            Ok(kernel) => {
+                self.kernel = kernel;
+                if self.warned && self.kernel.is_some() {
+                    info!("the system tells again when the network changes");
+                    self.warned = false;
+                }
+            }
+            Err(error) => self.refused(&error),
+        }
+    }
+
+    fn refused(&mut self, error: &std::io::Error) {
+        self.kernel = None;
+        self.ask = Some(Instant::now() + ASK_AGAIN);
+        if self.warned {
+            debug!(%error, "the system still doesn't tell when the network changes");
+        } else {
+            warn!(%error, "the system doesn't tell when the network changes; looking every {} s instead", POLL.as_secs());
+            self.warned = true;
+        }
+    }
+
+    /// Waits for the next burst of messages, or for the time of the next look. May be dropped and called again.
+    async fn next(&mut self) -> Burst {
+        let mut burst = Burst::default();
+        if let Some(kernel) = &mut self.kernel {
+            match kernel.burst().await {
+                Ok(burst) => return burst,
+                Err(error) => self.refused(&error),
+            }
+            self.look = Instant::now();
+        }
+        tokio::time::sleep_until(self.look).await;
+        self.look = Instant::now() + POLL;
+        if self.ask.is_some_and(|ask| ask <= Instant::now()) {
+            self.ask();
+        }
+        burst.look();
+        burst
+    }
+}
