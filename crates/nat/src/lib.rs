@@ -10,6 +10,7 @@
 //! the process is handed to a [`Memory`].
 
 pub mod clients;
+pub mod core;
 mod exchange;
 mod hint;
 mod memory;
