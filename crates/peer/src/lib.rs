@@ -16,7 +16,6 @@ mod greeting;
 mod host;
 pub mod join;
 mod peers;
-pub mod platform;
 mod prefer;
 mod probe;
 mod race;

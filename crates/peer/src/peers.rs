@@ -6,19 +6,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kith_identity::Identity;
+use kith_network::Network;
 use kith_wire::{ByteStream, DeviceId, Link};
 use tokio_util::task::AbortOnDropHandle;
-use tracing::warn;
+use tracing::debug;
 
 use crate::book::AddressBook;
 use crate::friend::{Arrival, Friend, Shared};
 use crate::host::{Host, PeerState};
-use crate::platform::NetworkWatch;
 
 /// Most friends of one computer.
 pub const MOST_FRIENDS: usize = 4096;
-/// Pause before the network is watched again after the watch failed.
-const WATCH_AGAIN: Duration = Duration::from_secs(30);
 
 /// Finds friends and holds one link to each. Cheap to clone; the links end with [`Peers::shutdown`] or with the last
 /// clone.
@@ -31,30 +29,29 @@ struct Inner {
     identity: Arc<Identity>,
     host: Arc<dyn Host>,
     friends: Mutex<BTreeMap<DeviceId, Friend>>,
+    /// Held, so that it goes on being watched.
+    _network: Network,
     watch: Mutex<Option<AbortOnDropHandle<()>>>,
 }
 
 impl Peers {
-    /// Starts without friends.
+    /// Starts without friends. Changes of the network and a resume from sleep start dials and checks of the links by
+    /// themselves.
     #[must_use]
-    pub fn start(identity: Arc<Identity>, host: Arc<dyn Host>) -> Self {
-        let inner = Arc::new(Inner { identity, host, friends: Mutex::default(), watch: Mutex::default() });
+    pub fn start(identity: Arc<Identity>, host: Arc<dyn Host>, network: &Network) -> Self {
+        let mut news = network.watch();
+        let (friends, watch, network) = (Mutex::default(), Mutex::default(), network.clone());
+        let inner = Arc::new(Inner { identity, host, friends, _network: network, watch });
         let weak = Arc::downgrade(&inner);
         let watch = tokio::spawn(async move {
-            loop {
-                let mut network = match NetworkWatch::start() {
-                    Ok(network) => network,
-                    Err(error) => {
-                        warn!(%error, "network changes can't be watched");
-                        tokio::time::sleep(WATCH_AGAIN).await;
-                        continue;
-                    }
+            while news.changed().await.is_ok() {
+                let (changes, resumes) = {
+                    let news = news.borrow_and_update();
+                    (news.changes, news.resumes)
                 };
-                while let Ok(()) = network.changed().await {
-                    let Some(inner) = weak.upgrade() else { return };
-                    Self { inner }.network_changed();
-                }
-                tokio::time::sleep(WATCH_AGAIN).await;
+                debug!(changes, resumes, "the network changed, or the computer slept");
+                let Some(inner) = weak.upgrade() else { return };
+                Self { inner }.network_changed();
             }
         });
         *lock(&inner.watch) = Some(AbortOnDropHandle::new(watch));

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use kith_control::{Bound, Event};
 use kith_identity::{DeviceId, Identity, InstallationId, StateKey, tls};
 use kith_listener::{Incoming, Listener};
+use kith_network::Network;
 use kith_peer::Peers;
 use kith_vault::{Accepting, Owner, Vault};
 use kith_wire::{Hello, Report, VersionRange};
@@ -88,6 +89,7 @@ pub struct Core {
     pub(super) invites: Invites,
     pub(super) vault: Vault,
     pub(super) jobs: Arc<Jobs>,
+    pub(super) network: Network,
     pub(super) peers: OnceLock<Peers>,
     listener: Mutex<Option<Listener>>,
     /// Why there is no listener although there should be.
@@ -117,6 +119,7 @@ pub(super) struct Parts {
     pub(super) keys: super::keys::Keys,
     pub(super) db: Db,
     pub(super) vault: Vault,
+    pub(super) network: Network,
 }
 
 impl Core {
@@ -124,7 +127,7 @@ impl Core {
     pub(super) async fn new(
         parts: Parts,
     ) -> Result<(Arc<Self>, mpsc::Receiver<Incoming>), super::db::DbError> {
-        let Parts { home, sources, loaded, keys, db, vault } = parts;
+        let Parts { home, sources, loaded, keys, db, vault, network } = parts;
         let installation = match db.get(Table::Values, value::INSTALLATION).await? {
             Some(installation) => installation,
             None => {
@@ -164,6 +167,7 @@ impl Core {
             invites,
             vault,
             jobs,
+            network,
             peers: OnceLock::new(),
             listener: Mutex::default(),
             listener_error: Mutex::default(),
@@ -239,7 +243,7 @@ impl Core {
         for ip in bind.iter().filter(|ip| !ip.is_unspecified()) {
             addresses.push(*ip);
         }
-        let local = kith_peer::platform::local_addresses();
+        let local = self.network.snapshot().local_addresses();
         for any in bind.iter().filter(|ip| ip.is_unspecified()) {
             addresses.extend(local.iter().filter(|ip| ip.is_ipv4() == any.is_ipv4()));
         }

@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use kith_control::{ControlConfig, ControlServer};
+use kith_network::Network;
 use kith_peer::Peers;
 use kith_vault::{Vault, VaultConfig};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -65,7 +66,8 @@ pub async fn run(home: Home, sources: SettingsSources) -> anyhow::Result<()> {
 
 async fn run_once(home: &Home, sources: &SettingsSources, signals: &mut Signals) -> anyhow::Result<Exit> {
     let (lock, core, received) = start(home, sources).await?;
-    let peers = Peers::start(core.identity.clone(), Arc::new(DaemonHost(Arc::downgrade(&core))));
+    let peers =
+        Peers::start(core.identity.clone(), Arc::new(DaemonHost(Arc::downgrade(&core))), &core.network);
     // Set once: this core was made a moment ago.
     drop(core.peers.set(peers.clone()));
     let mut tasks = tokio::task::JoinSet::new();
@@ -142,7 +144,9 @@ async fn start(
     let config = VaultConfig { path: path.clone(), free_space_floor: settings.vault.keep_free.bytes() };
     let vault = Vault::open(config).await.context("the vault can't be opened")?;
     db.put(Table::Values, value::VAULT, &path).await?;
-    let (core, received) = Core::new(Parts { home, sources, loaded, keys, db, vault }).await?;
+    // Its first look reads files.
+    let network = tokio::task::spawn_blocking(Network::start).await?;
+    let (core, received) = Core::new(Parts { home, sources, loaded, keys, db, vault, network }).await?;
     Ok((lock, core, received))
 }
 

@@ -63,8 +63,8 @@ fn ipv6_route(line: &str) -> Option<Route> {
     };
     let flags = u32::from_str_radix(flags, 16).ok()?;
     let prefix = u8::from_str_radix(prefix, 16).ok().filter(|prefix| *prefix <= 128)?;
-    let gateway = ipv6(gateway)?;
-    let is_default = prefix == 0 && ipv6(destination)?.is_unspecified();
+    let (destination, gateway) = (ipv6(destination)?, ipv6(gateway)?);
+    let is_default = prefix == 0 && destination.is_unspecified();
     let gateway = (flags & GATEWAY != 0).then_some(IpAddr::V6(gateway));
     wanted(flags, is_default, gateway)?;
     let metric = u32::from_str_radix(metric, 16).ok()?;
