@@ -58,7 +58,11 @@ impl DialBacks {
 
     /// Does what the friend asks for, as far as he may ask for it.
     pub(crate) async fn serve(&self, order: &DialBackOrder) -> DialBackAnswer {
-        let Ok(_place) = PLACES.try_acquire() else {
+        self.serve_within(&PLACES, order).await
+    }
+
+    async fn serve_within(&self, places: &Semaphore, order: &DialBackOrder) -> DialBackAnswer {
+        let Ok(_place) = places.try_acquire() else {
             let busy = |&address| {
                 let detail = "it is calling for too many others".to_owned();
                 result(address, DialBackOutcome::TooSoon, Some(detail))
