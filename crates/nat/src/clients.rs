@@ -2,7 +2,12 @@
 //! bounded time and memory whatever the router does.
 
 pub mod announcements;
+mod dispatch;
+mod ears;
 pub mod nat_pmp;
 pub mod pcp;
 mod udp;
 pub mod upnp;
+
+pub use dispatch::Clients;
+pub(crate) use ears::Ears;

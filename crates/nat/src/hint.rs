@@ -27,5 +27,4 @@ pub enum Hint {
 }
 
 /// Most hints that wait to be looked into. More are dropped: one is as good as a hundred.
-#[expect(dead_code, reason = "the listeners for hints follow")]
 pub(crate) const MOST_HINTS: usize = 16;

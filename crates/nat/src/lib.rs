@@ -14,17 +14,20 @@ pub mod core;
 mod exchange;
 mod hint;
 mod memory;
+mod nat;
 mod protocol;
 mod state;
 mod uplink;
 mod wanted;
 
+pub use core::{ProofOutcome, ProofReport};
 pub use exchange::{
     Answer, Entry, Epoch, Found, Grant, Lifetime, MapRequest, Nonce, Refusal, RefusalKind, Request,
     UnmapRequest,
 };
 pub use hint::Hint;
 pub use memory::{Memory, Remembered};
+pub use nat::{Nat, NatConfig};
 pub use protocol::{Family, Protocol, Protocols};
 pub use state::{GatewayState, Mapping, MappingState, Proof, State};
 pub use uplink::Uplink;

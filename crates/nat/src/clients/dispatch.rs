@@ -1,0 +1,22 @@
+//! All protocols behind one door.
+
+use super::upnp::Upnp;
+use super::{nat_pmp, pcp};
+use crate::{Answer, Protocol, Request, Uplink};
+
+/// Asks by any protocol.
+#[derive(Debug, Default)]
+pub struct Clients {
+    upnp: Upnp,
+}
+
+impl Clients {
+    /// Asks the gateway of `uplink`. Takes some seconds at most, whatever the gateway does; may be dropped at any time.
+    pub async fn ask(&self, uplink: &Uplink, protocol: Protocol, request: Request) -> Answer {
+        match protocol {
+            Protocol::Pcp => pcp::ask(uplink, request).await,
+            Protocol::NatPmp => nat_pmp::ask(uplink, request).await,
+            Protocol::Upnp => self.upnp.ask(uplink, request).await,
+        }
+    }
+}
