@@ -199,7 +199,7 @@ async fn whoever_brings_a_nonce_and_goes_on_talking_is_not_listened_to_for_long(
         }
         taken
     };
-    let taken = timeout(PATIENCE, talk).await.unwrap();
+    let taken = timeout(PATIENCE, Box::pin(talk)).await.unwrap();
     // Buffers of both kernels are in it.
     assert!(taken < 16 * 1024 * 1024, "{taken} bytes were taken");
 }
