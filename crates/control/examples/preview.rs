@@ -1,4 +1,5 @@
-//! Shows the app with invented data: `cargo run -p kith-control --example preview [live|rich|empty|friends|quiet|hostile|long]`.
+//! Shows the app with invented data: `cargo run -p kith-control --example preview [live|rich|empty|friends|quiet|hostile|long]`,
+//! or with the name of a network: `mapped`, `unproved`, `router-off`, ... (see `tests/it/networks.rs`).
 //!
 //! Prints a fresh address whenever Enter is pressed (each works once). `live` moves a backup forward.
 
@@ -34,6 +35,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             state.jobs.retain(|job| job.state.is_over());
             state.status.jobs.clear();
             state.status.recovery_unseen = true;
+            state
+        }
+        network if stand_in::networks::ALL.contains(&network) => {
+            let mut state = stand_in::rich();
+            stand_in::networks::put(network, &mut state.status);
             state
         }
         _ => stand_in::rich(),

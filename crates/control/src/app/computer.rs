@@ -2,11 +2,11 @@
 
 use maud::{Markup, html};
 
-use super::format;
 use super::fragments::Facts;
 use super::parts::{self, Tone};
+use super::{format, network};
 use crate::terminal::safe;
-use crate::view::{ListenerState, ListenerView, MappingView, StatusView};
+use crate::view::{ListenerState, StatusView};
 
 pub(super) fn section(facts: &Facts) -> Markup {
     let status = &facts.status;
@@ -19,10 +19,11 @@ pub(super) fn section(facts: &Facts) -> Markup {
                 }
             }
             p.computer-name { (parts::name(&status.name)) }
-            (listener(&status.listener))
+            (listener(status))
+            @if status.listener.state == ListenerState::Listening { (network::next_step(status, false)) }
             dl.facts {
                 (parts::addresses(&status.internal, &status.public, &[], None))
-                (parts::row("Router", &html! { (mapping(&status.mapping)) }))
+                (parts::row("From outside", &router(status)))
                 (parts::row("Device id", &html! {
                     div.device-id {
                         details #device-id {
@@ -39,11 +40,17 @@ pub(super) fn section(facts: &Facts) -> Markup {
     }
 }
 
-fn listener(listener: &ListenerView) -> Markup {
+fn listener(status: &StatusView) -> Markup {
+    let listener = &status.listener;
+    // Green words must not promise what the router does not keep.
+    let open = match network::judged(status).0 {
+        Tone::Good => format!("Friends can call on port {}", listener.port),
+        _ => format!("Port {} is open on this computer", listener.port),
+    };
     html! {
         p {
             @match listener.state {
-                ListenerState::Listening => (parts::state(Tone::Good, &format!("Friends can call on port {}", listener.port))),
+                ListenerState::Listening => (parts::state(Tone::Good, &open)),
                 ListenerState::Off => (parts::state(Tone::Off, "Does not take calls; calls friends only")),
                 ListenerState::Error => (parts::state(Tone::Bad, &format!("Friends can’t call: port {} is not open", listener.port))),
             }
@@ -52,35 +59,15 @@ fn listener(listener: &ListenerView) -> Markup {
     }
 }
 
-/// One sentence that says what the router does for us.
-fn mapping(mapping: &MappingView) -> Markup {
-    let place = match (&mapping.external_ip, mapping.external_port) {
-        (Some(ip), Some(port)) if ip.contains(':') => Some(format!("[{ip}]:{port}")),
-        (Some(ip), Some(port)) => Some(format!("{ip}:{port}")),
-        (None, Some(port)) => Some(format!("port {port}")),
-        _ => None,
-    };
-    let protocol = match mapping.protocol.as_deref() {
-        Some("upnp") => " by UPnP",
-        Some("nat-pmp") => " by NAT-PMP",
-        Some("pcp") => " by PCP",
-        Some("static") => ", set up by hand",
-        _ => "",
-    };
+/// What the router does for us, shortly; the network page has the rest.
+fn router(status: &StatusView) -> Markup {
+    let (tone, words) = network::judged(status);
     html! {
-        @match mapping.state.as_str() {
-            "off" => "Not asked to open a port",
-            "searching" => "Being asked to open a port…",
-            "no-router" => "None found that opens ports by itself",
-            "router-off" => "Opening ports by programs is switched off in the router",
-            "mapped" => {
-                "Open" (protocol) @if let Some(place) = place { ": " (parts::code(&place)) }
-                @if mapping.proved { ", proved from outside" } @else { span.muted { ", not proved from outside yet" } }
-            }
-            "double-nat" => "There is a second router behind it: calls from outside don’t get through",
-            "blocked" => "A port is open, but calls from outside don’t get through",
-            other => (safe(other)),
+        (parts::state(tone, words))
+        @if status.listener.state == ListenerState::Listening {
+            p { (parts::sentence(&status.mapping.sentence)) }
         }
+        a href="#/network" { "More about the network" }
     }
 }
 

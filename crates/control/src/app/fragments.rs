@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, html};
 use serde::Deserialize;
 
-use super::{activity, computer, forms, friends, jobs, sets, settings, verdict};
+use super::{activity, computer, forms, friends, jobs, network, sets, settings, verdict};
 use crate::backend::FailureKind;
 use crate::server::{Query, Refusal, Segment, Shared};
 use crate::view::{SetView, StatusView};
@@ -26,6 +26,8 @@ pub(super) enum Section {
     Computer,
     /// What ran before.
     Activity,
+    /// The network page.
+    Network,
     /// The options page.
     Settings,
     /// The form for a new set.
@@ -41,13 +43,14 @@ impl Section {
     pub(super) const OVERVIEW: [Self; 6] =
         [Self::Verdict, Self::Jobs, Self::Friends, Self::Sets, Self::Computer, Self::Activity];
 
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Verdict,
         Self::Jobs,
         Self::Friends,
         Self::Sets,
         Self::Computer,
         Self::Activity,
+        Self::Network,
         Self::Settings,
         Self::SetForm,
         Self::InviteForm,
@@ -62,6 +65,7 @@ impl Section {
             Self::Sets => "sets",
             Self::Computer => "computer",
             Self::Activity => "activity",
+            Self::Network => "network",
             Self::Settings => "settings",
             Self::SetForm => "set-form",
             Self::InviteForm => "invite-form",
@@ -106,6 +110,9 @@ async fn render(kith: &Shared, section: Section, about: &About) -> Result<Markup
     if section == Section::Activity {
         return Ok(activity::section(&backend.jobs().await?, now));
     }
+    if section == Section::Network {
+        return Ok(network::section(&backend.status().await, &backend.ports().await?, now));
+    }
     let facts = Facts { status: backend.status().await, sets: backend.sets().await?, now };
     Ok(match section {
         Section::Verdict => verdict::section(&facts),
@@ -123,6 +130,6 @@ async fn render(kith: &Shared, section: Section, about: &About) -> Result<Markup
             })?;
             forms::friend(friend)
         }
-        Section::Activity | Section::Settings => html! {},
+        Section::Activity | Section::Network | Section::Settings => html! {},
     })
 }

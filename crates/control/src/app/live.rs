@@ -36,7 +36,10 @@ impl Messages for StaleSections {
             };
             match event {
                 Ok(event) => self.stale.extend(stale_after(&event).iter().map(|section| section.name())),
-                Err(RecvError::Lagged(_)) => self.stale.extend(Section::OVERVIEW.map(Section::name)),
+                Err(RecvError::Lagged(_)) => {
+                    self.stale.extend(Section::OVERVIEW.map(Section::name));
+                    self.stale.insert(Section::Network.name());
+                }
                 Err(RecvError::Closed) => return None,
             }
         }
@@ -47,10 +50,10 @@ impl Messages for StaleSections {
 
 /// What to fetch again after an event.
 fn stale_after(event: &Event) -> &'static [Section] {
-    use Section::{Computer, Friends, Jobs, Sets, Verdict};
+    use Section::{Computer, Friends, Jobs, Network, Sets, Verdict};
     match event {
-        Event::Status => &[Verdict, Computer, Jobs],
-        Event::Friend { .. } => &[Verdict, Friends, Jobs],
+        Event::Status => &[Verdict, Computer, Jobs, Network],
+        Event::Friend { .. } => &[Verdict, Friends, Jobs, Network],
         Event::Friends => &[Verdict, Friends, Sets],
         Event::Sets => &[Verdict, Sets],
         Event::Job { job } if job.state.is_over() => &Section::OVERVIEW,

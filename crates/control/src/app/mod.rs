@@ -11,6 +11,7 @@ mod fragments;
 mod friends;
 mod jobs;
 mod live;
+mod network;
 mod parts;
 mod sets;
 mod settings;

@@ -19,6 +19,21 @@ pub(super) fn code(text: &str) -> Markup {
     html! { code { bdi { (safe(text)) } } }
 }
 
+/// Words of the engine as a sentence: with a capital, and a full stop if they have none. What stands in backquotes is for machines.
+pub(super) fn sentence(words: &str) -> Markup {
+    let words = safe(words.trim());
+    let mut letters = words.chars();
+    let first = letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
+    let whole = format!("{first}{}", letters.as_str());
+    let ended = whole.is_empty() || whole.ends_with(['.', '!', '?', '…', ':']);
+    html! {
+        @for (position, part) in whole.split('`').enumerate() {
+            @if position % 2 == 1 { code { bdi { (part) } } } @else { bdi { (part) } }
+        }
+        @if !ended { "." }
+    }
+}
+
 /// How good or bad something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tone {

@@ -98,7 +98,7 @@ async fn friends_are_shown_with_their_state_and_internal_addresses_before_public
     let computer = section(&running, &token, "computer").await;
     assert!(computer.find("192.168.1.23:4242").unwrap() < computer.find("203.0.113.80:4242").unwrap());
     assert!(computer.contains("Friends can call on port 4242"));
-    assert!(computer.contains("proved from outside"));
+    assert!(computer.contains("Friends elsewhere can reach this computer"));
     running.stop().await;
 }
 

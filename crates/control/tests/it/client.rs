@@ -21,7 +21,7 @@ async fn every_call_makes_the_round_trip() {
     assert!(client.jobs().await.unwrap().len() > 7);
     assert_eq!(client.job(41).await.unwrap().progress.files_total, 48_211);
     assert_eq!(client.settings().await.unwrap()[1].key, "listener.port");
-    assert_eq!(client.ports().await.unwrap()[0].local, "0.0.0.0:4242");
+    assert_eq!(client.ports().await.unwrap()[2].local, "0.0.0.0:4242");
 
     let invite = InviteRequest { quota_bytes: Some(5), expires_seconds: None, own: true };
     assert!(client.invite(&invite).await.unwrap().invite.starts_with("kith-invite:"));

@@ -10,4 +10,5 @@ mod doors;
 mod harness;
 mod hostile;
 mod limits;
+mod network;
 mod stand_in;

@@ -122,7 +122,7 @@ pub(crate) fn put(name: &str, status: &mut StatusView) {
         "blocked" => (
             MappingView {
                 state: "blocked".to_owned(),
-                next_step: Some("let TCP 4242 in through the firewall of this computer: sudo ufw allow 4242/tcp".to_owned()),
+                next_step: Some("let TCP 4242 in through the firewall of this computer: `sudo ufw allow 4242/tcp`".to_owned()),
                 ..mapped(failed("Ben’s workshop", 65, "no answer within 5 s"), "The router opens port 4242, but a firewall on this computer drops what arrives")
             },
             vec![gateway("blocked", fine)],
@@ -201,6 +201,33 @@ pub(crate) fn put(name: &str, status: &mut StatusView) {
     }
     status.mapping = verdict;
     status.gateways = gateways;
+}
+
+/// Puts a text where a router or a friend could put one.
+pub(crate) fn poison(status: &mut StatusView, text: &str) {
+    let text = || text.to_owned();
+    for mapping in status.mappings.iter_mut().chain([&mut status.mapping]) {
+        mapping.state = text();
+        mapping.protocol = Some(text());
+        mapping.external_ip = Some(text());
+        mapping.sentence = text();
+        mapping.next_step = Some(text());
+        mapping.proof = failed(&text(), 60, &text());
+        mapping.gateway = Some(text());
+        mapping.router = Some(text());
+        mapping.internal = Some(text());
+    }
+    for gateway in &mut status.gateways {
+        gateway.address = text();
+        gateway.interface = text();
+        gateway.state = text();
+        gateway.model = Some(text());
+        gateway.page = Some(text());
+        for asked in &mut gateway.protocols {
+            asked.protocol = text();
+            asked.outcome = text();
+        }
+    }
 }
 
 /// The port table of such a computer.

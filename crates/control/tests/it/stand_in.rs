@@ -636,8 +636,8 @@ pub(crate) fn hostile(name: &str) -> State {
     let text = || name.to_owned();
     state.status.name = text();
     state.status.version = text();
-    state.status.mapping.state = text();
-    state.status.listener.state = ListenerState::Error;
+    networks::poison(&mut state.status, name);
+    // It listens, so that what is said of the way in is shown, too.
     state.status.listener.error = Some(text());
     state.status.vault.path = text();
     state.status.internal = vec![text()];

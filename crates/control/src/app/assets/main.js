@@ -7,13 +7,14 @@ import { listen } from "./live.js";
 import { complainIn, explained, forgive, load, toast } from "./view.js";
 
 const OVERVIEW = ["verdict", "jobs", "friends", "sets", "computer", "activity"];
+const LIVE = [...OVERVIEW, "network"];
 const AGING = 30000; // Times like “5 minutes ago” are drawn anew this often.
 const by = (id) => document.getElementById(id);
 const wanted = new Set();
 let unlocked = false;
 
 function show(page) {
-  for (const name of ["locked", "overview", "options"]) by(name).hidden = name !== page;
+  for (const name of ["locked", "overview", "network", "options"]) by(name).hidden = name !== page;
   for (const link of document.querySelectorAll("[data-page-link]")) {
     if (link.dataset.pageLink === page) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
@@ -66,18 +67,19 @@ async function guarded(work, button) {
 function refresh(sections) {
   for (const section of sections) wanted.add(section);
   if (document.hidden || !unlocked) return;
-  const due = [...wanted].filter((section) => OVERVIEW.includes(section));
+  // The network page asks for more than the others: only who looks at it fetches it.
+  const due = [...wanted].filter((section) => (section === "network" ? !by("network").hidden : OVERVIEW.includes(section)));
   wanted.clear();
   guarded(() => Promise.all(due.map((section) => load(section))));
 }
 
 function route() {
   if (!unlocked) return;
-  const options = location.hash === "#/options";
-  show(options ? "options" : "overview");
-  document.title = options ? "Kith – Options" : "Kith";
-  if (options) guarded(() => load("settings"));
-  else refresh(OVERVIEW);
+  const page = { "#/options": "options", "#/network": "network" }[location.hash] ?? "overview";
+  show(page);
+  document.title = page === "overview" ? "Kith" : `Kith – ${by(page).querySelector("h1").textContent}`;
+  if (page === "options") guarded(() => load("settings"));
+  else refresh(page === "network" ? ["network"] : OVERVIEW);
 }
 
 async function start() {
@@ -98,7 +100,7 @@ async function start() {
   try {
     await listen(refresh, (alive) => {
       reachable(alive);
-      if (alive) refresh(OVERVIEW);
+      if (alive) refresh(LIVE);
     });
   } catch (error) {
     complain(error);
@@ -129,5 +131,5 @@ by("command").addEventListener("submit", (event) => {
 listenToThePerson(guarded);
 addEventListener("hashchange", () => (location.hash.startsWith("#code=") ? location.reload() : route()));
 document.addEventListener("visibilitychange", () => refresh([]));
-setInterval(() => { if (unlocked && !by("overview").hidden) refresh(OVERVIEW); }, AGING);
+setInterval(() => { if (unlocked && by("options").hidden) refresh(by("network").hidden ? OVERVIEW : ["network"]); }, AGING);
 start();

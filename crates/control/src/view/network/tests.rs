@@ -6,8 +6,8 @@ fn now() -> Timestamp {
     Timestamp::from_second(1_780_000_000).unwrap()
 }
 
-fn ago(seconds: i64) -> Option<Timestamp> {
-    Some(now() - SignedDuration::from_secs(seconds))
+fn ago(seconds: i64) -> Timestamp {
+    now() - SignedDuration::from_secs(seconds)
 }
 
 fn by_upnp() -> MappingView {
@@ -24,7 +24,8 @@ fn by_upnp() -> MappingView {
 
 #[test]
 fn a_mapping_is_told_in_one_line() {
-    let proof = ProofView { state: ProofState::Proved, by: Some("anna".to_owned()), at: ago(190), why: None };
+    let proof =
+        ProofView { state: ProofState::Proved, by: Some("anna".to_owned()), at: Some(ago(190)), why: None };
     let mapping = MappingView { proof, ..by_upnp() };
     assert_eq!(
         mapping.line(now()).unwrap(),
@@ -53,7 +54,7 @@ fn a_mapping_is_told_in_one_line() {
 #[test]
 fn a_failed_proof_names_the_friend_and_what_he_met() {
     let why = Some("no answer within 5 s".to_owned());
-    let proof = ProofView { state: ProofState::Failed, by: Some("anna".to_owned()), at: ago(0), why };
+    let proof = ProofView { state: ProofState::Failed, by: Some("anna".to_owned()), at: Some(ago(0)), why };
     assert_eq!(proof.words(now()), "anna could not get through just now: no answer within 5 s");
 }
 

@@ -1,0 +1,132 @@
+//! The network page: can friends elsewhere reach this computer, by which way, and if not, what to do.
+//!
+//! For people who never heard of NAT: first the answer, then what to do, then the way in as a picture, and only below it what
+//! somebody wants to know who does know.
+
+mod page;
+mod ports;
+mod routers;
+mod way;
+
+use maud::{Markup, html};
+
+use super::parts::{self, Tone};
+use crate::view::{ListenerState, PortView, ProofState, StatusView};
+
+/// What the page consists of.
+pub(super) fn section(status: &StatusView, ports: &[PortView], now: jiff::Timestamp) -> Markup {
+    html! {
+        (verdict(status))
+        (way::section(status, now))
+        (routers::section(&status.gateways))
+        section.card aria-labelledby="addresses-title" {
+            h2 #addresses-title { "Addresses of this computer" }
+            p.muted { "Inside: what computers of the same network call. Outside: what friends elsewhere call. Kith tells your friends all of them." }
+            dl.facts { (parts::addresses(&status.internal, &status.public, &[], None)) }
+        }
+        (ports::section(ports))
+    }
+}
+
+/// The answer to the first question: can friends elsewhere call this computer?
+pub(super) fn judged(status: &StatusView) -> (Tone, &'static str) {
+    match status.listener.state {
+        ListenerState::Error => return (Tone::Bad, "The port for friends is not open"),
+        ListenerState::Off => return (Tone::Off, "This computer takes no calls, it only makes them"),
+        ListenerState::Listening => {}
+    }
+    match (status.mapping.state.as_str(), status.mapping.proof.state) {
+        ("mapped", ProofState::Proved) => (Tone::Good, "Friends elsewhere can reach this computer"),
+        ("mapped", ProofState::NotYet) => (Tone::Busy, "The way in is open, not yet proved"),
+        ("mapped", ProofState::Failed) => {
+            (Tone::Warn, "The way in is open, but a friend did not get through")
+        }
+        ("searching", _) => (Tone::Busy, "Asking the router to let friends in"),
+        ("no-router", _) => (Tone::Warn, "No router found"),
+        ("router-off", _) => (Tone::Warn, "The router does not let friends in"),
+        ("double-nat", _) => (Tone::Warn, "A second router is in the way"),
+        ("blocked", _) => (Tone::Bad, "The way in is blocked"),
+        ("off", _) => (Tone::Off, "Routers are not asked to let friends in"),
+        _ => (Tone::Off, "The way in is not known"),
+    }
+}
+
+/// Whether friends elsewhere are kept out while this computer can call them.
+fn kept_out(status: &StatusView) -> bool {
+    let mapping = &status.mapping;
+    matches!(mapping.state.as_str(), "router-off" | "double-nat" | "blocked" | "off")
+        || mapping.proof.state == ProofState::Failed
+}
+
+fn verdict(status: &StatusView) -> Markup {
+    let (tone, headline) = judged(status);
+    let open = status.listener.state == ListenerState::Listening;
+    html! {
+        section class={ "verdict " (tone.class()) } aria-labelledby="network-title" {
+            (mark(tone))
+            div.verdict-text {
+                h2.headline #network-title { (headline) }
+                @match &status.listener.error {
+                    Some(error) => p { (parts::sentence(error)) },
+                    None if open => p { (parts::sentence(&status.mapping.sentence)) },
+                    None => p { "The settings say so (network.outbound-only). Friends who can be reached are called from here." },
+                }
+            }
+        }
+        @if open { (next_step(status, true)) }
+    }
+}
+
+/// What to do, where the eyes are. `whole`: with all that helps to do it.
+pub(super) fn next_step(status: &StatusView, whole: bool) -> Markup {
+    let mapping = &status.mapping;
+    let page = status.gateways.iter().find_map(|gateway| page::link(gateway, &status.gateways));
+    let by_hand = matches!(mapping.state.as_str(), "router-off" | "off");
+    html! {
+        @if let Some(step) = &mapping.next_step {
+            div.next-step role="status" {
+                p { strong { "What to do: " } (parts::sentence(step)) }
+                @if whole && by_hand { (forwarding(status)) }
+                @if whole && by_hand && let Some(page) = &page { p { (page::anchor(page, "Open the router’s page")) } }
+                @if whole && kept_out(status) {
+                    p.muted { "Until then backups work with every friend whose own computer can be reached: it is enough when one of two can call the other." }
+                }
+            }
+        }
+    }
+}
+
+/// What has to be typed into the router's page.
+fn forwarding(status: &StatusView) -> Markup {
+    let port = status.listener.port;
+    // The way a router's page asks for it: an IPv4 address without a port.
+    let inside =
+        status.internal.iter().filter_map(|address| address.parse::<std::net::SocketAddrV4>().ok()).next();
+    html! {
+        @if let Some(inside) = inside {
+            dl.facts.forwarding {
+                (parts::row("Called there", &html! { "port forwarding, port sharing or virtual server" }))
+                (parts::row("Protocol", &html! { "TCP" }))
+                (parts::row("Outer port", &html! { (parts::code(&port.to_string())) }))
+                (parts::row("To the device", &html! { (parts::code(&inside.ip().to_string())) }))
+                (parts::row("Inner port", &html! { (parts::code(&inside.port().to_string())) }))
+            }
+        }
+    }
+}
+
+/// A sign for those who see, beside the words for all.
+fn mark(tone: Tone) -> Markup {
+    let sign = match tone {
+        Tone::Good => "M15 24.5l6 6 12-13",
+        Tone::Busy => "M24 14v11l7 5",
+        Tone::Warn | Tone::Bad => "M24 13v14M24 34v1",
+        Tone::Off => "M15 24h18",
+    };
+    html! {
+        svg.shield viewBox="0 0 48 48" aria-hidden="true" focusable="false" {
+            circle.shape cx="24" cy="24" r="21" {}
+            path.mark d=(sign) {}
+        }
+    }
+}
