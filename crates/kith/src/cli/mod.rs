@@ -9,6 +9,7 @@ mod demo;
 mod error;
 mod friends;
 mod joining;
+mod network;
 mod output;
 mod probe;
 mod recovery;

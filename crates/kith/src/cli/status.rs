@@ -32,26 +32,17 @@ fn show(status: &StatusView) {
         ListenerState::Off => "closed: connections are only dialled (outbound-only)".to_owned(),
         ListenerState::Error => status.listener.error.clone().unwrap_or_else(|| "not open".to_owned()),
     };
-    let mapping = match (status.mapping.state.as_str(), &status.mapping.external_ip) {
-        ("mapped", Some(ip)) => format!(
-            "forwarded by hand from {ip}:{}{}",
-            status.mapping.external_port.unwrap_or(status.listener.port),
-            if status.mapping.proved { "" } else { ", not yet proved" }
-        ),
-        ("mapped", None) => "forwarded by hand, not yet proved".to_owned(),
-        _ => format!("no mapping; for friends elsewhere forward TCP {} on your router", status.listener.port),
-    };
     let list = |addresses: &[String]| {
         if addresses.is_empty() { "not known".to_owned() } else { addresses.join(", ") }
     };
-    let mut rows = vec![
-        vec!["listener".into(), listener],
-        vec!["router".into(), mapping],
+    let mut rows = vec![vec!["listener".into(), listener]];
+    rows.extend(super::network::router_rows(status, jiff::Timestamp::now()));
+    rows.extend([
         vec!["internal".into(), list(&status.internal)],
         vec!["public".into(), list(&status.public)],
         vec!["app".into(), format!("http://127.0.0.1:{}/   (`kith open`)", status.control.app_port)],
         vec!["stored here".into(), stored(status)],
-    ];
+    ]);
     if let Some(until) = status.paused_until {
         rows.push(vec!["paused".into(), format!("until {}", time(until))]);
     }
@@ -132,20 +123,7 @@ pub(super) async fn ports(client: &Client, Json { json: as_json }: Json) -> CliR
     if as_json {
         return json(&ports);
     }
-    let head = ["LOCAL", "PROTOCOL", "DIRECTION", "REMOTE", "FRIEND", "FOR"].map(str::to_owned).to_vec();
-    let rows = ports.into_iter().map(|port| {
-        let dash = || "-".to_owned();
-        let friend = port.friend.map_or_else(dash, |friend| safe(&friend));
-        vec![
-            port.local,
-            port.protocol,
-            port.direction,
-            port.remote.unwrap_or_else(dash),
-            friend,
-            port.purpose,
-        ]
-    });
-    table(&std::iter::once(head).chain(rows).collect::<Vec<_>>());
+    table(&super::network::port_rows(&ports));
     Ok(())
 }
 
