@@ -183,7 +183,8 @@ impl Shell {
                 Some(ended) = self.asks.join_next_with_id() => self.note(ended),
                 Ok(()) = desired.changed() => {
                     let desired = desired.borrow_and_update().clone();
-                    ears.listen(desired.asks().then_some(desired.protocols).unwrap_or(Protocols::NONE), &known.snapshot);
+                    let heard = if desired.asks() { desired.protocols } else { Protocols::NONE };
+                    ears.listen(heard, &known.snapshot);
                     self.desire(desired);
                 }
                 Ok(()) = news.changed() => {

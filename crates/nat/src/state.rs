@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
-use crate::{Family, Protocol, Uplink};
+use crate::{Family, ProofOutcome, ProofReport, Protocol, Uplink};
 
 /// The whole, as a person or program may see it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -117,6 +117,19 @@ pub enum Proof {
         /// What he met, in a few words.
         why: String,
     },
+}
+
+impl From<ProofReport> for Proof {
+    fn from(report: ProofReport) -> Self {
+        let ProofReport { by, at, outcome, .. } = report;
+        let why = match outcome {
+            ProofOutcome::Arrived => return Self::Proved { by, at },
+            ProofOutcome::Refused => "the connection was refused".to_owned(),
+            ProofOutcome::NoResponse => "nothing answered".to_owned(),
+            ProofOutcome::Other(why) => why,
+        };
+        Self::Failed { by, at, why }
+    }
 }
 
 /// What is known of one gateway.

@@ -43,6 +43,12 @@ impl Snapshot {
         addresses
     }
 
+    /// Whether an address lies in a network of an interface, so that no router is on the way to it.
+    #[must_use]
+    pub fn is_on_link(&self, ip: IpAddr) -> bool {
+        self.interfaces.iter().flat_map(|interface| &interface.addresses).any(|address| address.covers(ip))
+    }
+
     /// The interface with this index.
     #[must_use]
     pub fn interface(&self, index: u32) -> Option<&Interface> {
@@ -84,6 +90,24 @@ pub struct Address {
     /// An IPv6 privacy address (RFC 8981), which is replaced after a day, or one that is deprecated or still tentative:
     /// not to be told to others.
     pub temporary: bool,
+}
+
+impl Address {
+    /// Whether another address lies in the same network.
+    #[must_use]
+    pub fn covers(&self, ip: IpAddr) -> bool {
+        let same = |ours: u128, theirs: u128, bits: u32| {
+            let host_bits = bits.saturating_sub(u32::from(self.prefix));
+            (ours ^ theirs).checked_shr(host_bits).unwrap_or(0) == 0
+        };
+        match (self.ip.to_canonical(), ip.to_canonical()) {
+            (IpAddr::V4(ours), IpAddr::V4(theirs)) => {
+                same(u128::from(ours.to_bits()), u128::from(theirs.to_bits()), 32)
+            }
+            (IpAddr::V6(ours), IpAddr::V6(theirs)) => same(ours.to_bits(), theirs.to_bits(), 128),
+            _ => false,
+        }
+    }
 }
 
 /// A router that leads out of the network.

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use kith_control::{Bound, Event};
 use kith_identity::{DeviceId, Identity, InstallationId, StateKey, tls};
 use kith_listener::{Incoming, Listener};
+use kith_nat::{Family, Nat, Proof};
 use kith_network::Network;
 use kith_peer::Peers;
 use kith_vault::{Accepting, Owner, Vault};
@@ -64,6 +65,8 @@ pub mod value {
     pub const VAULT: &str = "vault";
     /// Addresses under which friends saw us.
     pub const OBSERVED: &str = "observed";
+    /// What is mapped on routers.
+    pub const MAPPINGS: &str = "mappings";
 }
 
 /// The shared state.
@@ -91,6 +94,9 @@ pub struct Core {
     pub(super) jobs: Arc<Jobs>,
     pub(super) network: Network,
     pub(super) peers: OnceLock<Peers>,
+    pub(super) nat: OnceLock<Nat>,
+    /// What came of dials to the forwardings that were made by hand.
+    pub(super) static_proofs: Mutex<BTreeMap<SocketAddr, Proof>>,
     listener: Mutex<Option<Listener>>,
     /// Why there is no listener although there should be.
     pub(super) listener_error: Mutex<Option<String>>,
@@ -169,6 +175,8 @@ impl Core {
             jobs,
             network,
             peers: OnceLock::new(),
+            nat: OnceLock::new(),
+            static_proofs: Mutex::default(),
             listener: Mutex::default(),
             listener_error: Mutex::default(),
             bound: OnceLock::new(),
@@ -210,6 +218,11 @@ impl Core {
     /// The running peers. They exist from the moment the daemon serves anything.
     pub(super) fn peers(&self) -> Option<&Peers> {
         self.peers.get()
+    }
+
+    /// What keeps the port mapped. It exists from the moment the daemon serves anything.
+    pub(super) fn nat(&self) -> Option<&Nat> {
+        self.nat.get()
     }
 
     /// Tells the listeners of events; nobody listening is fine.
@@ -255,26 +268,21 @@ impl Core {
         addresses.into_iter().map(|ip| SocketAddr::new(ip, port).to_string()).collect()
     }
 
-    /// Our addresses from outside, `host:port`: those a manual forwarding makes reachable, and those under which
-    /// friends see us.
+    /// Our addresses from outside, `host:port`: those a manual forwarding makes reachable, those that routers map for us, and
+    /// those under which friends see us.
     pub(super) fn public_addresses(&self) -> Vec<String> {
         let loaded = self.loaded();
         let mut public: Vec<String> =
             loaded.settings().listener.advertise.iter().map(ToString::to_string).collect();
-        let port = self.public_port();
-        for ip in lock(&self.observed).iter() {
-            let address = SocketAddr::new(*ip, port).to_string();
+        let observed = lock(&self.observed).clone();
+        let observed = observed.into_iter().map(|ip| SocketAddr::new(ip, self.outside_port(Family::of(ip))));
+        for address in self.mapped_addresses().into_iter().chain(observed) {
+            let address = address.to_string();
             if !public.contains(&address) {
                 public.push(address);
             }
         }
         public
-    }
-
-    /// The port that leads to us from outside.
-    fn public_port(&self) -> u16 {
-        let loaded = self.loaded();
-        loaded.settings().listener.advertise.first().map_or_else(|| self.listen_port(), |a| a.port())
     }
 
     /// A friend told us under which IP address he sees us; true if that is news.
@@ -335,13 +343,20 @@ impl Core {
 
     /// What we tell a friend about ourselves.
     pub(super) fn report_to(&self, friend: &DeviceId) -> Report {
+        let connection = self.peers().and_then(|peers| peers.state(friend)?.connection);
+        let family = connection.map_or(Family::V4, |connection| Family::of(connection.remote.ip()));
+        self.report_over(friend, family)
+    }
+
+    /// What we tell a friend about ourselves over a link of that family.
+    fn report_over(&self, friend: &DeviceId, family: Family) -> Report {
         let known = self.roster.get(friend);
         let stored_bytes = owner(friend).map_or(0, |owner| self.vault.usage(&owner).live_bytes);
         Report {
             name: self.loaded().settings().computer_name(),
             internal: self.internal_addresses(),
             public: self.public_addresses(),
-            public_port: Some(self.public_port()),
+            public_port: Some(self.outside_port(family)),
             offered_bytes: known.and_then(
                 |friend| {
                     if friend.paused { None } else { self.offered_to(&friend) }
@@ -362,7 +377,7 @@ impl Core {
             capabilities: vec![kith_wire::DIAL_BACK_CAPABILITY.to_owned()],
             you_are: seen_from.to_canonical().to_string(),
             time: Timestamp::now().as_second(),
-            report: self.report_to(friend),
+            report: self.report_over(friend, Family::of(seen_from)),
         }
     }
 }

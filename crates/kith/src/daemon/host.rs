@@ -9,7 +9,7 @@ use kith_control::Event;
 use kith_identity::DeviceId;
 use kith_identity::tls::{self, Admission, Admitted};
 use kith_listener::Incoming;
-use kith_peer::{Connection, Host};
+use kith_peer::{Connection, Host, PathKind};
 use kith_wire::{Body, Hello, Report, ServeFuture, boxed, bytes_body, collect, empty_body, paths};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -90,8 +90,11 @@ impl Host for DaemonHost {
         });
     }
 
-    fn unlinked(&self, friend: &DeviceId, _reason: &str) {
+    fn unlinked(&self, friend: &DeviceId, reason: &str) {
         let Some(core) = self.0.upgrade() else { return };
+        if let Some(nat) = core.nat() {
+            nat.doubt(reason);
+        }
         let friend = *friend;
         tokio::spawn(async move {
             let seen = core.roster.change(&friend, |friend| friend.last_seen = Some(Timestamp::now())).await;
@@ -144,12 +147,15 @@ impl Host for DaemonHost {
 impl Core {
     /// A friend's link came up.
     async fn note_link(&self, friend: &DeviceId, hello: &Hello, connection: &Connection) {
-        if let Some(seen_as) = connection.seen_as
-            && self.note_observed(seen_as)
-        {
-            self.save_observed().await;
-            self.tell(Event::Status);
-            self.report_to_all();
+        if let Some(seen_as) = connection.seen_as {
+            if connection.path() == PathKind::Public {
+                self.seen_from_outside(seen_as);
+            }
+            if self.note_observed(seen_as) {
+                self.save_observed().await;
+                self.tell(Event::Status);
+                self.report_to_all();
+            }
         }
         let changed = self.roster.change(friend, |friend| {
             friend.last_seen = Some(Timestamp::now());

@@ -27,6 +27,11 @@ impl Core {
     /// manual forwarding on the router would lead nowhere.
     pub(super) async fn apply_listener(&self) {
         let _one_at_a_time = self.binding.lock().await;
+        self.bind_listener().await;
+        self.apply_nat();
+    }
+
+    async fn bind_listener(&self) {
         let settings = self.settings();
         if settings.network.outbound_only {
             if let Some(listener) = self.set_listener(None) {

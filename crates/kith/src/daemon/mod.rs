@@ -12,9 +12,11 @@ mod invites;
 mod jobs;
 pub mod keys;
 mod listening;
+mod mapping;
 mod pairing;
 mod ports;
 mod progress;
+mod proof;
 pub mod recover;
 mod roster;
 mod state_object;
@@ -73,6 +75,12 @@ async fn run_once(home: &Home, sources: &SettingsSources, signals: &mut Signals)
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(host::receive(core.clone(), received));
     tasks.spawn(state_object::keep_at_friends(core.clone()));
+    let (nat, mut mappings) = mapping::start(&core).await?;
+    // Set once: this core was made a moment ago.
+    drop(core.nat.set(nat.clone()));
+    tasks.spawn(mapping::keep(core.db.clone(), mappings.clone()));
+    tasks.spawn(mapping::follow(core.clone(), nat.clone()));
+    tasks.spawn(proof::keep(core.clone(), nat.clone()));
     // Before anybody can ask: whoever is told "ready" finds the port open, or the reason why it is not.
     core.apply_listener().await;
     tasks.spawn(listening::keep(core.clone()));
@@ -88,12 +96,13 @@ async fn run_once(home: &Home, sources: &SettingsSources, signals: &mut Signals)
     info!("ending");
     let ending = async {
         core.jobs.shutdown().await;
-        tokio::join!(control.shutdown(Duration::from_secs(1)), peers.shutdown(), async {
+        tokio::join!(control.shutdown(Duration::from_secs(1)), peers.shutdown(), nat.shutdown(), async {
             if let Some(listener) = core.set_listener(None) {
                 listener.shutdown().await;
             }
         });
         tasks.shutdown().await;
+        mapping::save(&core.db, &mut mappings).await;
     };
     if tokio::time::timeout(SHUTDOWN, ending).await.is_err() {
         warn!("not everything ended in time");
@@ -102,7 +111,7 @@ async fn run_once(home: &Home, sources: &SettingsSources, signals: &mut Signals)
         warn!(%error, "files of the running daemon were left behind");
     }
     let left = Arc::downgrade(&core);
-    drop((core, peers));
+    drop((core, peers, nat));
     // What was told to end may still hold the vault for a moment; a restart opens it anew. The end of the process lets
     // go of everything, and has no time to wait: it is promised within five seconds.
     let patience = tokio::time::Instant::now() + LAST_HOLD;

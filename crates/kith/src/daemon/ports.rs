@@ -1,6 +1,9 @@
 //! The port table: what is open, where, and why.
 
+use std::net::{IpAddr, SocketAddr};
+
 use kith_control::view::{PortState, PortView};
+use kith_nat::MappingState;
 use kith_wire::Side;
 
 use super::core::Core;
@@ -42,7 +45,12 @@ impl Core {
             }));
         }
         let now = jiff::Timestamp::now();
-        ports.extend(self.static_mappings().iter().filter_map(|mapping| PortView::of_mapping(mapping, now)));
+        ports.extend(
+            self.mapping_views(&self.nat_state())
+                .iter()
+                .filter_map(|mapping| PortView::of_mapping(mapping, now)),
+        );
+        ports.extend(self.router_sockets());
         for friend in self.roster.all() {
             let connection = self.peers().and_then(|peers| peers.state(&friend.device_id)?.connection);
             let Some(connection) = connection else { continue };
@@ -62,5 +70,38 @@ impl Core {
             });
         }
         ports
+    }
+
+    /// The UDP sockets by which routers are asked and heard.
+    fn router_sockets(&self) -> Vec<PortView> {
+        let nat = self.nat_state();
+        let allowed = self.settings().nat;
+        if nat.verdict == MappingState::Off {
+            return Vec::new();
+        }
+        let mut sockets = Vec::new();
+        if allowed.pcp || allowed.nat_pmp {
+            let purpose = "routers announce here that they have restarted (PCP, NAT-PMP)";
+            sockets.push(PortView::udp("*:5350", None, purpose));
+        }
+        if allowed.upnp {
+            sockets.push(PortView::udp("*:1900", None, "routers announce themselves here (UPnP)"));
+        }
+        for gateway in &nat.gateways {
+            let asked = |port: u16| Some(SocketAddr::new(gateway.uplink.gateway, port).to_string());
+            let from = match gateway.uplink.local {
+                IpAddr::V4(ip) => format!("{ip}:*"),
+                IpAddr::V6(ip) => format!("[{ip}]:*"),
+            };
+            if allowed.pcp || allowed.nat_pmp {
+                let purpose = "the router is asked for the mapping, now and then (PCP, NAT-PMP)";
+                sockets.push(PortView::udp(from.clone(), asked(5351), purpose));
+            }
+            if allowed.upnp {
+                let purpose = "the router is looked for, now and then (UPnP)";
+                sockets.push(PortView::udp(from, asked(1900), purpose));
+            }
+        }
+        sockets
     }
 }

@@ -1,14 +1,13 @@
 //! What the API shows, built from memory only.
 
-use kith_control::view::{
-    ControlView, FriendView, ListenerState, ListenerView, MappingView, StatusView, VaultView,
-};
+use kith_control::view::{ControlView, FriendView, ListenerState, ListenerView, StatusView, VaultView};
 use kith_listener::ListenerState as Listening;
 
 use super::core::{Core, lock, owner, value};
 use super::db::Table;
+use super::mapping::gateway_view;
 use super::roster::Friend;
-use crate::settings::{Accept, HostPort};
+use crate::settings::Accept;
 
 impl Core {
     pub(super) async fn status_view(&self) -> StatusView {
@@ -21,7 +20,8 @@ impl Core {
             live_bytes += usage.live_bytes;
             held_bytes += usage.held_bytes;
         }
-        let mappings = self.static_mappings();
+        let nat = self.nat_state();
+        let mappings = self.mapping_views(&nat);
         let bound = self.bound.get();
         StatusView {
             device_id: self.us(),
@@ -33,12 +33,9 @@ impl Core {
                 port: bound.map_or_else(|| settings.control.port.get(), |bound| bound.api_port),
                 app_port: bound.map_or_else(|| settings.control.app_port.get(), |bound| bound.app_port),
             },
-            mapping: mappings
-                .first()
-                .cloned()
-                .unwrap_or_else(|| MappingView::new("off", "The router is not asked for a port")),
+            mapping: self.mapping_view(&nat, &mappings),
             mappings,
-            gateways: Vec::new(),
+            gateways: nat.gateways.iter().map(gateway_view).collect(),
             internal: self.internal_addresses(),
             public: self.public_addresses(),
             vault: VaultView {
@@ -87,23 +84,6 @@ impl Core {
             },
         };
         ListenerView { port, state, error, addresses }
-    }
-
-    /// What a person forwarded by hand and told us of.
-    pub(super) fn static_mappings(&self) -> Vec<MappingView> {
-        let loaded = self.loaded();
-        let mapping = |advertised: &HostPort| MappingView {
-            protocol: Some("static".to_owned()),
-            external_ip: advertised.ip().map(|ip| ip.to_string()),
-            external_name: advertised.ip().is_none().then(|| advertised.host().to_owned()),
-            external_port: Some(advertised.port()),
-            family: advertised.ip().map(|ip| if ip.is_ipv4() { "ipv4" } else { "ipv6" }.to_owned()),
-            ..MappingView::new(
-                "mapped",
-                format!("The router was told by hand to forward {advertised} to this computer"),
-            )
-        };
-        loaded.settings().listener.advertise.iter().map(mapping).collect()
     }
 
     pub(super) fn friend_views(&self) -> Vec<FriendView> {

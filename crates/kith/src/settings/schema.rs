@@ -87,7 +87,7 @@ pub const KEYS: [Key; 25] = [
         "listener.advertise",
         Texts,
         "[]",
-        "\"host:port\" of every manual port forwarding that leads to the port; friends are told.",
+        "\"host:port\" of every port forwarding made by hand that leads to the port; friends are told.",
     ),
     Key::new(
         "listener.greeting",
@@ -111,19 +111,19 @@ pub const KEYS: [Key; 25] = [
         "nat.upnp",
         Flag,
         "true",
-        "Whether the router is asked for a port by UPnP. No effect in this version yet.",
+        "Whether routers are asked by UPnP, which most routers at home know, to let friends in; off: its mapping is removed at once.",
     ),
     Key::new(
         "nat.nat-pmp",
         Flag,
         "true",
-        "Whether the router is asked for a port by NAT-PMP. No effect in this version yet.",
+        "Whether routers are asked by NAT-PMP, an older and simpler language than PCP, to let friends in; off: its mapping is removed at once.",
     ),
     Key::new(
         "nat.pcp",
         Flag,
         "true",
-        "Whether the router is asked for a port by PCP. No effect in this version yet.",
+        "Whether routers are asked by PCP, which knows IPv6 too, to let friends in; off: its mapping is removed at once.",
     ),
     Key::new(
         "vault.path",
