@@ -152,3 +152,47 @@ impl Source {
         burst
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_watch_ends_with_the_last_clone() {
+        let network = Network::start();
+        let mut news = network.watch();
+        assert!(!news.has_changed().unwrap());
+        let clone = network.clone();
+        drop(network);
+        assert_eq!(clone.snapshot(), news.borrow_and_update().snapshot);
+        drop(clone);
+        let end = async { while news.changed().await.is_ok() {} };
+        assert!(tokio::time::timeout(Duration::from_secs(10), end).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_the_kernels_news_the_network_is_looked_at_every_five_seconds() {
+        let mut source = Source { kernel: None, look: Instant::now() + POLL, ask: None, warned: true };
+        let start = Instant::now();
+        for _ in 0..3 {
+            assert!(!source.next().await.is_empty());
+        }
+        assert_eq!(start.elapsed(), 3 * POLL);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_kernel_that_refused_is_asked_again_and_warned_of_once() {
+        let mut source = Source { kernel: None, look: Instant::now(), ask: None, warned: false };
+        source.refused(&std::io::Error::other("refused"));
+        assert!(source.warned && source.kernel.is_none());
+        let start = Instant::now();
+        while source.ask.is_some() {
+            assert!(!source.next().await.is_empty());
+        }
+        assert!(start.elapsed() >= ASK_AGAIN && start.elapsed() <= ASK_AGAIN + POLL);
+        assert_eq!(
+            (source.kernel.is_some(), source.warned),
+            (cfg!(target_os = "linux"), !cfg!(target_os = "linux"))
+        );
+    }
+}

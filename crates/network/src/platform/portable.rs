@@ -1,4 +1,7 @@
-//! Any system: interfaces from `getifaddrs(3)`, no news from the kernel, sleep from the time of day.
+//! Any system: interfaces from `getifaddrs(3)`, gateways from `netstat(1)`, no news from the kernel, sleep from the time of
+//! day.
+
+mod netstat;
 
 use std::io;
 use std::sync::OnceLock;
@@ -6,15 +9,16 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::burst::Burst;
 use crate::interfaces::{interfaces, links};
-use crate::kind;
 use crate::sleep::Clocks;
 use crate::snapshot::Snapshot;
+use crate::{gateways, kind};
 
-/// Looks at the network. The gateways are not known here, nor which addresses are temporary.
+/// Looks at the network. Which addresses are temporary is not known here.
 pub(crate) fn take() -> Snapshot {
     let interfaces =
         interfaces(links(), |link| kind::kind(&link.name, link.point_to_point, None), |_, _| false);
-    Snapshot { interfaces, gateways: Vec::new() }
+    let gateways = gateways::gateways(&interfaces, &netstat::routes());
+    Snapshot { interfaces, gateways }
 }
 
 /// There is none.
