@@ -25,6 +25,7 @@ impl Burst {
     }
 
     /// Something about an interface changed, though perhaps back again.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only Linux tells so much"))]
     pub(crate) fn interface(&mut self, index: u32) {
         self.look = true;
         if self.interfaces.len() < MOST_NAMED {
@@ -35,6 +36,7 @@ impl Burst {
     }
 
     /// Something changed, and nobody knows what.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only Linux tells so much"))]
     pub(crate) fn everything(&mut self) {
         self.look = true;
         self.everything = true;

@@ -25,7 +25,8 @@ const ASK_AGAIN: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug)]
 pub struct Network {
     news: watch::Receiver<News>,
-    _task: Arc<AbortOnDropHandle<()>>,
+    /// None if it is played.
+    _task: Option<Arc<AbortOnDropHandle<()>>>,
 }
 
 impl Network {
@@ -40,7 +41,15 @@ impl Network {
         let source = Source::start();
         let (sender, news) = watch::channel(News::new(Snapshot::take()));
         let task = tokio::spawn(run(source, sender));
-        Self { news, _task: Arc::new(AbortOnDropHandle::new(task)) }
+        Self { news, _task: Some(Arc::new(AbortOnDropHandle::new(task))) }
+    }
+
+    /// A network that the holder of the sender plays, for tests and simulations: it begins with this snapshot, and what is
+    /// sent is the news.
+    #[must_use]
+    pub fn played(snapshot: Snapshot) -> (Self, watch::Sender<News>) {
+        let (sender, news) = watch::channel(News::new(snapshot));
+        (Self { news, _task: None }, sender)
     }
 
     /// The newest look at the network.
@@ -168,6 +177,16 @@ mod tests {
         drop(clone);
         let end = async { while news.changed().await.is_ok() {} };
         assert!(tokio::time::timeout(Duration::from_secs(10), end).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_played_network_tells_what_is_sent() {
+        let (network, sender) = Network::played(Snapshot::default());
+        let mut news = network.watch();
+        assert!(!news.has_changed().unwrap());
+        sender.send_modify(|news| news.resumes += 1);
+        assert!(news.changed().await.is_ok());
+        assert_eq!(news.borrow().resumes, 1);
     }
 
     #[tokio::test(start_paused = true)]
