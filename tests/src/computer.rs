@@ -13,6 +13,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::lab::{self, Host};
 use crate::{Isolation, Outcome, Port, free_port, kith_binary, run_with, say, wait_for, wait_until};
 
 /// A user without rights, for tests that the superuser runs.
@@ -22,6 +23,8 @@ pub const UNPRIVILEGED: u32 = 65_534;
 const START: Duration = Duration::from_secs(20);
 /// The promise for the end of a daemon is 5 s.
 const END: Duration = Duration::from_secs(5);
+/// Ports of listener, API and app where nothing is configured.
+const DEFAULT_PORTS: [u16; 3] = [4242, 4243, 4244];
 /// Lines of a daemon's log shown with a failed test.
 const LOG_LINES: usize = 120;
 
@@ -33,6 +36,7 @@ pub struct Computer {
     program: PathBuf,
     user: Option<u32>,
     isolation: Option<Isolation>,
+    host: Option<Host>,
     listen: Port,
     control: Port,
     app: Port,
@@ -58,17 +62,45 @@ impl Computer {
     /// If no directory can be made for it.
     #[must_use]
     pub fn blank(name: &str) -> Self {
+        Self::with(name, [free_port(), free_port(), free_port()], None)
+    }
+
+    fn with(name: &str, [listen, control, app]: [Port; 3], host: Option<Host>) -> Self {
         Self {
             name: name.to_owned(),
             directory: tempfile::Builder::new().prefix("kith-e2e-").tempdir().unwrap(),
             program: kith_binary().to_owned(),
             user: None,
             isolation: None,
-            listen: free_port(),
-            control: free_port(),
-            app: free_port(),
+            host,
+            listen,
+            control,
+            app,
             daemon: Mutex::new(None),
         }
+    }
+
+    /// A computer in the laboratory: daemon and command line run on that host, with default settings but for the name.
+    /// Nothing runs yet.
+    ///
+    /// # Panics
+    /// If the home can't be made.
+    #[must_use]
+    pub fn in_host(name: &str, host: &Host) -> Self {
+        Self::in_host_with(name, host, "")
+    }
+
+    /// As [`Self::in_host`], with more settings.
+    ///
+    /// # Panics
+    /// If the home can't be made.
+    #[must_use]
+    pub fn in_host_with(name: &str, host: &Host, settings: &str) -> Self {
+        let computer = Self::with(name, DEFAULT_PORTS.map(Port::fixed), Some(host.clone()));
+        std::fs::create_dir(computer.home()).unwrap();
+        let settings = format!("name = \"{name}\"\n{settings}");
+        std::fs::write(computer.home().join("kith.toml"), settings).unwrap();
+        computer
     }
 
     /// A computer whose daemon is ready.
@@ -159,7 +191,10 @@ impl Computer {
     /// Where friends reach it.
     #[must_use]
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port())
+        match &self.host {
+            None => format!("127.0.0.1:{}", self.port()),
+            Some(host) => host.at(self.port()).to_string(),
+        }
     }
 
     fn log_path(&self) -> PathBuf {
@@ -180,7 +215,10 @@ impl Computer {
 
     fn as_user(&self, program: &Path) -> Command {
         match self.user {
-            None => Command::new(program),
+            None => match &self.host {
+                None => Command::new(program),
+                Some(host) => host.command(program),
+            },
             Some(user) => {
                 let mut command = Command::new("setpriv");
                 command.args([format!("--reuid={user}"), format!("--regid={user}"), "--clear-groups".into()]);
@@ -251,8 +289,13 @@ impl Computer {
         };
         let mut command = self.with_home(command, &["daemon"]);
         command.envs(environment.iter().copied());
+        if self.host.is_some() {
+            command = lab::tied_to_us(&command);
+        }
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-        *self.daemon() = Some(command.spawn().unwrap());
+        // A test that is killed leaves no daemon in its laboratory.
+        let child = if self.host.is_some() { lab::spawn(command) } else { command.spawn() };
+        *self.daemon() = Some(child.unwrap());
         self.wait_ready();
     }
 

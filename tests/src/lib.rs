@@ -3,6 +3,8 @@
 //! Every [`Computer`] has a home and ports of its own, so tests run side by side. What is started ends with the value that
 //! started it, also after a panic; a failed test prints the logs of its daemons.
 //!
+//! [`lab`] builds whole networks with routers between computers, for the superuser.
+//!
 //! It does not reach into the program: what is not said by the command line, by a port or by a file in the contract is
 //! not tested here.
 
@@ -11,6 +13,7 @@
 mod binary;
 mod computer;
 mod disk;
+pub mod lab;
 mod need;
 mod outcome;
 mod ports;
@@ -22,7 +25,7 @@ mod wait;
 pub use binary::kith_binary;
 pub use computer::{Computer, UNPRIVILEGED, pair, pair_with};
 pub use disk::{Isolation, make_readable_by_all};
-pub use need::{alone, is_root, need, need_mounts, say};
+pub use need::{alone, is_root, need, need_lab, need_mounts, say};
 pub use outcome::Outcome;
 pub use ports::{Port, free_port};
 pub use process::{memory_peak_kib, memory_resident_kib, run, run_with};

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::OnceLock;
 
 /// Tests listed here (comma separated names of what they need) may be left out even where `CI=true`.
@@ -31,6 +32,43 @@ pub fn need_mounts() -> bool {
                 .is_ok_and(|output| output.status.success())
     });
     judge("mounts", *can, "mount namespaces (unshare) can't be used here")
+}
+
+/// Whether networks can be built here for the laboratory; otherwise as [`need`] with the name `lab`.
+///
+/// # Panics
+/// See [`need`].
+#[must_use]
+pub fn need_lab() -> bool {
+    static PROBLEM: OnceLock<Option<String>> = OnceLock::new();
+    let problem = PROBLEM.get_or_init(lab_problem);
+    judge("lab", problem.is_none(), problem.as_deref().unwrap_or_default())
+}
+
+/// What the laboratory runs.
+const LAB_PROGRAMS: [&str; 7] = ["ip", "nft", "conntrack", "miniupnpd", "upnpc", "natpmpc", "setpriv"];
+
+fn lab_problem() -> Option<String> {
+    if !is_root() {
+        return Some("networks can be built by the superuser only".to_owned());
+    }
+    if let Some(program) = LAB_PROGRAMS.into_iter().find(|program| find(program).is_none()) {
+        return Some(format!("there is no program `{program}` here"));
+    }
+    let name = format!("kith-probe-{}", std::process::id());
+    let netns = |verb: &str| Command::new(program("ip")).args(["netns", verb, &name]).output();
+    match netns("add") {
+        Ok(output) if output.status.success() => {
+            let gone = netns("del").is_ok_and(|output| output.status.success());
+            (!gone).then(|| "network namespaces can't be removed here".to_owned())
+        }
+        _ => Some("network namespaces can't be made here".to_owned()),
+    }
+}
+
+/// How to call a program: its path, if it is anywhere; else its name, so that the failed call names it.
+pub(crate) fn program(tool: &str) -> PathBuf {
+    find(tool).unwrap_or_else(|| PathBuf::from(tool))
 }
 
 fn judge(name: &str, there: bool, why: &str) -> bool {

@@ -15,10 +15,15 @@ static NEXT: AtomicU16 = AtomicU16::new(0);
 pub struct Port {
     number: u16,
     // The UDP port of the same number tells other tests, in this process or another, that the TCP port is taken.
-    _reservation: UdpSocket,
+    _reservation: Option<UdpSocket>,
 }
 
 impl Port {
+    /// A port of a computer that the test has for itself.
+    pub(crate) const fn fixed(number: u16) -> Self {
+        Self { number, _reservation: None }
+    }
+
     /// Its number.
     #[must_use]
     pub const fn number(&self) -> u16 {
@@ -43,7 +48,7 @@ pub fn free_port() -> Port {
         let free6 = TcpListener::bind((Ipv6Addr::LOCALHOST, number))
             .map_or_else(|error| error.kind() != std::io::ErrorKind::AddrInUse, |_| true);
         if free && free6 {
-            return Port { number, _reservation: reservation };
+            return Port { number, _reservation: Some(reservation) };
         }
     }
     panic!("no free port between {FIRST} and {}", FIRST + COUNT);

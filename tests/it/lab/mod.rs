@@ -1,0 +1,4 @@
+//! Networks with routers between computers.
+
+mod fake_igd;
+mod itself;
