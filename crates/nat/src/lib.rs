@@ -11,6 +11,7 @@
 
 pub mod clients;
 pub mod core;
+mod describe;
 mod exchange;
 mod hint;
 mod memory;

@@ -91,7 +91,6 @@ impl Tally {
         self.uplinks.iter().find(|(known, _)| known == uplink).map(|(_, counts)| *counts).unwrap_or_default()
     }
 
-    #[expect(dead_code, reason = "the decisions follow")]
     pub(super) fn entry(&mut self, uplink: &Uplink) -> &mut Counts {
         let index = match self.uplinks.iter().position(|(known, _)| known == uplink) {
             Some(index) => index,

@@ -1,6 +1,28 @@
-//! The decisions: a state machine without clock, sockets or randomness.
+//! The decisions: what is wanted against what is known of the gateways, as a state machine without clock, sockets or randomness.
+//!
+//! Level-triggered: every input changes what is wanted or known, and then one function compares the two and emits what is missing
+//! (`settle`). Nothing is remembered as "to be done later": what is due follows from the state, so a lost answer or a late timer
+//! can't make it forget anything. The caller passes the time in; [`Core::poll_timeout`] says when it wants to be called again.
+//!
+//! Invariants, which the simulation of 30 days checks: one request per protocol and uplink at a time; one mapping per uplink, two
+//! while it moves; the external address is asked for before UPnP or NAT-PMP is asked for a mapping; one regular check per
+//! gateway in 26 s; at most three renewals by timer per lease; a flood of hints costs one look in 5 s.
 
+pub mod address;
+mod attempt;
+mod chance;
+mod cleaning;
 mod command;
+mod epoch;
+mod gateway;
+mod lease;
+mod proof;
+mod settle;
+mod site;
+mod time;
+mod upkeep;
+mod uplinks;
+mod view;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -10,83 +32,414 @@ use kith_network::Snapshot;
 
 pub use command::{AskId, Command, CoreConfig, Counts, ProofOutcome, ProofReport, Tally};
 
-use crate::{Answer, Hint, Protocols, State, Wanted};
+use crate::{Answer, Epoch, Hint, Protocol, Protocols, Remembered, Request, State, Wanted};
+use command::{GatewayKey, spoken_over};
+use epoch::Table;
+use gateway::Gateway;
+use proof::Seen;
+pub(crate) use site::Taken;
+use site::{Asked, Pending, Purpose, Site};
+use time::{Clock, Tick};
 
-/// The reconciler.
+/// Gateways that are remembered for the case that they come back, at most.
+const MOST_GATEWAYS: usize = 16;
+
+/// The reconciler. See the [module](self).
 #[derive(Debug)]
 pub struct Core {
     config: CoreConfig,
+    clock: Clock,
+    wanted: Option<Wanted>,
+    wanted_told: bool,
+    network: Option<Snapshot>,
+    /// The uplinks, the preferred first.
+    sites: Vec<Site>,
+    gateways: Vec<Gateway>,
+    /// Mappings of former times that nobody looks after now.
+    stale: Vec<Remembered>,
+    seen: Seen,
     commands: VecDeque<Command>,
-    stopped: bool,
+    asks: u64,
+    removals: u32,
+    leases: u32,
+    stopping: bool,
+    tally: Tally,
+    settled: Tick,
+    /// What was told last.
+    told_state: State,
+    told_memories: Vec<Remembered>,
 }
 
 impl Core {
     /// Nothing is wanted yet, and no network is known.
     #[must_use]
-    pub fn new(config: CoreConfig, _now: Instant) -> Self {
-        Self { config, commands: VecDeque::new(), stopped: false }
+    pub fn new(config: CoreConfig, now: Instant) -> Self {
+        let mut core = Self {
+            clock: Clock::new(now),
+            wanted: None,
+            wanted_told: false,
+            network: None,
+            sites: Vec::new(),
+            gateways: Vec::new(),
+            stale: config.remembered.clone(),
+            seen: Seen::default(),
+            commands: VecDeque::new(),
+            asks: 0,
+            removals: 0,
+            leases: 0,
+            stopping: false,
+            tally: Tally::default(),
+            settled: Tick::START,
+            told_state: State::default(),
+            told_memories: config.remembered.clone(),
+            config,
+        };
+        core.told_state = core.state_at(Tick::START, SystemTime::UNIX_EPOCH);
+        core
     }
 
-    /// The network as it is. To be called also when something may have changed without a visible difference.
-    pub fn handle_network(&mut self, _snapshot: &Snapshot, _now: Instant) {}
-
-    /// The computer slept: monotonic time stood still for that long.
-    pub fn handle_resume(&mut self, _slept: Duration, _now: Instant) {}
-
-    /// What shall be reachable; `None`: nothing.
-    pub fn handle_wanted(&mut self, _wanted: Option<Wanted>, _now: Instant) {}
-
-    /// Which protocols may be used.
-    pub fn handle_protocols(&mut self, protocols: Protocols, _now: Instant) {
-        self.config.protocols = protocols;
+    /// The network as it is. To be called also when something may have changed without a visible difference: then every gateway
+    /// is looked at at once.
+    pub fn handle_network(&mut self, snapshot: &Snapshot, now: Instant) {
+        let now = self.clock.advance(now);
+        if self.stopping {
+            return;
+        }
+        self.network = Some(snapshot.clone());
+        if uplinks::leaves_by_tunnel(snapshot) {
+            self.seen.forget();
+        }
+        let mut former = std::mem::take(&mut self.sites);
+        for uplink in uplinks::uplinks(snapshot) {
+            match former.iter().position(|site| site.uplink == uplink) {
+                Some(index) => self.sites.push(former.remove(index)),
+                None => self.sites.push(Site::new(uplink, now)),
+            }
+        }
+        for mut gone in former {
+            for talker in &mut gone.talkers {
+                if let Some(asked) = talker.asked.take() {
+                    self.commands.push_back(Command::Cancel { id: asked.id });
+                }
+            }
+            self.leave(&gone);
+        }
+        self.recall(now);
+        self.look_everywhere(now);
+        self.settle(now);
     }
 
-    /// The answer to a [`Command::Ask`].
-    pub fn handle_answer(&mut self, _id: AskId, _answer: Answer, _now: Instant) {}
+    /// The computer slept, and monotonic time stood still for so long: leases are older than it says, and everything may be
+    /// different.
+    pub fn handle_resume(&mut self, slept: Duration, now: Instant) {
+        self.clock.sleep(slept);
+        let now = self.clock.advance(now);
+        if !self.stopping {
+            for index in 0..self.sites.len() {
+                for protocol in Protocol::ALL {
+                    self.cancel(index, protocol);
+                }
+            }
+            self.look_everywhere(now);
+        }
+        self.settle(now);
+    }
 
-    /// Something that makes a look worth while.
-    pub fn handle_hint(&mut self, _hint: Hint, _now: Instant) {}
+    /// What shall be reachable; `None`: nothing. When the port changes, the new mapping is made before the old one is removed.
+    pub fn handle_wanted(&mut self, wanted: Option<Wanted>, now: Instant) {
+        let now = self.clock.advance(now);
+        if self.stopping || (self.wanted_told && self.wanted == wanted) {
+            return;
+        }
+        let port = |wanted: &Option<Wanted>| wanted.as_ref().map(|wanted| wanted.port);
+        let moved = port(&self.wanted) != port(&wanted);
+        self.wanted = wanted;
+        self.wanted_told = true;
+        for index in 0..self.sites.len() {
+            let desired = self.desired_port(&self.sites[index]);
+            let attempted = self.sites[index].attempt.as_ref().map(|attempt| attempt.internal_port);
+            if attempted.is_some() && attempted != desired {
+                self.abandon(index, now);
+            }
+            self.sites[index].replace = None;
+            if moved {
+                let site = &mut self.sites[index];
+                site.replaced = false;
+                site.suspect = None;
+                site.taken.clear();
+            }
+            let own = self.sites[index].held.as_ref().is_some_and(|held| held.protocol.is_none());
+            if own && attempted.is_none() && desired != self.held_port(index) {
+                self.lose(index, now);
+            }
+            for talker in &mut self.sites[index].talkers {
+                let pace = talker.retry_at.is_some() || talker.refused.is_some();
+                if desired.is_some() && pace {
+                    talker.look_again(now);
+                }
+            }
+        }
+        self.recall(now);
+        self.settle(now);
+    }
 
-    /// A friend dialled an external address.
-    pub fn handle_proof(&mut self, _report: ProofReport, _now: Instant) {}
+    /// Which protocols may be used. The mapping of one that is switched off is removed, once another has taken over or none can.
+    pub fn handle_protocols(&mut self, protocols: Protocols, now: Instant) {
+        let now = self.clock.advance(now);
+        let before = std::mem::replace(&mut self.config.protocols, protocols);
+        for index in 0..self.sites.len() {
+            if self.sites[index].attempting().is_some_and(|protocol| !protocols.allows(protocol)) {
+                self.abandon(index, now);
+            }
+            for protocol in Protocol::ALL {
+                if protocols.allows(protocol) && !before.allows(protocol) {
+                    self.sites[index].talker_mut(protocol).look_again(now);
+                }
+            }
+        }
+        self.settle(now);
+    }
+
+    /// The answer to a [`Command::Ask`]. One that was cancelled, or answered before, is ignored.
+    pub fn handle_answer(&mut self, id: AskId, answer: Answer, now: Instant) {
+        let now = self.clock.advance(now);
+        let position = self.sites.iter().enumerate().find_map(|(index, site)| {
+            let of = |talker: &&site::Talker| talker.asked.is_some_and(|asked| asked.id == id);
+            site.talkers.iter().find(of).map(|talker| (index, talker.protocol))
+        });
+        let Some((index, protocol)) = position else { return };
+        if let Some(asked) = self.sites[index].talker_mut(protocol).asked.take() {
+            self.answered(index, protocol, asked.purpose, answer, now);
+        }
+        self.settle(now);
+    }
+
+    /// Something that makes a look worth while. Never believed: it costs one look at most, and that not often.
+    pub fn handle_hint(&mut self, hint: Hint, now: Instant) {
+        let now = self.clock.advance(now);
+        match hint {
+            Hint::Announced { from, index, protocol, epoch: _ } => {
+                let from = from.to_canonical();
+                let sender = |site: &&Site| {
+                    site.key.address == from && index.is_none_or(|index| index == site.key.index)
+                };
+                let keys: Vec<_> = self.sites.iter().filter(sender).map(|site| site.key).collect();
+                for key in keys {
+                    self.gateway(key, now).want_look(Some(protocol));
+                }
+            }
+            Hint::Doubt { why: _ } => self.look_everywhere(now),
+        }
+        self.settle(now);
+    }
+
+    /// A friend dialled an external address of ours, or tried to.
+    pub fn handle_proof(&mut self, report: ProofReport, now: Instant) {
+        let now = self.clock.advance(now);
+        self.proof(report, now);
+        self.settle(now);
+    }
 
     /// A friend elsewhere sees this computer come from an address.
-    pub fn handle_seen_from_outside(&mut self, _ip: IpAddr, _now: Instant) {}
-
-    /// The time of [`Core::poll_timeout`] has come.
-    pub fn handle_timeout(&mut self, _now: Instant) {}
-
-    /// When to call [`Core::handle_timeout`], and why.
-    #[must_use]
-    pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        None
+    pub fn handle_seen_from_outside(&mut self, ip: IpAddr, now: Instant) {
+        let now = self.clock.advance(now);
+        self.seen(ip, now);
+        self.settle(now);
     }
 
-    /// What to do next; to be called until there is nothing more after every call of the others.
+    /// The time of [`Core::poll_timeout`] has come.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let now = self.clock.advance(now);
+        self.settle(now);
+    }
+
+    /// When to call [`Core::handle_timeout`] if nothing else happens, and why.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        self.next_timeout().map(|(at, why)| (self.clock.instant(at), why))
+    }
+
+    /// What to do next; to be called until there is nothing more, after every call of the others.
     pub fn poll_command(&mut self) -> Option<Command> {
         self.commands.pop_front()
     }
 
-    /// Removes everything that is held.
-    pub fn stop(&mut self, _now: Instant) {
-        self.stopped = true;
+    /// Removes everything that is held, permanent mappings too. Afterwards only those answers are awaited.
+    pub fn stop(&mut self, now: Instant) {
+        let now = self.clock.advance(now);
+        if self.stopping {
+            return;
+        }
+        for index in 0..self.sites.len() {
+            self.abandon(index, now);
+            for protocol in Protocol::ALL {
+                let asked = self.sites[index].talker(protocol).asked;
+                if asked.is_some_and(|asked| !matches!(asked.purpose, Purpose::Unmap(_))) {
+                    self.cancel(index, protocol);
+                }
+            }
+            self.give_back(index, now);
+            for removal in &mut self.sites[index].removals {
+                removal.due = now;
+            }
+        }
+        self.stopping = true;
+        self.settle(now);
     }
 
     /// Whether everything is removed, or has been given up, after [`Core::stop`].
     #[must_use]
-    pub const fn is_stopped(&self) -> bool {
-        self.stopped
+    pub fn is_stopped(&self) -> bool {
+        let busy = |site: &Site| {
+            !site.removals.is_empty() || site.talkers.iter().any(|talker| talker.asked.is_some())
+        };
+        self.stopping && !self.sites.iter().any(busy)
     }
 
-    /// What others may see.
+    /// What others may see. `wall` is the same moment as `now` by the clock on the wall.
     #[must_use]
-    pub fn state(&self, _now: Instant, _wall: SystemTime) -> State {
-        State::default()
+    pub fn state(&self, now: Instant, wall: SystemTime) -> State {
+        let mut clock = self.clock;
+        self.state_at(clock.advance(now), wall)
     }
 
     /// How much was asked.
     #[must_use]
     pub fn tally(&self) -> Tally {
-        Tally::default()
+        self.tally.clone()
+    }
+
+    fn held_port(&self, index: usize) -> Option<u16> {
+        self.sites[index].held.as_ref().map(|held| held.internal_port)
+    }
+
+    fn look_everywhere(&mut self, now: Tick) {
+        let keys: Vec<_> = self.sites.iter().map(|site| site.key).collect();
+        for key in keys {
+            self.gateway(key, now).want_look(None);
+        }
+    }
+
+    /// What is known of a gateway; a new one is entered.
+    fn gateway(&mut self, key: GatewayKey, now: Tick) -> &mut Gateway {
+        let index = match self.gateways.iter().position(|gateway| gateway.key == key) {
+            Some(index) => index,
+            None => {
+                if self.gateways.len() >= MOST_GATEWAYS {
+                    let idle = |gateway: &Gateway| !self.sites.iter().any(|site| site.key == gateway.key);
+                    let oldest = self.gateways.iter().position(idle).unwrap_or(0);
+                    self.gateways.remove(oldest);
+                }
+                self.gateways.push(Gateway::new(key, now));
+                self.gateways.len() - 1
+            }
+        };
+        &mut self.gateways[index]
+    }
+
+    fn ask(&mut self, index: usize, protocol: Protocol, purpose: Purpose, request: Request, now: Tick) {
+        self.asks += 1;
+        let id = AskId(self.asks);
+        let site = &mut self.sites[index];
+        let regular = site.pending.is_some_and(|pending| pending.regular);
+        let counts = self.tally.entry(&site.uplink);
+        let count = match purpose {
+            Purpose::Discover => &mut counts.discover,
+            Purpose::Map => &mut counts.map,
+            Purpose::Renew => &mut counts.renewal,
+            Purpose::Check if regular => &mut counts.check,
+            Purpose::Check => &mut counts.look,
+            Purpose::Look | Purpose::Verify(_) => &mut counts.read,
+            Purpose::Entries => &mut counts.entries,
+            Purpose::Clear | Purpose::Unmap(_) => &mut counts.unmap,
+        };
+        *count += 1;
+        site.talker_mut(protocol).asked = Some(Asked { id, purpose, at: now });
+        self.commands.push_back(Command::Ask { id, uplink: site.uplink.clone(), protocol, request });
+    }
+
+    /// Gives up a request. What it was for is still to be done, and is asked again. Returns what it was for.
+    fn cancel(&mut self, index: usize, protocol: Protocol) -> Option<Purpose> {
+        let now = self.clock.now();
+        let talker = self.sites[index].talker_mut(protocol);
+        let asked = talker.asked.take()?;
+        if asked.purpose == Purpose::Discover {
+            talker.discover_at = Some(now);
+        }
+        self.commands.push_back(Command::Cancel { id: asked.id });
+        Some(asked.purpose)
+    }
+
+    fn answered(
+        &mut self,
+        index: usize,
+        protocol: Protocol,
+        purpose: Purpose,
+        mut answer: Answer,
+        now: Tick,
+    ) {
+        let epoch = match &mut answer {
+            Answer::Found(found) => found.epoch,
+            Answer::Mapped(grant) => grant.epoch,
+            _ => None,
+        };
+        if let Some(epoch) = epoch {
+            self.judge_epoch(index, protocol, epoch, matches!(answer, Answer::Mapped(_)), now);
+        }
+        match purpose {
+            Purpose::Discover => self.discovered(index, protocol, answer, now),
+            Purpose::Look => self.looked(index, answer, now),
+            Purpose::Clear => self.cleared(index, answer, now),
+            Purpose::Map => self.mapped(index, answer, now),
+            Purpose::Renew => self.renewed(index, protocol, answer, now),
+            Purpose::Check => self.checked(index, protocol, answer, now),
+            Purpose::Verify(id) => self.verified(index, id, answer, now),
+            Purpose::Unmap(id) => self.unmapped(index, id, answer, now),
+            Purpose::Entries => self.listed(index, answer, now),
+        }
+    }
+
+    /// A router that began a new table lost the mapping. What `remade` it with the same answer has nothing more to do.
+    fn judge_epoch(&mut self, index: usize, protocol: Protocol, epoch: Epoch, remade: bool, now: Tick) {
+        let key = self.sites[index].key;
+        let track = &mut self.gateway(key, now).epochs[protocol as usize];
+        if track.judge(protocol, epoch, now) == Table::Kept {
+            return;
+        }
+        let others = self.sites.iter().enumerate();
+        let shared = others
+            .filter(|(other, site)| *other != index && site.key == key)
+            .any(|(_, site)| site.held.is_some());
+        if shared {
+            self.gateway(key, now).want_look(None);
+        }
+        let site = &mut self.sites[index];
+        let holder = site.holder();
+        if let Some(held) = site.held.as_mut().filter(|held| held.protocol.is_some()) {
+            held.proof = crate::Proof::NotYet;
+            held.blocked = false;
+            if !(remade && holder == Some(protocol)) {
+                site.pending.get_or_insert(Pending { discover: false, regular: false });
+            }
+        }
+    }
+
+    /// Tells what differs from what was told last.
+    fn publish(&mut self, now: Tick) {
+        let memories = self.memories();
+        if memories != self.told_memories {
+            self.commands.retain(|command| !matches!(command, Command::Remember(_)));
+            self.commands.push_back(Command::Remember(memories.clone()));
+            self.told_memories = memories;
+        }
+        // Ends of leases are told as if the wall's clock had started with ours: so the same moment is always the same.
+        let wall = SystemTime::UNIX_EPOCH.checked_add(now.since(Tick::START));
+        let state = self.state_at(now, wall.unwrap_or(SystemTime::UNIX_EPOCH));
+        if state != self.told_state {
+            self.told_state = state;
+            if !self.commands.contains(&Command::Changed) {
+                self.commands.push_back(Command::Changed);
+            }
+        }
     }
 }

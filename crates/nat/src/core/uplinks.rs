@@ -45,8 +45,7 @@ pub(super) fn leaves_by_tunnel(network: &Snapshot) -> bool {
 fn locals(interface: &Interface, gateway: &Gateway) -> Vec<IpAddr> {
     match Family::of(gateway.address) {
         Family::V4 => {
-            let usable =
-                |address: &&Address| matches!(address.ip, IpAddr::V4(ip) if !ip.is_link_local());
+            let usable = |address: &&Address| matches!(address.ip, IpAddr::V4(ip) if !ip.is_link_local());
             let mut inside =
                 interface.addresses.iter().filter(usable).filter(|own| contains(own, gateway.address));
             let mut any = interface.addresses.iter().filter(usable);
@@ -54,7 +53,8 @@ fn locals(interface: &Interface, gateway: &Gateway) -> Vec<IpAddr> {
             inside.next().or_else(|| any.next()).map(|own| own.ip).into_iter().collect()
         }
         Family::V6 => {
-            let global = |own: &&Address| matches!(own.ip, IpAddr::V6(ip) if ip.segments()[0] & 0xe000 == 0x2000);
+            let global =
+                |own: &&Address| matches!(own.ip, IpAddr::V6(ip) if ip.segments()[0] & 0xe000 == 0x2000);
             let stable = interface.addresses.iter().filter(global).filter(|own| !own.temporary);
             stable.map(|own| own.ip).take(MOST_V6).collect()
         }

@@ -1,0 +1,176 @@
+//! What others may see of all this.
+
+use std::time::SystemTime;
+
+use super::site::{Absence, Held, Known, Site};
+use super::time::{Clock, Tick};
+use super::{Core, uplinks};
+use crate::describe::{self, Facts};
+use crate::{Family, GatewayState, Mapping, MappingState, Proof, Protocol, Protocols, State};
+use std::net::{IpAddr, SocketAddr};
+
+impl Core {
+    pub(super) fn state_at(&self, now: Tick, wall: SystemTime) -> State {
+        let mut mappings = Vec::with_capacity(self.sites.len());
+        let mut gateways = Vec::with_capacity(self.sites.len());
+        for (index, site) in self.sites.iter().enumerate() {
+            if let Some(held) = &site.held {
+                mappings.push((index, self.mapping(site, held, now, wall)));
+            }
+            gateways.push(self.gateway_state(site, now));
+        }
+        let verdict = self.verdict(&gateways);
+        // The best first: by state, IPv4 first, proved first, then by preference of the gateway, which is their order.
+        mappings.sort_by_key(|(_, mapping)| {
+            let proved = matches!(mapping.proof, Proof::Proved { .. });
+            (std::cmp::Reverse(mapping.state), mapping.family(), !proved)
+        });
+        let described = match mappings.first() {
+            Some((index, _)) => Some(*index),
+            None => gateways.iter().position(|gateway| gateway.state == verdict),
+        };
+        let facts = self.facts(verdict, described, &mappings, &gateways, now);
+        let (sentence, next_step) = (describe::sentence(&facts), describe::next_step(&facts));
+        let mappings: Vec<Mapping> = mappings.into_iter().map(|(_, mapping)| mapping).collect();
+        let primary = mappings.first().cloned();
+        State { verdict, primary, mappings, gateways, sentence, next_step }
+    }
+
+    fn verdict(&self, gateways: &[GatewayState]) -> MappingState {
+        let wanted = self.wanted.is_some() && !self.stopping;
+        match gateways.iter().map(|gateway| gateway.state).max() {
+            _ if !wanted => MappingState::Off,
+            Some(best) => best,
+            None if self.config.protocols == Protocols::NONE => MappingState::Off,
+            None if self.network.is_none() => MappingState::Searching,
+            None => MappingState::NoRouter,
+        }
+    }
+
+    fn facts<'a>(
+        &'a self,
+        verdict: MappingState,
+        described: Option<usize>,
+        mappings: &'a [(usize, Mapping)],
+        gateways: &'a [GatewayState],
+        now: Tick,
+    ) -> Facts<'a> {
+        let site = described.and_then(|index| self.sites.get(index));
+        let held = site.and_then(|site| site.held.as_ref());
+        let mut facts = Facts {
+            verdict,
+            primary: mappings.first().map(|(_, mapping)| mapping),
+            gateway: described.and_then(|index| gateways.get(index)).or_else(|| gateways.first()),
+            port: self.wanted.as_ref().map(|wanted| wanted.port.get()),
+            label: &self.config.label,
+            protocols: self.config.protocols,
+            connected: self.network.as_ref().is_some_and(|network| !network.interfaces.is_empty()),
+            by_tunnel: self.network.as_ref().is_some_and(uplinks::leaves_by_tunnel),
+            unspoken: Vec::new(),
+            refused: Vec::new(),
+            off: Vec::new(),
+            wan_down: false,
+            seen: site.zip(held).and_then(|(site, held)| self.contradiction(site, held, now)),
+            taken: None,
+            readable: site.is_some_and(|site| site.holder().is_some_and(|holder| site.reads(holder))),
+            silent: site.is_some_and(|site| site.trouble.is_some()),
+        };
+        let Some(site) = site else { return facts };
+        facts.taken = site.taken.iter().find(|taken| Some(taken.port) == facts.port);
+        for talker in &site.talkers {
+            let protocol = talker.protocol;
+            if !super::spoken_over(protocol, site.family()) {
+                continue;
+            }
+            if !self.config.protocols.allows(protocol) {
+                facts.off.push(protocol);
+                continue;
+            }
+            match (&talker.known, &talker.refused) {
+                (Known::Found(_), Some(refused)) => {
+                    facts.wan_down |= refused.wan;
+                    facts.refused.push((protocol, refused.why.clone()));
+                }
+                (Known::Absent(Absence::Refused(words)), _) => facts.refused.push((protocol, words.clone())),
+                (Known::Absent(_), _) => facts.unspoken.push(protocol),
+                _ => {}
+            }
+        }
+        facts
+    }
+
+    fn mapping(&self, site: &Site, held: &Held, now: Tick, wall: SystemTime) -> Mapping {
+        Mapping {
+            uplink: site.uplink.clone(),
+            protocol: held.protocol,
+            internal: SocketAddr::new(site.uplink.local, held.internal_port),
+            external_port: held.external_port,
+            external_ip: held.external_ip,
+            lease: held.lease.length(),
+            expires: held.lease.ends().map(|ends| Clock::wall(ends, now, wall)),
+            state: self.judge(site, held, now),
+            proof: held.proof.clone(),
+        }
+    }
+
+    fn gateway_state(&self, site: &Site, now: Tick) -> GatewayState {
+        let spoken = |protocol: &Protocol| self.allows(site, *protocol);
+        let state = match &site.held {
+            _ if self.desired_port(site).is_none() => MappingState::Off,
+            Some(held) => self.judge(site, held, now),
+            None if !Protocol::ALL.iter().any(spoken) => MappingState::Off,
+            None if self.has_prospects(site) => MappingState::Searching,
+            None => MappingState::RouterOff,
+        };
+        let found = site.talkers.iter().filter_map(|talker| match &talker.known {
+            Known::Found(found) => Some(found),
+            _ => None,
+        });
+        let page = found.clone().find_map(|found| found.page.clone());
+        GatewayState {
+            uplink: site.uplink.clone(),
+            state,
+            model: found.clone().find_map(|found| found.model.clone()),
+            page: page.unwrap_or_else(|| self.likely_page(site)),
+            protocols: Protocol::ALL
+                .into_iter()
+                .filter(spoken)
+                .filter(|_| !site.is_own())
+                .map(|protocol| (protocol, words(site, protocol)))
+                .collect(),
+        }
+    }
+
+    /// Where a router's page usually is: at its IPv4 address.
+    fn likely_page(&self, site: &Site) -> String {
+        let same_box = |other: &&Site| other.key.index == site.key.index && other.family() == Family::V4;
+        let gateway = match site.family() {
+            Family::V4 => site.uplink.gateway,
+            Family::V6 => {
+                self.sites.iter().find(same_box).map_or(site.uplink.gateway, |other| other.uplink.gateway)
+            }
+        };
+        match gateway {
+            IpAddr::V4(ip) => format!("http://{ip}"),
+            IpAddr::V6(ip) => format!("http://[{ip}]"),
+        }
+    }
+}
+
+/// What a protocol came to, in a few words.
+fn words(site: &Site, protocol: Protocol) -> String {
+    let talker = site.talker(protocol);
+    if site.holder() == Some(protocol) {
+        let silent = site.trouble.is_some();
+        return if silent { "mapped, but no answer at the moment" } else { "mapped" }.to_owned();
+    }
+    match (&talker.known, &talker.refused) {
+        (Known::Unknown, _) => "asked".to_owned(),
+        (Known::Found(_), Some(refused)) => refused.why.clone(),
+        (Known::Found(_), None) => "available".to_owned(),
+        (Known::Absent(Absence::Silent), _) => "no answer".to_owned(),
+        (Known::Absent(Absence::Closed), _) => "not spoken".to_owned(),
+        (Known::Absent(Absence::Nonsense), _) => "answers nonsense".to_owned(),
+        (Known::Absent(Absence::Refused(words)), _) => words.clone(),
+    }
+}
