@@ -7,4 +7,5 @@
 )]
 
 mod dial_backs;
+mod network;
 mod support;

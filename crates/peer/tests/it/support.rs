@@ -21,7 +21,7 @@ pub(crate) fn identity(byte: u8) -> Identity {
     Identity::from_seed(&IdentitySeed::from_bytes([byte; 32])).unwrap()
 }
 
-struct Silent;
+pub(crate) struct Silent;
 
 impl Host for Silent {
     fn hello(&self, _to: &DeviceId, seen_from: IpAddr) -> Hello {
