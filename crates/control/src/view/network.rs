@@ -9,7 +9,8 @@ use utoipa::ToSchema;
 pub struct MappingView {
     /// `off`, `searching`, `no-router`, `router-off`, `mapped`, `double-nat` or `blocked`.
     pub state: String,
-    /// `upnp`, `nat-pmp`, `pcp`, `static` (made by hand) or null. Null in state `mapped`: no router is in the way.
+    /// `upnp`, `nat-pmp`, `pcp`, `static` or null. `static` is what nobody was asked for: a port forwarded by hand, or an address of
+    /// this computer itself, without a router in the way.
     pub protocol: Option<String>,
     /// Address of the router as seen from outside.
     pub external_ip: Option<String>,
@@ -67,6 +68,13 @@ impl MappingView {
         Some(if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") })
     }
 
+    /// Whether no router is in the way: what is called from outside is this computer's own address.
+    #[must_use]
+    pub fn is_direct(&self) -> bool {
+        let asked = self.protocol.as_deref().is_some_and(|protocol| protocol != "static");
+        !asked && self.internal.is_some() && self.internal == self.external()
+    }
+
     /// The protocol's name as routers' pages write it; `None` for one that is not known.
     #[must_use]
     pub fn protocol_name(&self) -> Option<&'static str> {
@@ -85,9 +93,10 @@ impl MappingView {
     pub fn line(&self, now: Timestamp) -> Option<String> {
         let port = self.external_port?;
         let outside = self.external().unwrap_or_else(|| format!("port {port}"));
-        let place = match (self.protocol.as_deref(), self.family.as_deref()) {
-            (None, _) => "open to the Internet",
-            (_, Some("ipv6")) => "router lets through",
+        let direct = self.is_direct();
+        let place = match self.family.as_deref() {
+            _ if direct => "no router in the way of",
+            Some("ipv6") => "router lets through",
             _ => "router",
         };
         let mut line = format!("{place} {outside}");
@@ -97,7 +106,7 @@ impl MappingView {
             line.push_str(" -> ");
             line.push_str(internal);
         }
-        if let Some(name) = self.protocol_name() {
+        if let Some(name) = self.protocol_name().filter(|_| !direct) {
             line.push_str(", by ");
             line.push_str(name);
         }

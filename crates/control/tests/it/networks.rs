@@ -4,11 +4,12 @@ use jiff::{SignedDuration, Timestamp};
 use kith_control::view::*;
 
 /// All of them, by name.
-pub(crate) const ALL: [&str; 11] = [
+pub(crate) const ALL: [&str; 12] = [
     "mapped",
     "unproved",
     "failed",
     "static",
+    "direct",
     "router-off",
     "double-nat",
     "blocked",
@@ -102,6 +103,18 @@ pub(crate) fn put(name: &str, status: &mut StatusView) {
                 ..mapped(ProofView::default(), "The port was forwarded by hand: home.example.org:4242")
             };
             (mapping, vec![gateway("router-off", silent)])
+        }
+        "direct" => {
+            let mapping = MappingView {
+                protocol: Some("static".to_owned()),
+                lease_seconds: None,
+                gateway: None,
+                router: None,
+                internal: Some("203.0.113.80:4242".to_owned()),
+                ..mapped(proved("Anna", 190), "This computer has an address of the Internet, and Anna came to it")
+            };
+            status.internal = vec!["203.0.113.80:4242".to_owned()];
+            (mapping, Vec::new())
         }
         "router-off" => (
             MappingView {

@@ -50,7 +50,7 @@ fn open(mapping: &MappingView, status: &StatusView, now: Timestamp) -> Markup {
                     }
                 }
                 (leg(first))
-                @if mapping.protocol.is_some() {
+                @if !mapping.is_direct() {
                     li.station {
                         span.station-name { @match &mapping.router { Some(router) => (parts::name(router)), None => "Your router" } }
                         span.muted {

@@ -48,6 +48,15 @@ fn a_mapping_is_told_in_one_line() {
         pinhole.line(now()).unwrap(),
         "router lets through [2001:db8::23]:4242, by PCP, lease 2 h, not yet proved"
     );
+    let direct = MappingView {
+        protocol: Some("static".to_owned()),
+        internal: Some("203.0.113.5:4242".to_owned()),
+        lease_seconds: None,
+        ..by_upnp()
+    };
+    assert_eq!(direct.line(now()).unwrap(), "no router in the way of 203.0.113.5:4242, not yet proved");
+    let by_hand = MappingView { internal: None, ..direct };
+    assert_eq!(by_hand.line(now()).unwrap(), "router 203.0.113.5:4242, by hand, not yet proved");
     assert_eq!(MappingView::new("searching", "").line(now()), None);
 }
 
