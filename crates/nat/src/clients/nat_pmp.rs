@@ -33,9 +33,13 @@ pub async fn ask_at(local: SocketAddr, server: SocketAddr, request: Request) -> 
 async fn answer(path: Path, request: &Request) -> Answer {
     let (internal_port, external_port, lifetime) = match request {
         Request::Discover => (None, 0, 0),
-        Request::Map(MapRequest { internal_port: 0, .. })
-        | Request::Unmap(UnmapRequest { internal_port: 0, .. }) => return udp::every_port(),
-        Request::Map(map) => (Some(map.internal_port), map.external_port, udp::to_ask(map.lifetime)),
+        Request::Map(MapRequest { internal_port, external_port, lifetime, .. }) => {
+            if let Some(unfit) = udp::unfit(*internal_port) {
+                return unfit;
+            }
+            (Some(*internal_port), *external_port, udp::to_ask(*lifetime))
+        }
+        Request::Unmap(UnmapRequest { internal_port: 0, .. }) => return udp::every_port(),
         // Deleting asks for nothing (section 3.4).
         Request::Unmap(unmap) => (Some(unmap.internal_port), 0, 0),
         Request::ReadBack { .. } | Request::Entries { .. } => {

@@ -39,15 +39,19 @@ async fn answer(path: &Path, request: &Request) -> Answer {
 fn question(request: &Request) -> Result<Question, Answer> {
     match request {
         Request::Discover => Ok(Question::Announce),
-        Request::Map(MapRequest { internal_port: 0, .. })
-        | Request::Unmap(UnmapRequest { internal_port: 0, .. }) => Err(udp::every_port()),
-        Request::Map(map) => Ok(Question::Map(Map {
-            nonce: map.nonce,
-            internal_port: map.internal_port,
-            external_port: map.external_port,
-            external_ip: map.external_ip,
-            lifetime: udp::to_ask(map.lifetime),
-        })),
+        Request::Map(MapRequest { internal_port, external_port, external_ip, lifetime, nonce, .. }) => {
+            match udp::unfit(*internal_port) {
+                Some(unfit) => Err(unfit),
+                None => Ok(Question::Map(Map {
+                    nonce: *nonce,
+                    internal_port: *internal_port,
+                    external_port: *external_port,
+                    external_ip: *external_ip,
+                    lifetime: udp::to_ask(*lifetime),
+                })),
+            }
+        }
+        Request::Unmap(UnmapRequest { internal_port: 0, .. }) => Err(udp::every_port()),
         // Deleting suggests nothing (section 15.1).
         Request::Unmap(unmap) => Ok(Question::Map(Map {
             nonce: unmap.nonce,
@@ -104,7 +108,8 @@ fn about_mapping(asked: &Map, header: Header, mapped: Option<Mapped>) -> Option<
     }
     let deleting = asked.lifetime == 0;
     Some(match (header.result, udp::granted(header.lifetime)) {
-        (codec::SUCCESS, None) if deleting => Answer::Unmapped,
+        // Removing needs no resources: by "no resources" `miniupnpd` means that it found nothing to remove.
+        (codec::SUCCESS, None) | (codec::NO_RESOURCES, _) if deleting => Answer::Unmapped,
         (codec::SUCCESS, Some(_)) if deleting => Answer::Nonsense(
             "the router confirms the removal of a mapping and says that it lives on".to_owned(),
         ),

@@ -32,6 +32,9 @@ const MOST_IGNORED: usize = 64;
 /// The longest lifetime that is asked for, and believed. RFC 6887, section 8.5, wants such a bound, against absurd values.
 const LONGEST_LIFETIME: u32 = 24 * 60 * 60;
 
+/// See [`unfit`].
+const FIRST_PORT: u16 = 1024;
+
 /// The way to a router.
 #[derive(Clone, Debug)]
 pub(super) struct Path {
@@ -94,12 +97,13 @@ impl Path {
         question: &[u8],
         mut read: impl FnMut(&[u8]) -> Option<T>,
     ) -> Result<T, NoReply> {
-        let end = Instant::now() + PATIENCE;
-        let mut wait = FIRST_WAIT;
+        let began = Instant::now();
+        let (end, mut again, mut wait) = (began + PATIENCE, began, FIRST_WAIT);
         // A socket of this question's own: a late answer to an earlier one, or a late ICMP error, meets another port.
         let mut socket = None;
         loop {
-            let again = end.min(Instant::now() + wait);
+            again = end.min(again + wait);
+            wait *= 2;
             if socket.is_none() {
                 socket = self.open().inspect_err(|error| debug!(%error, path = ?self, "no UDP socket")).ok();
             }
@@ -123,7 +127,6 @@ impl Path {
             if again == end {
                 return Err(NoReply::Silent);
             }
-            wait *= 2;
         }
     }
 
@@ -154,7 +157,7 @@ async fn exchange<T>(
     }
     // One byte more, so that a longer datagram is seen to be longer.
     let mut buffer = [0; LONGEST_DATAGRAM + 1];
-    for _ in 0..=MOST_IGNORED {
+    for _ in 0..MOST_IGNORED {
         match socket.recv(&mut buffer).await {
             Ok(length) => match read(&buffer[..length]) {
                 Some(answer) => return Ok(Heard::Answer(answer)),
@@ -213,7 +216,21 @@ pub(super) fn not_spoken(words: &str) -> Answer {
     Answer::Refused(Refusal { kind: RefusalKind::Unsupported, code: 0, words: words.to_owned() })
 }
 
-/// In both protocols internal port 0 stands for all ports: not for us.
+/// The answer in place of a mapping that must not be asked for.
+///
+/// Internal port 0 stands for all ports in both protocols. Ports below 1024 are outside of what `miniupnpd`, the daemon of most
+/// free router systems, maps by its usual rules, and version 2.3.1 of it never ends its search for a port that they allow (tried):
+/// the router would speak no protocol any more until it is restarted. By UPnP it refuses such ports as it should.
+pub(super) fn unfit(internal_port: u16) -> Option<Answer> {
+    let words = match internal_port {
+        0 => return Some(every_port()),
+        1..FIRST_PORT => format!("ports below {FIRST_PORT} are asked for by UPnP only"),
+        FIRST_PORT.. => return None,
+    };
+    Some(Answer::Refused(Refusal { kind: RefusalKind::Other, code: 0, words }))
+}
+
+/// Port 0 stands for all ports also where mappings are removed.
 pub(super) fn every_port() -> Answer {
     let words = "port 0 would stand for all ports".to_owned();
     Answer::Refused(Refusal { kind: RefusalKind::Other, code: 0, words })

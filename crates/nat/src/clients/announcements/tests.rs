@@ -5,7 +5,7 @@ use std::time::Duration;
 use kith_network::{Address, Gateway, Interface, InterfaceKind, Snapshot};
 use proptest::prelude::*;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::ear::Rate;
 use super::{Announcements, places, read};
@@ -42,25 +42,28 @@ fn snapshot() -> Snapshot {
     }
 }
 
-fn hint(from: &str, index: Option<u32>, protocol: Protocol, epoch: u32) -> Option<Hint> {
-    Some(Hint::Announced { from: from.parse().unwrap(), index, protocol, epoch: Some(Epoch(epoch)) })
+fn hint(from: &str, index: Option<u32>, protocol: Protocol, epoch: u32) -> Hint {
+    Hint::Announced { from: from.parse().unwrap(), index, protocol, epoch: Some(Epoch(epoch)) }
 }
 
 #[test]
 fn news_of_both_protocols_become_hints() {
     let from = "192.168.1.1:5351".parse().unwrap();
-    assert_eq!(read(from, &snapshot(), &announce()), hint("192.168.1.1", Some(2), Protocol::Pcp, 3));
-    assert_eq!(read(from, &snapshot(), &ADDRESS_CHANGE), hint("192.168.1.1", Some(2), Protocol::NatPmp, 7));
+    assert_eq!(read(from, &snapshot(), &announce()), Some(hint("192.168.1.1", Some(2), Protocol::Pcp, 3)));
+    assert_eq!(
+        read(from, &snapshot(), &ADDRESS_CHANGE),
+        Some(hint("192.168.1.1", Some(2), Protocol::NatPmp, 7))
+    );
     // From any port: routers differ.
     let from = "192.168.1.1:5350".parse().unwrap();
-    assert_eq!(read(from, &snapshot(), &announce()), hint("192.168.1.1", Some(2), Protocol::Pcp, 3));
+    assert_eq!(read(from, &snapshot(), &announce()), Some(hint("192.168.1.1", Some(2), Protocol::Pcp, 3)));
 }
 
 #[test]
 fn news_over_ipv6_are_of_pcp_and_say_their_interface() {
     let router = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
     let from: SocketAddr = SocketAddrV6::new(router, 5351, 0, 4).into();
-    assert_eq!(read(from, &snapshot(), &announce()), hint("fe80::1", Some(4), Protocol::Pcp, 3));
+    assert_eq!(read(from, &snapshot(), &announce()), Some(hint("fe80::1", Some(4), Protocol::Pcp, 3)));
     assert_eq!(read(from, &snapshot(), &ADDRESS_CHANGE), None);
 }
 
@@ -163,6 +166,19 @@ async fn two_programs_can_listen_and_one_that_ends_leaves_the_port() {
     while UdpSocket::bind(v4).is_err() {
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_port_that_is_taken_is_tried_again() {
+    // Not shared.
+    let taken = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let (sender, mut hints) = mpsc::channel(4);
+    let _announcements = Announcements::start_at(port, sender);
+    sleep(Duration::from_secs(1)).await;
+    drop(taken);
+    sleep(Duration::from_secs(60)).await;
+    hint_after(&mut hints, SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port), &announce()).await;
 }
 
 proptest! {

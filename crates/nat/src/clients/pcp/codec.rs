@@ -25,6 +25,8 @@ pub const SUCCESS: u8 = 0;
 pub const UNSUPPORTED_VERSION: u8 = 1;
 /// The result "this operation is not known here".
 pub const UNSUPPORTED_OPCODE: u8 = 4;
+/// The result "no room".
+pub const NO_RESOURCES: u8 = 8;
 
 /// Something to ask a server.
 #[derive(Clone, Debug, PartialEq, Eq)]

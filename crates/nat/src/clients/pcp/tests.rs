@@ -131,11 +131,13 @@ fn a_lifetime_is_never_asked_for_as_none_nor_as_for_ever() {
 }
 
 #[test]
-fn all_ports_at_once_and_the_table_are_not_asked_for() {
+fn all_ports_at_once_low_ports_and_the_table_are_not_asked_for() {
     let all_ports = MapRequest { internal_port: 0, ..map_request(Lifetime::Permanent) };
+    let low_port = MapRequest { internal_port: 443, ..map_request(Lifetime::Permanent) };
     let no_port = UnmapRequest { internal_port: 0, external_port: 1, nonce: NONCE, pinhole: None };
     for request in [
         Request::Map(all_ports),
+        Request::Map(low_port),
         Request::Unmap(no_port),
         Request::ReadBack { external_port: 4242 },
         Request::Entries { label: "Kith".to_owned() },
@@ -186,6 +188,9 @@ fn a_removal_is_confirmed_by_a_lifetime_of_zero() {
     gone[4..8].fill(0);
     gone[42..60].fill(0);
     assert_eq!(understand(&unmap(), &gone), Some(Answer::Unmapped));
+    // What miniupnpd says when there was nothing to remove.
+    assert_eq!(understand(&unmap(), &with(gone.clone(), 3, 8)), Some(Answer::Unmapped));
+    refusal(RefusalKind::NotAuthorized, 2)(understand(&unmap(), &with(gone, 3, 2)));
 }
 
 #[test]
