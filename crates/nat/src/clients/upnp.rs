@@ -6,6 +6,7 @@
 
 pub mod description;
 pub mod notify;
+pub mod reading;
 pub mod soap;
 pub mod ssdp;
 

@@ -186,7 +186,7 @@ fn external(text: Option<&str>) -> Option<IpAddr> {
 }
 
 /// The services for a family of addresses, the best kinds first.
-fn services(description: &Description, location: &Endpoint, family: Family) -> Vec<Vec<Service>> {
+pub(super) fn services(description: &Description, location: &Endpoint, family: Family) -> Vec<Vec<Service>> {
     let wanted = |kind: Kind| (kind == Kind::Firewall) == (family == Family::V6);
     let mut services: Vec<Vec<Service>> = Vec::new();
     for described in description.services.iter().filter(|described| wanted(described.kind)) {
@@ -201,7 +201,7 @@ fn services(description: &Description, location: &Endpoint, family: Family) -> V
 }
 
 /// Maker and model in one, without saying the maker twice.
-fn model(description: &Description) -> Option<String> {
+pub(super) fn model(description: &Description) -> Option<String> {
     let maker = description.maker.as_deref().unwrap_or_default().trim();
     let model = description.model.as_deref().unwrap_or_default().trim();
     let whole = if model.to_lowercase().starts_with(&maker.to_lowercase()) {

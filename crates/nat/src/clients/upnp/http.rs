@@ -13,6 +13,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
@@ -116,21 +117,7 @@ impl Transport {
         let until = self.deadline.min(Instant::now() + EXCHANGE);
         let whole = Box::pin(async {
             let stream = timeout(CONNECT, self.connect(to.address)).await.map_err(|_| Failure::Silent)??;
-            // One write for head and body: some routers look only at the first segment.
-            let (mut sender, connection) = http1::Builder::new()
-                .writev(false)
-                .title_case_headers(true)
-                .max_headers(MOST_FIELDS)
-                .max_buf_size(LARGEST_HEAD)
-                .handshake(TokioIo::new(stream))
-                .await
-                .map_err(|error| failure(&error))?;
-            let connection = AbortOnDropHandle::new(tokio::spawn(connection));
-            let response = sender.send_request(request).await.map_err(|error| failure(&error))?;
-            let status = response.status();
-            let body = read(response.into_body(), largest).await?;
-            drop(connection);
-            Ok(Response { status, body })
+            over(stream, request, largest).await
         });
         timeout_at(until, whole).await.unwrap_or(Err(Failure::Silent))
     }
@@ -143,7 +130,37 @@ impl Transport {
     }
 }
 
-fn request(method: Method, to: &Endpoint, body: Bytes) -> Result<Request<Full<Bytes>>, Failure> {
+/// One exchange over a stream that is there.
+pub(super) async fn over<S>(
+    stream: S,
+    request: Request<Full<Bytes>>,
+    largest: usize,
+) -> Result<Response, Failure>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    // Whatever it is that comes without an end, chunks of one byte or "100 Continue", ends here.
+    let (reading, writing) = tokio::io::split(stream);
+    let most = u64::try_from(4 * (largest + LARGEST_HEAD)).unwrap_or(u64::MAX);
+    let stream = tokio::io::join(reading.take(most), writing);
+    // One write for head and body: some routers look only at the first segment.
+    let (mut sender, connection) = http1::Builder::new()
+        .writev(false)
+        .title_case_headers(true)
+        .max_headers(MOST_FIELDS)
+        .max_buf_size(LARGEST_HEAD)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| failure(&error))?;
+    let connection = AbortOnDropHandle::new(tokio::spawn(connection));
+    let response = sender.send_request(request).await.map_err(|error| failure(&error))?;
+    let status = response.status();
+    let body = read(response.into_body(), largest).await?;
+    drop(connection);
+    Ok(Response { status, body })
+}
+
+pub(super) fn request(method: Method, to: &Endpoint, body: Bytes) -> Result<Request<Full<Bytes>>, Failure> {
     let uri = to.path.parse::<Uri>().map_err(|_| nonsense("its URL is none"))?;
     let host = HeaderValue::from_str(&to.host()).map_err(|_| nonsense("its address is none"))?;
     let mut request = Request::new(Full::new(body));
