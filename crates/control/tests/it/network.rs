@@ -58,12 +58,12 @@ async fn a_next_step_stands_out_on_both_pages_and_only_when_there_is_one() {
 async fn who_must_forward_a_port_is_told_what_to_type_where() {
     let page = page("router-off").await;
     for wanted in [
-        "Forward TCP 4242 on your router",
+        "Switch on UPnP or NAT-PMP on the router",
         "To the device</dt><dd><code><bdi>192.168.1.23</bdi></code>",
         "Outer port</dt><dd><code><bdi>4242</bdi></code>",
         "href=\"http://192.168.1.1/\" target=\"_blank\" rel=\"noopener noreferrer\"",
         "one of two can call the other",
-        "refused: not authorized",
+        "it speaks neither UPnP nor NAT-PMP",
     ] {
         assert!(page.contains(wanted), "{wanted} in {page}");
     }

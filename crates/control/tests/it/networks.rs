@@ -47,7 +47,7 @@ fn by_pcp() -> MappingView {
         internal: Some("192.168.1.23:4242".to_owned()),
         ..MappingView::new(
             "mapped",
-            "The router opens port 4242 to the Internet, and nobody has tried it yet",
+            "the router at 192.168.1.1 leads 203.0.113.80:4242 to this computer (PCP), not yet proved: no friend has dialled it from outside",
         )
     }
 }
@@ -70,7 +70,7 @@ fn gateway(state: &str, outcomes: [&str; 3]) -> GatewayView {
 /// Makes a computer's network one of [`ALL`].
 pub(crate) fn put(name: &str, status: &mut StatusView) {
     let silent = ["no answer", "no answer", "no answer"];
-    let fine = ["mapped", "in reserve", "in reserve"];
+    let fine = ["mapped", "available", "available"];
     let mapped = |proof: ProofView, sentence: &str| MappingView {
         proved: proof.state == ProofState::Proved,
         proof,
@@ -80,13 +80,13 @@ pub(crate) fn put(name: &str, status: &mut StatusView) {
     status.public = vec!["203.0.113.80:4242".to_owned()];
     let (verdict, gateways) = match name {
         "mapped" => (
-            mapped(proved("Anna", 190), "The router opens port 4242 to the Internet, and Anna came through it"),
+            mapped(proved("Anna", 190), "the router at 192.168.1.1 leads 203.0.113.80:4242 to this computer (PCP), proved by Anna at 2026-11-21 20:14 UTC"),
             vec![gateway("mapped", fine)],
         ),
         "failed" => (
             MappingView {
-                next_step: Some("on this computer, let incoming TCP connections to port 4242 through its firewall".to_owned()),
-                ..mapped(failed("Anna", 40, "no answer within 5 s"), "The router opens port 4242, but Anna could not get through")
+                next_step: Some("allow incoming TCP 4242 in the firewall of this computer".to_owned()),
+                ..mapped(failed("Anna", 40, "nothing answered"), "the router at 192.168.1.1 leads 203.0.113.80:4242 to this computer (PCP), but Anna could not connect at 2026-11-21 20:14 UTC")
             },
             vec![gateway("mapped", fine)],
         ),
@@ -100,7 +100,7 @@ pub(crate) fn put(name: &str, status: &mut StatusView) {
                 router: None,
                 internal: None,
                 family: None,
-                ..mapped(ProofView::default(), "The port was forwarded by hand: home.example.org:4242")
+                ..mapped(ProofView::default(), "the router was told by hand to forward home.example.org:4242 to this computer")
             };
             (mapping, vec![gateway("router-off", silent)])
         }
@@ -111,55 +111,55 @@ pub(crate) fn put(name: &str, status: &mut StatusView) {
                 gateway: None,
                 router: None,
                 internal: Some("203.0.113.80:4242".to_owned()),
-                ..mapped(proved("Anna", 190), "This computer has an address of the Internet, and Anna came to it")
+                ..mapped(proved("Anna", 190), "this computer is on the Internet itself, no router is in the way: 203.0.113.80:4242, proved by Anna at 2026-11-21 20:14 UTC")
             };
             status.internal = vec!["203.0.113.80:4242".to_owned()];
             (mapping, Vec::new())
         }
         "router-off" => (
             MappingView {
-                next_step: Some("forward TCP 4242 on your router, usually at http://192.168.1.1, to 192.168.1.23:4242; or switch on UPnP or NAT-PMP there".to_owned()),
-                ..MappingView::new("router-off", "The router at 192.168.1.1 was found, but it opens no port for programs")
+                next_step: Some("switch on UPnP or NAT-PMP on the router's page, usually http://192.168.1.1, or forward TCP 4242 there to 192.168.1.23:4242".to_owned()),
+                ..MappingView::new("router-off", "the router at 192.168.1.1 does not open ports by itself: it speaks neither UPnP nor NAT-PMP, and PCP is switched off in Kith's settings")
             },
-            vec![gateway("router-off", ["refused: not authorized", "no answer", "switched off in the settings"])],
+            vec![gateway("router-off", ["not spoken", "no answer", "switched off in the settings"])],
         ),
         "double-nat" => (
             MappingView {
                 state: "double-nat".to_owned(),
                 external_ip: Some("100.71.4.9".to_owned()),
-                next_step: Some("ask your Internet provider for a public IPv4 address, or let the other computer be the one that is reachable".to_owned()),
-                ..mapped(ProofView::default(), "The router opens port 4242, but it is itself behind another router, probably the provider’s: its outer address is 100.71.4.9")
+                next_step: Some("ask the provider for an IPv4 address of your own, or for IPv6".to_owned()),
+                ..mapped(ProofView::default(), "the router at 192.168.1.1 opened port 4242, but its own address 100.71.4.9 is not on the Internet (friends see 203.0.113.80): your provider shares one address among customers (carrier-grade NAT)")
             },
             vec![gateway("double-nat", fine)],
         ),
         "blocked" => (
             MappingView {
                 state: "blocked".to_owned(),
-                next_step: Some("let TCP 4242 in through the firewall of this computer: `sudo ufw allow 4242/tcp`".to_owned()),
-                ..mapped(failed("Ben’s workshop", 65, "no answer within 5 s"), "The router opens port 4242, but a firewall on this computer drops what arrives")
+                next_step: Some("allow incoming TCP 4242 in the firewall of this computer: `sudo ufw allow 4242/tcp`".to_owned()),
+                ..mapped(failed("Ben’s workshop", 65, "nothing answered"), "the router at 192.168.1.1 forwards TCP 4242 to this computer, but Ben’s workshop could not connect at 2026-11-21 20:14 UTC (nothing answered): usually a firewall on this computer drops it")
             },
             vec![gateway("blocked", fine)],
         ),
         "no-router" => (
             MappingView {
-                next_step: Some("connect this computer to your network, then this changes by itself".to_owned()),
-                ..MappingView::new("no-router", "No router was found: this computer has no way to the Internet")
+                next_step: Some("connect this computer to the network, by cable or Wi-Fi".to_owned()),
+                ..MappingView::new("no-router", "this computer is not connected to any network")
             },
             Vec::new(),
         ),
         "searching" => (
-            MappingView::new("searching", "The router at 192.168.1.1 is being asked to open port 4242"),
+            MappingView::new("searching", "asking the router at 192.168.1.1 to let friends in"),
             vec![GatewayView { model: None, ..gateway("searching", ["asked", "asked", "asked"]) }],
         ),
         "off" => (
             MappingView {
-                next_step: Some("forward TCP 4242 on your router to 192.168.1.23:4242 by hand, and add it to listener.advertise".to_owned()),
-                ..MappingView::new("off", "No router is asked for a port: nat.upnp, nat.nat-pmp and nat.pcp are all off")
+                next_step: Some("switch on nat.upnp, nat.nat-pmp or nat.pcp in the settings, or forward TCP 4242 on the router's page, usually http://192.168.1.1, to 192.168.1.23:4242".to_owned()),
+                ..MappingView::new("off", "UPnP, NAT-PMP and PCP are switched off in Kith's settings, so no router is asked to let friends in")
             },
             Vec::new(),
         ),
         "two" => (
-            mapped(proved("Anna", 7000), "The router opens port 4242 to the Internet, and Anna came through it"),
+            mapped(proved("Anna", 7000), "the router at 192.168.1.1 leads 203.0.113.80:4242 to this computer (PCP), proved by Anna at 2026-11-21 20:14 UTC"),
             vec![
                 gateway("mapped", fine),
                 GatewayView {
@@ -173,11 +173,11 @@ pub(crate) fn put(name: &str, status: &mut StatusView) {
                     interface: "wlp2s0".to_owned(),
                     model: Some("OpenWrt 24.10".to_owned()),
                     page: Some("https://10.8.20.1/cgi-bin/luci".to_owned()),
-                    ..gateway("mapped", ["no answer", "closed", "mapped"])
+                    ..gateway("mapped", ["no answer", "not spoken", "mapped"])
                 },
             ],
         ),
-        _ => (mapped(ProofView::default(), "The router opens port 4242 to the Internet, and nobody has tried it yet"), vec![gateway("mapped", fine)]),
+        _ => (mapped(ProofView::default(), "the router at 192.168.1.1 leads 203.0.113.80:4242 to this computer (PCP), not yet proved: no friend has dialled it from outside"), vec![gateway("mapped", fine)]),
     };
     if verdict.state != "mapped" {
         status.public.clear();

@@ -8,6 +8,8 @@ mod ports;
 mod routers;
 mod way;
 
+use std::net::SocketAddrV4;
+
 use maud::{Markup, html};
 
 use super::parts::{self, Tone};
@@ -81,13 +83,14 @@ fn verdict(status: &StatusView) -> Markup {
 pub(super) fn next_step(status: &StatusView, whole: bool) -> Markup {
     let mapping = &status.mapping;
     let page = status.gateways.iter().find_map(|gateway| page::link(gateway, &status.gateways));
-    let by_hand = matches!(mapping.state.as_str(), "router-off" | "off");
+    let at_router = matches!(mapping.state.as_str(), "router-off" | "off");
     html! {
         @if let Some(step) = &mapping.next_step {
             div.next-step role="status" {
                 p { strong { "What to do: " } (parts::sentence(step)) }
-                @if whole && by_hand { (forwarding(status)) }
-                @if whole && by_hand && let Some(page) = &page { p { (page::anchor(page, "Open the router’s page")) } }
+                // The table below spells out what the step asks for; there are steps that ask for something else.
+                @if whole && at_router && step.contains("forward") { (forwarding(status, step)) }
+                @if whole && at_router && let Some(page) = &page { p { (page::anchor(page, "Open the router’s page")) } }
                 @if whole && kept_out(status) {
                     p.muted { "Until then backups work with every friend whose own computer can be reached: it is enough when one of two can call the other." }
                 }
@@ -97,11 +100,12 @@ pub(super) fn next_step(status: &StatusView, whole: bool) -> Markup {
 }
 
 /// What has to be typed into the router's page.
-fn forwarding(status: &StatusView) -> Markup {
+fn forwarding(status: &StatusView, step: &str) -> Markup {
     let port = status.listener.port;
-    // The way a router's page asks for it: an IPv4 address without a port.
+    // The way a router's page asks for it: an IPv4 address and a port. Of several addresses the one that the step names.
+    let inside = status.internal.iter().filter_map(|address| address.parse::<SocketAddrV4>().ok());
     let inside =
-        status.internal.iter().filter_map(|address| address.parse::<std::net::SocketAddrV4>().ok()).next();
+        inside.clone().find(|address| step.contains(&address.to_string())).or_else(|| inside.clone().next());
     html! {
         @if let Some(inside) = inside {
             dl.facts.forwarding {

@@ -29,6 +29,8 @@ pub(super) fn section(gateways: &[GatewayView]) -> Markup {
 
 fn router(gateway: &GatewayView, gateways: &[GatewayView]) -> Markup {
     let (tone, word) = match gateway.state.as_str() {
+        // A computer with an address of the Internet asks its router for nothing.
+        "mapped" if gateway.protocols.is_empty() => (Tone::Good, "Not in the way"),
         "mapped" => (Tone::Good, "Port open"),
         "searching" => (Tone::Busy, "Being asked"),
         "double-nat" => (Tone::Warn, "Behind another router"),
