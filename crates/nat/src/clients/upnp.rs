@@ -89,7 +89,7 @@ impl Upnp {
     async fn discover(&self, uplink: &Uplink, places: Places) -> Answer {
         let known = self.known(uplink);
         let opened = candidates(uplink, places, known.as_ref().map(|known| known.location.clone())).await;
-        let (device, answer) = match opened {
+        let (device, mut answer) = match opened {
             Ok(opened) => opened,
             Err(failure) => {
                 let answer = failure.into();
@@ -100,10 +100,13 @@ impl Upnp {
                 return answer;
             }
         };
-        tracing::debug!(%uplink, at = %device.location.address, kind = ?device.service.kind, ?answer, "found by UPnP");
         if let Some(known) = known {
             device.learn(&known);
         }
+        if let Answer::Found(found) = &mut answer {
+            (found.any_port, found.readable) = (device.any_port(), device.readable());
+        }
+        tracing::debug!(%uplink, at = %device.location.address, kind = ?device.service.kind, ?answer, "found by UPnP");
         self.remember(uplink, device);
         answer
     }

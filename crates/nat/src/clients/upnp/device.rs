@@ -70,13 +70,7 @@ impl Device {
                 let on_gateway = device.location.address.ip() == uplink.gateway.to_canonical();
                 let page = description.page.as_deref().filter(|_| on_gateway && family == Family::V4);
                 let page = page.and_then(|page| device.location.page(description.base.as_deref(), page));
-                Answer::Found(Found {
-                    model: model(&description),
-                    page,
-                    any_port: device.any_port(),
-                    readable: device.readable(),
-                    ..found
-                })
+                Answer::Found(Found { model: model(&description), page, ..found })
             }
             answer => answer,
         };

@@ -1,1 +1,5 @@
-
+mod fake;
+mod hostile;
+mod parsers;
+mod requests;
+mod searches;
