@@ -1,4 +1,4 @@
-//! Shows the app with invented data: `cargo run -p kith-control --example preview [live|rich|empty|friends|quiet|hostile|long]`,
+//! Shows the app with invented data: `cargo run -p kith-control --example preview [live|rich|empty|friends|quiet|picture|hostile|long]`,
 //! or with the name of a network: `mapped`, `unproved`, `router-off`, ... (see `tests/it/networks.rs`).
 //!
 //! Prints a fresh address whenever Enter is pressed (each works once). `live` moves a backup forward.
@@ -35,6 +35,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             state.jobs.retain(|job| job.state.is_over());
             state.status.jobs.clear();
             state.status.recovery_unseen = true;
+            state
+        }
+        // The one in the README.
+        "picture" => {
+            let mut state = stand_in::rich();
+            state.jobs.retain(|job| job.state == JobState::Complete || job.state == JobState::Running);
+            state.status.jobs.retain(|job| job.state == JobState::Running);
+            state.status.friends.retain(|friend| friend.connected);
             state
         }
         network if stand_in::networks::ALL.contains(&network) => {

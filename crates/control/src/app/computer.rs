@@ -64,7 +64,7 @@ fn router(status: &StatusView) -> Markup {
     let (tone, words) = network::judged(status);
     html! {
         (parts::state(tone, words))
-        @if status.listener.state == ListenerState::Listening {
+        @if status.listener.state == ListenerState::Listening && tone != Tone::Good {
             p { (parts::sentence(&status.mapping.sentence)) }
         }
         a href="#/network" { "More about the network" }
