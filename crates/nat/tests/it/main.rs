@@ -6,3 +6,4 @@ mod need;
 mod real_router;
 mod site;
 mod udp_protocols;
+mod upnp;

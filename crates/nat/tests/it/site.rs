@@ -87,10 +87,15 @@ impl Site {
 
     /// Starts the daemon that makes mappings; NAT-PMP and PCP only.
     pub(crate) fn start(&mut self) {
+        self.start_with("enable_natpmp=yes\nenable_upnp=no\nhttp_port=5000\n");
+    }
+
+    /// Starts the daemon that makes mappings; `lines` say by which protocols.
+    pub(crate) fn start_with(&mut self, lines: &str) {
         let path = |name| self.directory.path().join(name);
         let (leases, pid) = (path("leases"), path("pid"));
         let configuration = format!(
-            "ext_ifname=wan\nlistening_ip=lan\nhttp_port=5000\nenable_upnp=no\nenable_natpmp=yes\nsecure_mode=yes\n\
+            "ext_ifname=wan\nlistening_ip=lan\n{lines}secure_mode=yes\n\
              system_uptime=no\nipv6_disable=no\nupnp_table_name=filter\nupnp_nat_table_name=filter\n\
              upnp_forward_chain=miniupnpd\nupnp_nat_chain=prerouting_miniupnpd\n\
              upnp_nat_postrouting_chain=postrouting_miniupnpd\nlease_file={}\n\
@@ -127,6 +132,11 @@ impl Site {
     /// The rules that lead from outside to the computer, as the kernel shows them.
     pub(crate) fn redirections(&self) -> String {
         run(self.in_router("nft").args(["list", "chain", "inet", "filter", "prerouting_miniupnpd"]))
+    }
+
+    /// What a program run on the router prints.
+    pub(crate) fn in_router_output(&self, program: &str, arguments: &[&str]) -> String {
+        run(self.in_router(program).args(arguments))
     }
 
     /// What a program run on the computer prints.

@@ -25,8 +25,9 @@ const RETRY: Duration = Duration::from_secs(60);
 const MOST_DATAGRAMS: u32 = 64;
 /// See [`MOST_DATAGRAMS`].
 const WINDOW: Duration = Duration::from_secs(1);
-/// Gateways announce each of their parts, twice: the same news from the same device is passed on once in this time.
-const SAME_NEWS: Duration = Duration::from_secs(2);
+/// Gateways announce each of their parts in one burst: the same news from the same device is passed on once in this time. Short,
+/// because a restart after it is news again.
+const SAME_NEWS: Duration = Duration::from_millis(300);
 
 /// Listens for the announcements of gateways until it is dropped.
 #[derive(Debug)]

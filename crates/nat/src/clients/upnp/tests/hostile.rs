@@ -19,7 +19,11 @@ fn attacks() -> Vec<(&'static str, fn() -> Say, &'static str)> {
         ("half a head", || Say::ThenHang(b"HTTP/1.1 200 OK\r\nA: ".to_vec()), "silent"),
         ("half a body", || Say::ThenHang(head(&length(100), "<root>")), "silent"),
         ("one byte a second", || Say::Drip(head(&length(6), "<root>")), "silent"),
-        ("a drip without end", || Say::Drip(format!("HTTP/1.1 200 OK\r\nX: {}", "x".repeat(100_000)).into_bytes()), "silent"),
+        (
+            "a drip without end",
+            || Say::Drip(format!("HTTP/1.1 200 OK\r\nX: {}", "x".repeat(100_000)).into_bytes()),
+            "silent",
+        ),
         ("closed at once", || Say::Raw(vec![]), "closed"),
         (
             "10 MB with a length",
