@@ -67,6 +67,7 @@ pub struct Core {
     settled: Tick,
     /// What was told last.
     told_state: State,
+    told_gist: u64,
     told_memories: Vec<Remembered>,
 }
 
@@ -91,10 +92,12 @@ impl Core {
             tally: Tally::default(),
             settled: Tick::START,
             told_state: State::default(),
+            told_gist: 0,
             told_memories: config.remembered.clone(),
             config,
         };
         core.told_state = core.state_at(Tick::START, SystemTime::UNIX_EPOCH);
+        core.told_gist = core.gist(Tick::START);
         core
     }
 
@@ -383,6 +386,9 @@ impl Core {
             Answer::Mapped(grant) => grant.epoch,
             _ => None,
         };
+        if !matches!(answer, Answer::Silent | Answer::Closed | Answer::Nonsense(_)) {
+            self.sites[index].talker_mut(protocol).heard(now);
+        }
         if let Some(epoch) = epoch {
             self.judge_epoch(index, protocol, epoch, matches!(answer, Answer::Mapped(_)), now);
         }
@@ -418,6 +424,9 @@ impl Core {
         if let Some(held) = site.held.as_mut().filter(|held| held.protocol.is_some()) {
             held.proof = crate::Proof::NotYet;
             held.blocked = false;
+            if holder == Some(Protocol::NatPmp) && remade {
+                site.talker_mut(Protocol::NatPmp).discover_at = Some(now);
+            }
             if !(remade && holder == Some(protocol)) {
                 site.pending.get_or_insert(Pending { discover: false, regular: false });
             }
@@ -432,6 +441,11 @@ impl Core {
             self.commands.push_back(Command::Remember(memories.clone()));
             self.told_memories = memories;
         }
+        let gist = self.gist(now);
+        if gist == self.told_gist {
+            return;
+        }
+        self.told_gist = gist;
         // Ends of leases are told as if the wall's clock had started with ours: so the same moment is always the same.
         let wall = SystemTime::UNIX_EPOCH.checked_add(now.since(Tick::START));
         let state = self.state_at(now, wall.unwrap_or(SystemTime::UNIX_EPOCH));
@@ -443,3 +457,6 @@ impl Core {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

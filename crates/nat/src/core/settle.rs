@@ -6,7 +6,7 @@ use super::command::{Command, spoken_over};
 use super::gateway::Gateway;
 use super::site::{Known, Pending, Purpose, Removal, Site, Stage};
 use super::time::Tick;
-use super::{Core, gateway};
+use super::{Core, gateway, site};
 use crate::{Answer, Family, Protocol, Request};
 
 /// Everything is looked at again at least that often.
@@ -221,7 +221,8 @@ impl Core {
             }
         }
         let upnp = site.talker(Protocol::Upnp);
-        let time = site.held.is_some() || upnp.refused.is_some();
+        let refused = upnp.refused.as_ref().is_some_and(|refused| !refused.wan);
+        let time = site.held.is_some() || refused;
         if site.unread
             && time
             && site.attempt.is_none()
@@ -313,6 +314,9 @@ impl Core {
             }
             let fits = site.held.as_ref().is_some_and(|held| self.fits(site, held));
             let holder = site.holder().filter(|_| fits);
+            if holder.is_none() || site.trouble.is_some() {
+                self.ask_again(index, now);
+            }
             let site = &mut self.sites[index];
             if let Some(holder) = holder {
                 if site.pending.is_none() {
@@ -329,6 +333,20 @@ impl Core {
         }
     }
 
+    /// What has been waiting for a while was perhaps asked while the router was still silent: ask again now that it may not be.
+    fn ask_again(&mut self, index: usize, now: Tick) {
+        const WHILE: Duration = Duration::from_millis(500);
+        for protocol in Protocol::ALL {
+            let asked = self.sites[index].talker(protocol).asked;
+            let mut looks = asked.filter(|asked| matches!(asked.purpose, Purpose::Discover | Purpose::Check));
+            if looks.take_if(|asked| now.since(asked.at) >= WHILE).is_some() {
+                self.cancel(index, protocol);
+            } else if looks.is_some() {
+                self.sites[index].again = true;
+            }
+        }
+    }
+
     /// The port that is to be reachable at this uplink.
     pub(super) fn desired_port(&self, site: &Site) -> Option<u16> {
         let wanted = self.wanted.as_ref().filter(|_| !self.stopping)?;
@@ -341,7 +359,7 @@ impl Core {
     }
 
     /// Whether a mapping is what is wanted.
-    pub(super) fn fits(&self, site: &Site, held: &super::site::Held) -> bool {
+    pub(super) fn fits(&self, site: &Site, held: &site::Held) -> bool {
         self.desired_port(site) == Some(held.internal_port)
             && held.protocol.is_none_or(|protocol| self.allows(site, protocol))
     }

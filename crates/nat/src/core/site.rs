@@ -56,6 +56,8 @@ pub(super) struct Site {
     /// The router's table is to be looked through for entries that were left behind.
     pub(super) unread: bool,
     pub(super) trouble: Option<Trouble>,
+    /// There was news of the gateway while it was asked: if it does not answer, it is asked again at once.
+    pub(super) again: bool,
     pub(super) pending: Option<Pending>,
     /// The next regular check, apart from what the gateway allows.
     pub(super) check_due: Tick,
@@ -86,6 +88,7 @@ impl Site {
             head_start: None,
             unread: true,
             trouble: None,
+            again: false,
             pending: None,
             check_due: now,
             beats: 0,
@@ -156,6 +159,8 @@ pub(super) struct Talker {
     pub(super) known: Known,
     /// When it was last found.
     pub(super) found_at: Option<Tick>,
+    /// When it last gave any answer.
+    heard_at: Option<Tick>,
     /// To be discovered then in any case.
     pub(super) discover_at: Option<Tick>,
     /// To be discovered then if no mapping is held.
@@ -176,6 +181,7 @@ impl Talker {
             asked: None,
             known: Known::Unknown,
             found_at: None,
+            heard_at: None,
             discover_at: Some(now),
             retry_at: None,
             absent: 0,
@@ -195,6 +201,11 @@ impl Talker {
         matches!(self.known, Known::Found(_))
     }
 
+    /// It gave an answer that can be understood.
+    pub(super) const fn heard(&mut self, now: Tick) {
+        self.heard_at = Some(now);
+    }
+
     /// The protocol is spoken.
     pub(super) fn found(&mut self, found: Found, now: Tick) {
         self.absent = 0;
@@ -211,8 +222,8 @@ impl Talker {
     /// It is not spoken, or not now.
     pub(super) fn absent(&mut self, absence: Absence, now: Tick) {
         self.known = Known::Absent(absence);
-        let quick = self.found_at.is_some_and(|found| now.since(found) < QUICK_FOR);
-        let known = self.found_at.is_some_and(|found| now.since(found) < KNOWN_FOR);
+        let quick = self.heard_at.is_some_and(|heard| now.since(heard) < QUICK_FOR);
+        let known = self.heard_at.is_some_and(|heard| now.since(heard) < KNOWN_FOR);
         let wait = match (quick, known) {
             (true, _) => QUICK,
             (false, true) => KNOWN,
@@ -288,7 +299,7 @@ pub(super) enum Known {
 }
 
 /// Why a protocol counts as not spoken.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Absence {
     Silent,
     Closed,
@@ -416,7 +427,7 @@ pub(super) struct Removal {
 }
 
 /// An external port that belongs to somebody else.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Taken {
     pub(crate) port: u16,
     pub(crate) holder: Option<IpAddr>,

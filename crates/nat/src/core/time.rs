@@ -4,7 +4,7 @@ use std::ops::Add;
 use std::time::{Duration, Instant, SystemTime};
 
 /// A moment, counted from the start of the core. Goes on while the computer sleeps, as the leases of routers do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Tick(Duration);
 
 impl Tick {

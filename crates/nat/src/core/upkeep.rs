@@ -245,7 +245,10 @@ impl Core {
         let lease = Lease::new(grant.lifetime, now, &mut self.chance(index));
         let site = &mut self.sites[index];
         let family = site.family();
-        site.trouble = None;
+        if site.trouble.take().is_some() && site.holder() == Some(Protocol::NatPmp) {
+            // Its answer does not hold the external address, which may be another one after the silence.
+            site.talker_mut(Protocol::NatPmp).discover_at = Some(now);
+        }
         let Some(held) = &mut site.held else { return };
         held.lease = lease;
         held.pinhole = grant.pinhole.or(held.pinhole);
@@ -289,7 +292,11 @@ impl Core {
     fn no_answer(&mut self, index: usize, now: Tick) {
         let site = &mut self.sites[index];
         site.pending = None;
-        site.trouble = Some(Trouble::again(site.trouble, now));
+        let mut trouble = Trouble::again(site.trouble, now);
+        if std::mem::take(&mut site.again) {
+            trouble.next = now;
+        }
+        site.trouble = Some(trouble);
     }
 
     /// The mapping is not there any more.
@@ -331,9 +338,9 @@ impl Core {
         held.proof = Proof::NotYet;
         held.blocked = false;
         site.suspect = None;
-        site.replaced = false;
         if site.last_ip != ip {
             site.external_since = now;
+            site.replaced = false;
         }
         site.last_ip = ip;
     }

@@ -1,0 +1,8 @@
+//! The core against routers with faults, in virtual time.
+
+mod basics;
+mod events;
+mod quirks;
+mod router;
+mod simulation;
+mod world;
