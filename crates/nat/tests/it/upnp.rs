@@ -199,13 +199,15 @@ fn miniupnpd_opens_renews_and_closes_a_pinhole_by_upnp() {
         assert_eq!((opened.external_port, opened.lifetime), (PORT, Lifetime::Seconds(3600)));
         let pinhole = opened.pinhole.unwrap();
         let rules = || site.in_router_output("nft", &["list", "chain", "inet", "filter", "miniupnpd"]);
-        let there = || rules().contains("th dport 4242") && rules().contains("0xfd770000000000000000000000000023");
+        let there =
+            || rules().contains("th dport 4242") && rules().contains("0xfd770000000000000000000000000023");
         assert!(there(), "{}", rules());
         let renew = MapRequest { pinhole: Some(pinhole), ..wish(PORT) };
         assert_eq!(grant(upnp.ask(&uplink, Request::Map(renew)).await).pinhole, Some(pinhole));
         let lost = MapRequest { pinhole: Some(pinhole + 1000), ..wish(PORT) };
-        assert!(grant(upnp.ask(&uplink, Request::Map(lost)).await).pinhole.is_some());
-        assert_eq!(upnp.ask(&uplink, unmap(PORT, Some(pinhole))).await, Answer::Unmapped);
+        let anew = grant(upnp.ask(&uplink, Request::Map(lost)).await).pinhole;
+        assert!(anew.is_some() && there(), "{anew:?}");
+        assert_eq!(upnp.ask(&uplink, unmap(PORT, anew)).await, Answer::Unmapped);
         assert!(!there(), "{}", rules());
         assert_eq!(upnp.ask(&uplink, unmap(PORT, Some(pinhole))).await, Answer::Unmapped);
     });

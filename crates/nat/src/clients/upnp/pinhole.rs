@@ -15,6 +15,8 @@ const LONGEST_LEASE: u32 = 86_400;
 const FIREWALL_DISABLED: u16 = 702;
 /// There is no pinhole of that number.
 const NO_SUCH_ENTRY: u16 = 704;
+/// The arguments are wrong. `DeletePinhole` has but the number: `miniupnpd` says so where the one above is meant.
+const INVALID_ARGUMENTS: u16 = 402;
 
 /// Makes or renews a pinhole.
 pub(super) async fn map(device: &Device, transport: &Transport, request: &MapRequest) -> Answer {
@@ -34,8 +36,11 @@ pub(super) async fn map(device: &Device, transport: &Transport, request: &MapReq
     if let Some(pinhole) = request.pinhole {
         match update(device, transport, pinhole, lease).await {
             Ok(()) => return grant(Some(pinhole)),
-            // After a restart the numbers begin anew: it may be another computer's now.
-            Err(problem) if matches!(problem.code(), Some(NO_SUCH_ENTRY | 606)) => {}
+            // After a restart the numbers begin anew: it may be nobody's now, or another computer's, and routers find many
+            // numbers of errors for that.
+            Err(Problem::Refused(refusal)) => {
+                tracing::debug!(pinhole, ?refusal, "a pinhole can't be renewed")
+            }
             Err(problem) => return told(problem),
         }
     }
@@ -55,7 +60,11 @@ pub(super) async fn unmap(device: &Device, transport: &Transport, request: &Unma
     let gateway = gateway(device, &device.service);
     match through(transport, &device.service, gateway.remove_pinhole(pinhole)).await {
         Ok(()) => Answer::Unmapped,
-        Err(problem) if matches!(problem.code(), Some(NO_SUCH_ENTRY | FIREWALL_DISABLED)) => Answer::Unmapped,
+        Err(problem)
+            if matches!(problem.code(), Some(NO_SUCH_ENTRY | FIREWALL_DISABLED | INVALID_ARGUMENTS)) =>
+        {
+            Answer::Unmapped
+        }
         Err(problem) => told(problem),
     }
 }
