@@ -39,7 +39,7 @@ impl Core {
                 direction: "in".into(),
                 remote: None,
                 friend: None,
-                purpose: "friends connect here; let it through firewalls and forward it on the router".into(),
+                purpose: "friends connect here; let it through firewalls".into(),
                 external: None,
                 state: PortState::Open,
             }));

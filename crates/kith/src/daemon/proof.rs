@@ -20,6 +20,8 @@ use super::roster::Friend;
 
 /// Longest wait for a friend's answer.
 const PATIENCE: Duration = Duration::from_secs(9);
+/// Longest wait for the nat crate to take note of a proof.
+const NOTED: Duration = Duration::from_secs(1);
 /// How long after a friend's answer his dial may still arrive.
 const STRAGGLER: Duration = Duration::from_secs(1);
 
@@ -223,7 +225,15 @@ impl Core {
             lock(&self.static_proofs).insert(target, report.into());
             self.tell(Event::Status);
         } else {
+            let mut state = nat.state();
             nat.proof(report);
+            // Until it is seen there, the mapping would seem to have lost its proof.
+            let noted = state.wait_for(|state| {
+                let unproved =
+                    |mapping: &Mapping| mapping.external() == Some(target) && mapping.proof == Proof::NotYet;
+                !state.mappings.iter().any(unproved)
+            });
+            drop(tokio::time::timeout(NOTED, noted).await);
         }
         Some(arrived)
     }
