@@ -2,3 +2,5 @@
 
 mod fake_igd;
 mod itself;
+mod mapping;
+mod verdicts;

@@ -70,13 +70,14 @@ table inet filter {{
     )
 }
 
-/// `miniupnpd` answers NAT-PMP and PCP on one port or neither: the other version is dropped. The first byte behind the UDP
-/// header is the version.
+/// `miniupnpd` answers NAT-PMP and PCP on one port, and PCP over IPv6 even if it is told to speak neither: what is too much is
+/// kept from it. The first byte behind the UDP header is the version.
 fn versions(speaks: Speaks) -> &'static str {
     match (speaks.nat_pmp, speaks.pcp) {
         (true, false) => "iifname \"lan\" udp dport 5351 @th,64,8 != 0 drop",
         (false, true) => "iifname \"lan\" udp dport 5351 @th,64,8 != 2 drop",
-        _ => "",
+        (false, false) => "iifname \"lan\" udp dport 5351 reject",
+        (true, true) => "",
     }
 }
 

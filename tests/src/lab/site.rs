@@ -310,7 +310,7 @@ addr replace {}/64 dev lan
     }
 }
 
-/// A host whose cable is a line of the internet.
+/// A host whose cable is a line of the internet. It has no neighbours, as is usual where servers are rented.
 pub(super) fn public_host(shared: &Arc<Shared>) -> Host {
     let number = shared.number();
     let (v4, v6) = (addresses::wan(number, 0), addresses::public6(number));
@@ -324,10 +324,10 @@ pub(super) fn public_host(shared: &Arc<Shared>) -> Host {
         &format!(
             "link set lo up
 link set eth0 addrgenmode none up
-addr add {v4}/{PREFIX} dev eth0 noprefixroute
+addr add {v4}/32 dev eth0
 route add default via {far} dev eth0 onlink
 addr add {LINK_FAR}/64 dev eth0
-addr add {v6}/64 dev eth0 noprefixroute
+addr add {v6}/128 dev eth0
 route add ::/0 via {LINK_NEAR} dev eth0
 ",
             far = addresses::router_of(v4),

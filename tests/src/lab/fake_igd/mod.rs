@@ -99,7 +99,8 @@ impl FakeIgd {
         let (search, answers, listener) = router.inside(|| {
             let search = ssdp::socket(shared.address);
             let answers = std::net::UdpSocket::bind((shared.address, 0)).unwrap();
-            let listener = std::net::TcpListener::bind((shared.address, HTTP_PORT)).unwrap();
+            // A description may lie at another address of the router.
+            let listener = std::net::TcpListener::bind((Ipv4Addr::UNSPECIFIED, HTTP_PORT)).unwrap();
             (search, answers, listener)
         });
         let mut threads = Vec::new();

@@ -1,0 +1,355 @@
+//! The port is opened on real routers without anybody's help, and found again after what happens to routers.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use e2e::lab::{Entry, Host, Lab, Reboot, Site, SiteKind, Transport};
+use e2e::{Computer, need_lab, pair, say, wait_for, wait_until};
+use serde_json::Value;
+
+const PORT: u16 = 4242;
+/// From the start of a daemon until its port is mapped.
+const MAPPED: Duration = Duration::from_secs(3);
+/// From the first answer of a router that restarted until the port can be dialled again.
+const DIALLED_AGAIN: Duration = Duration::from_secs(5);
+/// From the silent loss of a mapping until it is there again.
+const RENEWED: Duration = Duration::from_secs(30);
+/// A friend tries the mapping soon after it is there, and once in a while.
+const PROVED: Duration = Duration::from_secs(20);
+/// One friend is asked once in 11 s, and where there are two families each is proved by itself.
+const BOTH_PROVED: Duration = Duration::from_secs(35);
+/// Dead links are noticed within 30 s; a new one takes a moment.
+const LINKED_AGAIN: Duration = Duration::from_secs(40);
+/// Silence for that long counts as no answer.
+const SILENCE: Duration = Duration::from_millis(300);
+
+/// Waits until the mapping is as it should be.
+#[track_caller]
+fn wait_mapping(
+    computer: &Computer,
+    what: &str,
+    longest: Duration,
+    is: impl Fn(&Value) -> bool,
+) -> (Value, Duration) {
+    let mut last = Value::Null;
+    let begun = Instant::now();
+    loop {
+        let mapping = computer.status()["mapping"].take();
+        if is(&mapping) {
+            return (mapping, begun.elapsed());
+        }
+        last = if mapping == last { last } else { mapping };
+        assert!(
+            begun.elapsed() < longest,
+            "{} waited {longest:?} in vain for {what}; its mapping is {last:#}",
+            computer.name()
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Starts the daemon and waits until its port is mapped; says how long both took.
+#[track_caller]
+fn start_mapped(computer: &Computer) -> (Value, Duration) {
+    let begun = Instant::now();
+    computer.start();
+    let (mapping, _) =
+        wait_mapping(computer, "a mapping", MAPPED * 5, |mapping| mapping["state"] == "mapped");
+    (mapping, begun.elapsed())
+}
+
+#[track_caller]
+fn wait_proved(computer: &Computer) -> Value {
+    wait_mapping(computer, "proof from outside", PROVED, |mapping| mapping["proved"] == true).0
+}
+
+/// The router's entry for the port of a host.
+fn entry(host: &Host, external_port: u16) -> Entry {
+    Entry { transport: Transport::Tcp, external_port, internal: host.at(PORT) }
+}
+
+fn external(mapping: &Value) -> SocketAddr {
+    let ip = mapping["external_ip"].as_str().unwrap().parse().unwrap();
+    SocketAddr::new(ip, u16::try_from(mapping["external_port"].as_u64().unwrap()).unwrap())
+}
+
+/// A home whose router is of this kind, and a friend at a router that makes no mappings: he has to dial.
+#[track_caller]
+fn a_friend_backs_up_through(kind: SiteKind, protocols: &[&str]) {
+    if !need_lab() {
+        return;
+    }
+    let lab = Lab::new("backup");
+    let (home, away) = (lab.site(kind), lab.site(SiteKind::plain()));
+    let (anna, bert) = (Computer::in_host("anna", home.host()), Computer::in_host("bert", away.host()));
+    bert.start();
+    let (mapping, took) = start_mapped(&anna);
+    say(&format!("mapped by {} after {took:?}", mapping["protocol"]));
+    assert!(took < MAPPED, "mapped after {took:?} only");
+    assert!(protocols.contains(&mapping["protocol"].as_str().unwrap()), "{mapping:#}");
+    assert_eq!(external(&mapping), home.outside(PORT));
+    assert!(mapping["lease_seconds"].as_u64() > Some(0), "{mapping:#}");
+    assert_eq!(home.router().table(), [entry(home.host(), PORT)]);
+
+    pair(&anna, &bert);
+    let path = bert.friend("anna")["path"].take();
+    assert!(path == "mapped" || path == "public", "{path}");
+    let source = bert.folder("source");
+    e2e::write_random(&source, 1, 20 << 20, 1 << 20);
+    bert.kith(&["set", "add", "docs", source.to_str().unwrap(), "--to", "anna"]).ok();
+    bert.kith(&["backup"]).ok();
+    let proved = wait_proved(&anna);
+    assert!(proved["sentence"].as_str().unwrap().contains("proved by bert"), "{proved:#}");
+
+    // Nothing is left on the router when Kith ends.
+    anna.stop();
+    assert_eq!(home.router().table(), []);
+}
+
+#[test]
+fn a_friend_backs_up_through_a_router_with_upnp() {
+    a_friend_backs_up_through(SiteKind::upnp(), &["upnp"]);
+}
+
+#[test]
+fn a_friend_backs_up_through_a_router_with_upnp_of_the_first_version() {
+    a_friend_backs_up_through(SiteKind::upnp_v1(), &["upnp"]);
+}
+
+#[test]
+fn a_friend_backs_up_through_a_router_with_nat_pmp() {
+    a_friend_backs_up_through(SiteKind::nat_pmp(), &["nat-pmp"]);
+}
+
+#[test]
+fn a_friend_backs_up_through_a_router_with_pcp() {
+    a_friend_backs_up_through(SiteKind::pcp(), &["pcp"]);
+}
+
+#[test]
+fn a_friend_backs_up_through_a_router_with_all_protocols() {
+    a_friend_backs_up_through(SiteKind::all(), &["pcp", "nat-pmp", "upnp"]);
+}
+
+/// Five restarts of a router, each with something else changed: the port can be dialled again soon after the router
+/// answers, and the friend is linked again.
+#[track_caller]
+fn restarts_are_survived(kind: SiteKind) {
+    if !need_lab() {
+        return;
+    }
+    let lab = Lab::new("restart");
+    let (home, public) = (lab.site(kind), lab.public_host());
+    let (anna, bert) = (Computer::in_host("anna", home.host()), Computer::in_host("bert", &public));
+    bert.start();
+    start_mapped(&anna);
+    pair(&anna, &bert);
+    wait_proved(&anna);
+    let same = Reboot::default();
+    let restarts = [
+        same,
+        Reboot { new_wan: true, ..same },
+        Reboot { new_http_port: true, ..same },
+        Reboot { cables_dead: true, down: Duration::from_secs(1), ..same },
+        Reboot { new_wan: true, new_http_port: true, cables_dead: true, ..same },
+    ];
+    for restart in restarts {
+        let answered = home.router().reboot(restart);
+        lab.outside().wait_reaches(home.outside(PORT), 2 * DIALLED_AGAIN);
+        let took = answered.elapsed();
+        let linked = || anna.linked("bert") && bert.linked("anna");
+        wait_until("the friends to be linked again", LINKED_AGAIN, linked);
+        say(&format!("{restart:?}: dialled after {took:?}, linked after {:?}", answered.elapsed()));
+        assert!(took < DIALLED_AGAIN, "dialled after {took:?} only: {restart:?}");
+        let (mapping, _) = wait_mapping(&anna, "its new address", DIALLED_AGAIN, |mapping| {
+            mapping["state"] == "mapped" && external(mapping) == home.outside(PORT)
+        });
+        assert_eq!(mapping["external_port"], PORT, "{mapping:#}");
+        assert_eq!(home.router().table(), [entry(home.host(), PORT)]);
+    }
+}
+
+#[test]
+fn a_upnp_router_restarts_five_times() {
+    restarts_are_survived(SiteKind::upnp());
+}
+
+#[test]
+fn a_nat_pmp_router_restarts_five_times() {
+    restarts_are_survived(SiteKind::nat_pmp());
+}
+
+#[test]
+fn a_pcp_router_restarts_five_times() {
+    restarts_are_survived(SiteKind::pcp());
+}
+
+#[test]
+fn a_router_with_all_protocols_restarts_five_times() {
+    restarts_are_survived(SiteKind::all());
+}
+
+#[test]
+fn a_mapping_that_a_router_lost_without_a_word_is_made_again() {
+    if !need_lab() {
+        return;
+    }
+    let lab = Lab::new("silent loss");
+    let kinds = [SiteKind::upnp(), SiteKind::nat_pmp(), SiteKind::pcp()];
+    let homes: Vec<(Site, Computer)> = kinds
+        .into_iter()
+        .map(|kind| {
+            let site = lab.site(kind);
+            let computer = Computer::in_host(site.router().name(), site.host());
+            start_mapped(&computer);
+            (site, computer)
+        })
+        .collect();
+    let outside = lab.outside();
+    for (site, _) in &homes {
+        site.router().drop_mappings_silently();
+        assert!(!outside.reaches(site.outside(PORT), SILENCE));
+    }
+    // All three wait at once.
+    std::thread::scope(|scope| {
+        for (site, _) in &homes {
+            scope.spawn(|| {
+                let took = outside.wait_reaches(site.outside(PORT), RENEWED);
+                say(&format!("{}: made again after {took:?}", site.router().name()));
+            });
+        }
+    });
+}
+
+#[test]
+fn two_kiths_and_another_program_share_a_upnp_router() {
+    two_kiths_and_another_program_share(
+        SiteKind::upnp(),
+        "of the router belongs to 192.168.1.12 (another program)",
+    );
+}
+
+#[test]
+fn two_kiths_and_another_program_share_a_nat_pmp_router() {
+    two_kiths_and_another_program_share(SiteKind::nat_pmp(), "of the router was not to be had");
+}
+
+/// `why` is said of the port that is not to be had.
+#[track_caller]
+fn two_kiths_and_another_program_share(kind: SiteKind, why: &str) {
+    if !need_lab() {
+        return;
+    }
+    let lab = Lab::new("shared");
+    let mut home = lab.site(kind);
+    let (second, third) = (home.add_host(), home.add_host());
+    home.router().foreign_mapping(&third, PORT);
+    let carl = Computer::in_host("carl", &lab.public_host());
+    let anna = Computer::in_host("anna", home.host());
+    let bert = Computer::in_host("bert", &second);
+    carl.start();
+    let mut externals = Vec::new();
+    for computer in [&anna, &bert] {
+        start_mapped(computer);
+        pair(&carl, computer);
+        let mapping = wait_proved(computer);
+        let external = external(&mapping);
+        let sentence = mapping["sentence"].as_str().unwrap();
+        assert!(sentence.contains(&format!("port {PORT} {why}")), "{sentence}");
+        assert!(sentence.contains(&external.port().to_string()), "{sentence}");
+        externals.push(external);
+    }
+    assert_ne!(externals[0], externals[1]);
+    assert!(externals.iter().all(|external| external.port() != PORT), "{externals:?}");
+    // Nothing of the other program's was touched.
+    assert!(home.router().table().contains(&entry(&third, PORT)));
+    assert_eq!(home.router().table().len(), 3, "{:?}", home.router().table());
+}
+
+/// A pinhole in the firewall of an IPv6 site.
+#[track_caller]
+fn a_pinhole_is_opened(kind: SiteKind, protocol: &str) {
+    if !need_lab() {
+        return;
+    }
+    let lab = Lab::new("pinhole");
+    let (home, public) = (lab.site(kind), lab.public_host());
+    let (anna, bert) = (Computer::in_host("anna", home.host()), Computer::in_host("bert", &public));
+    bert.start();
+    start_mapped(&anna);
+    let address = SocketAddr::new(home.host().ipv6().unwrap().into(), PORT);
+    let pinhole = |computer: &Computer| {
+        let status = computer.status();
+        let mappings = status["mappings"].as_array().unwrap();
+        mappings.iter().find(|mapping| mapping["external_ip"] == address.ip().to_string()).cloned()
+    };
+    let (mapping, _) = wait_for("the pinhole", MAPPED, || pinhole(&anna));
+    assert_eq!(mapping["protocol"], protocol, "{mapping:#}");
+    assert_eq!(external(&mapping), address);
+    assert_eq!(
+        home.router().pinholes(),
+        [Entry { transport: Transport::Tcp, external_port: PORT, internal: address }]
+    );
+    assert!(lab.outside().reaches(address, SILENCE));
+    pair(&bert, &anna);
+    let begun = Instant::now();
+    while !pinhole(&anna).is_some_and(|mapping| mapping["proved"] == true) {
+        assert!(
+            begun.elapsed() < BOTH_PROVED,
+            "no proof of {:#}; {:#}",
+            pinhole(&anna).unwrap(),
+            anna.friend("bert")
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    anna.stop();
+    assert_eq!(home.router().pinholes(), []);
+}
+
+#[test]
+fn a_pinhole_is_opened_by_pcp_where_there_is_no_ipv4() {
+    a_pinhole_is_opened(SiteKind::pcp().ipv6_only(), "pcp");
+}
+
+#[test]
+fn a_pinhole_is_opened_by_pcp_beside_a_mapping() {
+    a_pinhole_is_opened(SiteKind::all().dual_stack(), "pcp");
+}
+
+#[test]
+fn a_pinhole_is_opened_by_upnp_where_there_is_no_ipv4() {
+    a_pinhole_is_opened(SiteKind::upnp().ipv6_only(), "upnp");
+}
+
+#[test]
+fn a_pinhole_is_opened_by_upnp_beside_a_mapping() {
+    a_pinhole_is_opened(SiteKind::upnp().dual_stack(), "upnp");
+}
+
+#[test]
+fn the_mapping_follows_the_port_and_leaves_nothing_behind() {
+    if !need_lab() {
+        return;
+    }
+    let lab = Lab::new("port");
+    let home = lab.site(SiteKind::all());
+    let anna = Computer::in_host("anna", home.host());
+    start_mapped(&anna);
+    anna.kith(&["settings", "set", "listener.port", "5252"]).ok();
+    let internal = home.host().at(5252);
+    let moved = Entry { transport: Transport::Tcp, external_port: 5252, internal };
+    wait_until("the mapping of the new port alone", MAPPED, || home.router().table() == [moved]);
+    assert!(lab.outside().reaches(home.outside(5252), SILENCE));
+    wait_mapping(&anna, "the new port", MAPPED, |mapping| mapping["external_port"] == 5252);
+
+    // Who is killed can't clean up; the next start finds what is its own.
+    anna.kill();
+    assert_eq!(home.router().table(), [moved]);
+    std::fs::write(anna.home().join("kith.toml"), "name = \"anna\"\n").unwrap();
+    start_mapped(&anna);
+    wait_until("the mapping of the old port alone", MAPPED, || {
+        home.router().table() == [entry(home.host(), PORT)]
+    });
+    anna.stop();
+    assert_eq!(home.router().table(), []);
+}
