@@ -138,7 +138,7 @@ fn two_computers_get_two_ports_and_none_takes_the_others() {
         grant(upnp.ask(&first, Request::Map(wish(PORT))).await);
         match upnp.ask(&second, Request::Map(wish(PORT))).await {
             Answer::Refused(refusal) => {
-                assert_eq!((refusal.kind, refusal.code), (RefusalKind::Conflict, 718))
+                assert_eq!((refusal.kind, refusal.code), (RefusalKind::Conflict, 718));
             }
             other => panic!("{other:?}"),
         }

@@ -41,8 +41,8 @@ pub(super) async fn map(device: &Device, transport: &Transport, request: &MapReq
 /// Removes a mapping, if it is not another computer's.
 pub(super) async fn unmap(device: &Device, transport: &Transport, request: &UnmapRequest) -> Answer {
     // In between the router may have given the port to another computer, and many delete for anybody.
-    if let Ok(found) = specific(device, transport, request.external_port).await
-        && found.is_none_or(|entry| entry.internal.ip() != transport.local())
+    if let Ok(Some(entry)) = specific(device, transport, request.external_port).await
+        && entry.internal.ip() != transport.local()
     {
         return Answer::Unmapped;
     }
@@ -92,6 +92,8 @@ async fn add(device: &Device, transport: &Transport, request: &MapRequest) -> Re
             Err(problem) if matches!(problem.code(), Some(401 | 602)) => {
                 device.any_port.store(false, Ordering::Relaxed);
             }
+            // It may be only this action that fails; what the older one says then counts.
+            Err(problem) if matches!(problem.code(), Some(402 | 501)) => {}
             result => return result,
         }
     }
@@ -137,7 +139,7 @@ async fn specific(device: &Device, transport: &Transport, port: u16) -> Result<O
             Some(entry) => Ok(Some(entry)),
             None => Err(Problem::Odd(done)),
         },
-        Err(problem) if problem.code() == Some(714) => Ok(None),
+        Err(problem) if matches!(problem.code(), Some(713 | 714)) => Ok(None),
         Err(problem) => {
             if matches!(problem.code(), Some(401 | 602)) {
                 device.readable.store(false, Ordering::Relaxed);

@@ -58,12 +58,12 @@ impl Notifies {
 /// another program on this computer at the same port is not taken from it; in IPv6 that takes a socket for each interface, and in
 /// IPv4 it tells which interface a datagram came by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Place {
-    index: u32,
-    v6: bool,
+pub(super) struct Place {
+    pub(super) index: u32,
+    pub(super) v6: bool,
 }
 
-struct Ears {
+pub(super) struct Ears {
     hints: mpsc::Sender<Hint>,
     port: u16,
     listening: HashMap<Place, AbortOnDropHandle<()>>,
@@ -71,7 +71,7 @@ struct Ears {
 }
 
 impl Ears {
-    fn new(hints: mpsc::Sender<Hint>, port: u16) -> Self {
+    pub(super) fn new(hints: mpsc::Sender<Hint>, port: u16) -> Self {
         Self { hints, port, listening: HashMap::new(), warned: false }
     }
 
@@ -95,7 +95,7 @@ impl Ears {
     }
 
     /// Listens on what is wanted and not more; whether all could be opened.
-    fn listen(&mut self, snapshot: &Snapshot) -> bool {
+    pub(super) fn listen(&mut self, snapshot: &Snapshot) -> bool {
         let wanted = places(snapshot);
         self.listening.retain(|place, task| wanted.contains(place) && !task.is_finished());
         let mut complete = true;
@@ -124,7 +124,7 @@ impl Ears {
 }
 
 /// Where to listen, given the network.
-fn places(snapshot: &Snapshot) -> Vec<Place> {
+pub(super) fn places(snapshot: &Snapshot) -> Vec<Place> {
     let inhabited = snapshot.interfaces.iter().filter(|interface| interface.kind == InterfaceKind::Physical);
     inhabited
         .take(MOST_INTERFACES)
@@ -161,7 +161,7 @@ fn open(place: Place, port: u16) -> io::Result<UdpSocket> {
 }
 
 /// Passes on what is heard on one socket.
-async fn hear(socket: UdpSocket, place: Place, hints: mpsc::Sender<Hint>) {
+pub(super) async fn hear(socket: UdpSocket, place: Place, hints: mpsc::Sender<Hint>) {
     let mut buffer = [0; ssdp::LONGEST + 1];
     let mut window = (Instant::now(), 0);
     let mut last: Vec<(IpAddr, News, Instant)> = Vec::new();

@@ -39,7 +39,7 @@ pub(super) async fn map(device: &Device, transport: &Transport, request: &MapReq
             // After a restart the numbers begin anew: it may be nobody's now, or another computer's, and routers find many
             // numbers of errors for that.
             Err(Problem::Refused(refusal)) => {
-                tracing::debug!(pinhole, ?refusal, "a pinhole can't be renewed")
+                tracing::debug!(pinhole, ?refusal, "a pinhole can't be renewed");
             }
             Err(problem) => return told(problem),
         }

@@ -1,5 +1,6 @@
 mod fake;
 mod hostile;
+mod notifies;
 mod parsers;
 mod requests;
 mod searches;

@@ -206,9 +206,9 @@ async fn write(mut stream: TcpStream, say: Say, written: &Mutex<usize>) {
     if hang {
         std::future::pending::<()>().await;
     }
-    let _ = stream.shutdown().await;
+    drop(stream.shutdown().await);
     // A RST for unread bytes could overtake the answer.
-    let _ = stream.read(&mut [0; 16]).await;
+    drop(stream.read(&mut [0; 16]).await);
 }
 
 pub(super) const IP1: &str = "urn:schemas-upnp-org:service:WANIPConnection:1";

@@ -6,8 +6,11 @@ use super::super::{Upnp, description};
 use super::fake::{Fake, IP1, Say, done, map, router};
 use crate::{Answer, Request};
 
+/// Its name, what is said, and what that comes to.
+type Attack = (&'static str, fn() -> Say, &'static str);
+
 /// What a device may do to a GET or POST, and whether that counts as silence, closing or nonsense.
-fn attacks() -> Vec<(&'static str, fn() -> Say, &'static str)> {
+fn attacks() -> Vec<Attack> {
     fn head(fields: &str, body: &str) -> Vec<u8> {
         format!("HTTP/1.1 200 OK\r\n{fields}\r\n{body}").into_bytes()
     }
