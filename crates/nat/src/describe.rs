@@ -100,7 +100,9 @@ fn router_off(facts: &Facts<'_>) -> String {
     let Some(gateway) = facts.gateway else { return "the router opens no port".to_owned() };
     let router = router(gateway);
     if facts.wan_down {
-        return format!("{router} has no Internet address at the moment");
+        return format!(
+            "{router} says that it has no Internet address: its line is down, or another router or the provider's NAT is between it and the Internet"
+        );
     }
     let off = match facts.off.as_slice() {
         [] => String::new(),
@@ -207,6 +209,12 @@ fn blocked_step(facts: &Facts<'_>) -> Option<String> {
 }
 
 fn double_nat(facts: &Facts<'_>) -> String {
+    if let (None, Some(gateway), Some(seen)) = (facts.primary, facts.gateway, facts.seen) {
+        return format!(
+            "{} opens no port: it says that it has no Internet address, but friends see {seen}: a second router, or the provider's NAT (carrier-grade NAT), is in between",
+            router(gateway)
+        );
+    }
     let Some((mapping, external)) = facts.primary.and_then(|mapping| Some((mapping, mapping.external_ip?)))
     else {
         return "the router is not on the Internet itself".to_owned();
@@ -232,7 +240,12 @@ fn double_nat(facts: &Facts<'_>) -> String {
 }
 
 fn double_nat_step(facts: &Facts<'_>) -> Option<String> {
-    let mapping = facts.primary?;
+    let Some(mapping) = facts.primary else {
+        return Some(
+            "if there are two routers, switch one of them to bridge mode; else ask the provider for an IPv4 address of your own, or for IPv6"
+                .to_owned(),
+        );
+    };
     let external = mapping.external_ip?;
     let port = mapping.external_port;
     if is_shared(external) {

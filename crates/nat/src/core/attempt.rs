@@ -1,16 +1,16 @@
 //! Making a mapping: which port, for how long, and what if the router says no.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Core;
-use super::chance::{self, Chance, bytes};
+use super::chance::{Chance, bytes};
 use super::lease::{self, Lease, Rung};
-use super::site::{Absence, Attempt, Held, Purpose, Removal, Site, Stage};
+use super::site::{Attempt, Held, Removal, Site, Stage};
+use super::talker::{Absence, Purpose};
 use super::time::Tick;
 use crate::{
-    Answer, Entry, Family, Grant, Lifetime, MapRequest, Nonce, Proof, Protocol, Refusal, RefusalKind,
-    Remembered, Request, UnmapRequest,
+    Answer, Entry, Family, Grant, Lifetime, MapRequest, Proof, Protocol, Refusal, RefusalKind, Request,
+    UnmapRequest,
 };
 
 /// A UPnP mapping is read back that long after it was made: some routers drop every lease of limited time.
@@ -41,57 +41,6 @@ impl Core {
         if self.sites[index].attempt.as_ref().is_some_and(|attempt| attempt.ports.is_empty()) {
             self.exhausted(index, now);
         }
-    }
-
-    /// The external ports to try, the best first.
-    fn ports_for(&self, site: &Site, protocol: Protocol, internal: u16) -> Vec<u16> {
-        if site.family() == Family::V6 || self.gateway_of(site).is_some_and(|gateway| gateway.same_port) {
-            return vec![internal];
-        }
-        let last = site.place.filter(|(for_port, _)| *for_port == internal).map(|(_, port)| port);
-        let of_here = self
-            .stale
-            .iter()
-            .filter(|memory| memory.gateway == site.uplink.gateway && memory.internal_port == internal);
-        let mut remembered: Vec<_> = of_here.collect();
-        remembered.sort_by_key(|memory| (memory.protocol != protocol, memory.local != site.uplink.local));
-        let remembered = remembered.first().map(|memory| memory.external_port);
-        let list = chance::ports(self.config.seed, site.uplink.gateway, internal);
-        let mut ports = Vec::with_capacity(list.len() + 3);
-        for port in last.into_iter().chain(remembered).chain([internal]).chain(list) {
-            // While a mapping moves, its old external port still leads to the old place.
-            let occupied = site.held.as_ref().is_some_and(|held| {
-                held.protocol.is_some() && held.external_port == port && site.trouble.is_none()
-            });
-            if port != 0 && !occupied && !ports.contains(&port) {
-                ports.push(port);
-            }
-        }
-        ports
-    }
-
-    fn nonce_for(&self, site: &Site, protocol: Protocol, internal: u16) -> Nonce {
-        let uplink = &site.uplink;
-        let same = self.stale.iter().find(|memory| {
-            memory.gateway == uplink.gateway
-                && memory.local == uplink.local
-                && memory.protocol == protocol
-                && memory.internal_port == internal
-        });
-        same.map_or_else(
-            || chance::nonce(self.config.seed, uplink.gateway, uplink.local, protocol, internal),
-            |memory| memory.nonce,
-        )
-    }
-
-    /// The external address that the mapping had before: a wish that PCP servers may fulfil after a restart.
-    fn suggested_ip(&self, site: &Site, protocol: Protocol) -> Option<IpAddr> {
-        if site.family() == Family::V6 || protocol != Protocol::Pcp {
-            return None;
-        }
-        let uplink = &site.uplink;
-        let of_here = |memory: &&Remembered| memory.gateway == uplink.gateway && memory.local == uplink.local;
-        site.last_ip.or_else(|| self.stale.iter().find(of_here).and_then(|memory| memory.external_ip))
     }
 
     /// The next request of the attempt.
@@ -163,7 +112,7 @@ impl Core {
     /// Whether an entry is of this installation and leads to where none of it is any more.
     fn is_left_behind(&self, index: usize, entry: &Entry) -> bool {
         let lives_elsewhere = |(other, site): (usize, &Site)| {
-            other != index && site.uplink.local == entry.internal.ip() && site.holder().is_some()
+            other != index && site.uplink.local == entry.internal.ip() && self.desired_port(site).is_some()
         };
         entry.label == self.config.label && !self.sites.iter().enumerate().any(lives_elsewhere)
     }
@@ -406,7 +355,7 @@ pub(super) fn why(refusal: &Refusal) -> String {
         RefusalKind::OnlyPermanent => "it takes no lease of any length",
         RefusalKind::SamePort => "it maps only to the same port, and refused that too",
         RefusalKind::NotAuthorized => "it is not allowed there",
-        RefusalKind::NetworkFailure => "the router has no Internet address at the moment",
+        RefusalKind::NetworkFailure => "the router says that it has no Internet address",
         RefusalKind::NoResources => "its table is full, or it has no public address",
         RefusalKind::Unsupported => "it does not know how",
         RefusalKind::Failed | RefusalKind::Other => "the router gave no reason",

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::Core;
-use super::site::{Held, MOST_REMOVALS, Purpose, Removal, Site};
+use super::site::{Held, MOST_REMOVALS, Removal, Site};
+use super::talker::Purpose;
 use super::time::Tick;
 use crate::{Answer, Entry, Family, Protocol, Remembered, Request, UnmapRequest};
 

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use super::address::is_public;
 use super::command::{ProofOutcome, ProofReport};
 use super::site::{Held, Site};
+use super::talker::Talker;
 use super::time::Tick;
 use super::{Core, uplinks};
 use crate::{Family, MappingState, Proof};
@@ -49,6 +50,11 @@ impl Seen {
         self.addresses.clear();
     }
 
+    /// The newest address, if it was seen after that.
+    fn after(&self, since: Tick) -> Option<IpAddr> {
+        self.addresses.back().filter(|(_, at)| *at > since).map(|(ip, _)| *ip)
+    }
+
     /// The address that contradicts this external one, which is known since then.
     fn against(&self, external: IpAddr, since: Tick, now: Tick) -> Option<IpAddr> {
         let fits = |(ip, at): &&(IpAddr, Tick)| *ip == external && now.since(*at) < RECENT;
@@ -81,6 +87,16 @@ impl Core {
         let of_another =
             |other: &Site| other.held.as_ref().is_some_and(|held| held.external_ip == Some(seen));
         (!self.sites.iter().any(of_another)).then_some(seen)
+    }
+
+    /// The address that friends see although the router says that it has none: another NAT must be in between.
+    pub(super) fn hidden_behind(&self, site: &Site) -> Option<IpAddr> {
+        if site.family() != Family::V4 || site.held.is_some() {
+            return None;
+        }
+        let talkers = site.talkers.iter().filter(|talker| self.allows(site, talker.protocol));
+        let since = talkers.filter_map(Talker::wan_down_since).min()?;
+        self.seen.after(since)
     }
 
     /// The state of a mapping alone.

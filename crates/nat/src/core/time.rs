@@ -13,6 +13,12 @@ impl Tick {
     /// Later than everything that happens.
     pub(super) const NEVER: Self = Self(Duration::from_secs(u32::MAX as u64 * 8));
 
+    /// So long after the beginning.
+    #[cfg(test)]
+    pub(super) const fn at(after: Duration) -> Self {
+        Self(after)
+    }
+
     /// How long ago that was; zero if it is still to come.
     pub(super) const fn since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)

@@ -6,7 +6,8 @@ use super::Core;
 use super::address::told;
 use super::attempt::why;
 use super::lease::{self, Lease, Rung};
-use super::site::{Absence, Held, Known, Pending, Purpose, Trouble};
+use super::site::{Held, Pending};
+use super::talker::{Absence, Known, Purpose, Talker, Trouble};
 use super::time::Tick;
 use crate::{
     Answer, Entry, Family, Found, Grant, Lifetime, MapRequest, Nonce, Proof, Protocol, Refusal, RefusalKind,
@@ -61,11 +62,14 @@ impl Core {
             }
             answer => {
                 let absence = match &answer {
+                    Answer::Refused(refusal) if refusal.kind == RefusalKind::Unsupported => {
+                        Absence::Unsupported
+                    }
                     Answer::Refused(refusal) => Absence::Refused(why(refusal)),
                     other => Absence::of(other).unwrap_or(Absence::Nonsense),
                 };
                 if self.sites[index].holder() == Some(protocol) {
-                    self.no_answer(index, now);
+                    self.no_answer(index, protocol, now);
                 } else {
                     self.sites[index].talker_mut(protocol).absent(absence, now);
                 }
@@ -123,11 +127,15 @@ impl Core {
         let site = &mut self.sites[index];
         let (Some(holder), Some(trouble)) = (site.holder(), &mut site.trouble) else { return };
         trouble.next = Tick::NEVER;
-        let serious = trouble.is_serious();
+        let (serious, since) = (trouble.is_serious(), trouble.since);
         // Its control port may have moved: UPnP is looked for again before it is asked.
         site.pending = Some(Pending { discover: serious && holder == Protocol::Upnp, regular: false });
         if serious {
-            for talker in site.talkers.iter_mut().filter(|talker| talker.protocol != holder) {
+            // One that was found since then may take over soon, and is not asked over and over.
+            let missing = |talker: &&mut Talker| {
+                talker.protocol != holder && talker.found_at.is_none_or(|found| found <= since)
+            };
+            for talker in site.talkers.iter_mut().filter(missing) {
                 talker.discover_at = Some(now);
             }
         }
@@ -237,7 +245,12 @@ impl Core {
                 self.granted_again(index, &grant, now);
             }
             Answer::Refused(refusal) => self.not_renewed(index, protocol, &refusal, now),
-            _ => self.no_answer(index, now),
+            Answer::Closed => {
+                self.no_answer(index, protocol, now);
+                let site = &mut self.sites[index];
+                site.trouble = site.trouble.map(Trouble::moved);
+            }
+            _ => self.no_answer(index, protocol, now),
         }
     }
 
@@ -289,10 +302,11 @@ impl Core {
     }
 
     /// The gateway did not answer about the mapping.
-    fn no_answer(&mut self, index: usize, now: Tick) {
+    fn no_answer(&mut self, index: usize, protocol: Protocol, now: Tick) {
         let site = &mut self.sites[index];
         site.pending = None;
-        let mut trouble = Trouble::again(site.trouble, now);
+        let asked = site.talker(protocol).asked_at;
+        let mut trouble = Trouble::again(site.trouble, asked, now);
         if std::mem::take(&mut site.again) {
             trouble.next = now;
         }

@@ -4,7 +4,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::time::SystemTime;
 
-use super::site::{Absence, Held, Known, Site};
+use super::site::{Held, Site};
+use super::talker::{Absence, Known};
 use super::time::{Clock, Tick};
 use super::{Core, uplinks};
 use crate::describe::{self, Facts};
@@ -20,6 +21,7 @@ impl Core {
         for site in &self.sites {
             let silent = site.trouble.is_some();
             (&site.uplink, self.desired_port(site), self.has_prospects(site), silent).hash(&mut gist);
+            self.hidden_behind(site).hash(&mut gist);
             if let Some(held) = &site.held {
                 let reads = held.protocol.is_some_and(|protocol| site.reads(protocol));
                 (held.protocol, held.internal_port, held.external_port, held.external_ip).hash(&mut gist);
@@ -106,7 +108,10 @@ impl Core {
             refused: Vec::new(),
             off: Vec::new(),
             wan_down: false,
-            seen: site.zip(held).and_then(|(site, held)| self.contradiction(site, held, now)),
+            seen: site.and_then(|site| match held {
+                Some(held) => self.contradiction(site, held, now),
+                None => self.hidden_behind(site),
+            }),
             taken: None,
             readable: site.is_some_and(|site| site.holder().is_some_and(|holder| site.reads(holder))),
             silent: site.is_some_and(|site| site.trouble.is_some()),
@@ -115,7 +120,7 @@ impl Core {
         facts.taken = site.taken.iter().find(|taken| Some(taken.port) == facts.port);
         for talker in &site.talkers {
             let protocol = talker.protocol;
-            if !super::spoken_over(protocol, site.family()) {
+            if !super::command::spoken_over(protocol, site.family()) {
                 continue;
             }
             if !self.config.protocols.allows(protocol) {
@@ -155,6 +160,7 @@ impl Core {
             _ if self.desired_port(site).is_none() => MappingState::Off,
             Some(held) => self.judge(site, held, now),
             None if !Protocol::ALL.iter().any(spoken) => MappingState::Off,
+            None if self.hidden_behind(site).is_some() => MappingState::DoubleNat,
             None if self.has_prospects(site) => MappingState::Searching,
             None => MappingState::RouterOff,
         };
@@ -205,7 +211,7 @@ fn words(site: &Site, protocol: Protocol) -> String {
         (Known::Found(_), Some(refused)) => refused.why.clone(),
         (Known::Found(_), None) => "available".to_owned(),
         (Known::Absent(Absence::Silent), _) => "no answer".to_owned(),
-        (Known::Absent(Absence::Closed), _) => "not spoken".to_owned(),
+        (Known::Absent(Absence::Closed | Absence::Unsupported), _) => "not spoken".to_owned(),
         (Known::Absent(Absence::Nonsense), _) => "answers nonsense".to_owned(),
         (Known::Absent(Absence::Refused(words)), _) => words.clone(),
     }

@@ -359,6 +359,29 @@ fn a_private_or_shared_external_address_is_a_double_nat_and_each_has_its_own_adv
 }
 
 #[test]
+fn a_router_without_an_address_of_its_own_is_behind_another_one_if_friends_see_us() {
+    let mut router = Router::new(GATEWAY, &Protocol::ALL);
+    router.wan = None;
+    let mut world = World::start(vec![router]);
+    world.seconds(10);
+    assert_eq!(world.verdict(), MappingState::RouterOff);
+    world.core.handle_seen_from_outside("198.51.7.4".parse().unwrap(), world.at());
+    world.execute();
+    let state = world.state();
+    assert_eq!(state.verdict, MappingState::DoubleNat);
+    assert!(state.sentence.contains("friends see 198.51.7.4"), "{}", state.sentence);
+    assert!(state.next_step.unwrap().contains("ask the provider"));
+    world.router().wan = Some(WAN);
+    world.seconds(40);
+    assert_eq!(world.verdict(), MappingState::Mapped);
+    // An outage later on accuses nobody: nothing was seen since.
+    world.router().wan = None;
+    world.router().table.clear();
+    world.seconds(40);
+    assert_ne!(world.verdict(), MappingState::DoubleNat);
+}
+
+#[test]
 fn friends_who_see_another_address_reveal_a_double_nat_but_not_for_long_after_a_change() {
     let mut world = mapped(&Protocol::ALL);
     let other: IpAddr = "198.51.7.4".parse().unwrap();

@@ -2,6 +2,7 @@
 
 mod basics;
 mod events;
+mod parts;
 mod quirks;
 mod router;
 mod simulation;

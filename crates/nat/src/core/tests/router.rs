@@ -177,13 +177,19 @@ impl Router {
     ) -> (Answer, Duration) {
         self.prune(now);
         if !self.up {
-            return (Answer::Silent, Duration::from_secs(2));
+            // As long as the clients wait.
+            let patience = match (protocol, request) {
+                (Protocol::Upnp, Request::Discover) => 3500,
+                (Protocol::Upnp, _) => 2500,
+                _ => 4000,
+            };
+            return (Answer::Silent, Duration::from_millis(patience));
         }
         if !self.speaks.contains(&protocol) {
             return if self.quirks.closes && protocol != Protocol::Upnp {
                 (Answer::Closed, Duration::from_millis(2))
             } else {
-                (Answer::Silent, Duration::from_secs(2))
+                (Answer::Silent, Duration::from_secs(4))
             };
         }
         let answer = match request {
