@@ -3,6 +3,8 @@
 mod friends;
 mod kept;
 mod mapping;
+mod repository;
+mod requests;
 mod upnp;
 
 use crate::target::Target;
@@ -287,6 +289,62 @@ const SNAPSHOT: &[&str] = &[
     "\"2024-01-02T03:04:05.678901234+01:00\"",
 ];
 
+const INDEX: &[&str] = &[
+    "\"supersedes\":",
+    "\"packs\":",
+    "\"id\":",
+    "\"blobs\":",
+    "\"type\":",
+    "\"data\"",
+    "\"tree\"",
+    "\"offset\":",
+    "\"length\":",
+    "\"uncompressed_length\":",
+    "\"abababababababababababababababababababababababababababababababab\"",
+    "\"version\":",
+    "\"chunker_polynomial\":",
+    "null",
+    "[",
+    "]",
+    "{",
+    "}",
+    ",",
+    "\u{2}(\u{b5}/\u{fd}",
+];
+const REQUESTS: &[&str] = &[
+    "GET ",
+    "HEAD ",
+    "PUT ",
+    "OPTIONS ",
+    "/000102030405060708090a0b0c0d0e0f/",
+    "/config",
+    "/data/",
+    "/index/",
+    "/snapshots/",
+    "/locks/",
+    "/keys/",
+    "?create=true",
+    "..",
+    "%2e%2e",
+    "%00",
+    "//",
+    "/./",
+    "\nRange: bytes=",
+    "0-",
+    "-1",
+    "5-4",
+    "0-0,2-3",
+    "18446744073709551615-",
+    "\nAccept: ",
+    "application/vnd.x.restic.rest.v2",
+    "application/vnd.x.restic.rest.v1",
+    "\nContent-Length: ",
+    "\nHost: ",
+    "\n\n",
+    "*",
+    "http://a/",
+];
+
 const TARGETS: &[Target] = &[
     // Bytes of the local network, from anybody there.
     Target { name: "pcp", longest: 1200, words: MAPPING, read: mapping::pcp },
@@ -311,6 +369,9 @@ const TARGETS: &[Target] = &[
     // Bytes that another computer keeps, or asks for.
     Target { name: "sealed-state", longest: 1024, words: JSON, read: friends::sealed_state },
     Target { name: "vault-names", longest: 200, words: NAMES, read: kept::names },
+    Target { name: "vault-request", longest: 1024, words: REQUESTS, read: requests::request },
+    Target { name: "config", longest: 1024, words: INDEX, read: repository::config },
+    Target { name: "index", longest: 8 * 1024, words: INDEX, read: repository::index },
     Target { name: "pack-header", longest: 4096, words: MAPPING, read: kept::pack_header },
     Target { name: "tree", longest: 8 * 1024, words: TREE, read: kept::tree },
     Target { name: "snapshot", longest: 8 * 1024, words: SNAPSHOT, read: kept::snapshot },

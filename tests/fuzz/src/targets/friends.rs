@@ -38,7 +38,7 @@ pub(super) fn dial_back_request(bytes: &[u8]) -> u64 {
         }
         Err(refusal) => assert!(refusal.to_string().len() <= 1024, "{refusal}"),
     }
-    outcome(&(request, checked))
+    outcome(&(request, checked.map(|order| order.addresses().to_vec())))
 }
 
 pub(super) fn dial_back_answer(bytes: &[u8]) -> u64 {
@@ -75,7 +75,7 @@ pub(super) fn server_name(bytes: &[u8]) -> u64 {
     let name = String::from_utf8_lossy(bytes);
     let Some(nonce) = DialBackNonce::from_server_name(&name) else { return NOTHING };
     assert_eq!(nonce.server_name(), name.to_ascii_lowercase(), "one nonce has one name");
-    outcome(&nonce)
+    outcome(&name.len())
 }
 
 /// The line as it is pasted.
