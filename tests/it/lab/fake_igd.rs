@@ -102,6 +102,8 @@ fn it_refuses_as_it_is_told() {
     check(Leases::NoPermanent, "0", "402");
     faulty.fake.set(Script { taken: vec![5555], ..Script::default() });
     faulty.add("3600").says(&["failed with code 718"]);
+    faulty.fake.set(Script { same_ports_only: true, ..Script::default() });
+    faulty.add("3600").says(&["failed with code 724"]);
     for error_text in [ErrorText::Empty, ErrorText::Missing] {
         faulty.fake.set(Script { refuses: Some(725), error_text, ..Script::default() });
         faulty.add("3600").says(&["failed with code 725"]);
@@ -111,7 +113,7 @@ fn it_refuses_as_it_is_told() {
     assert_eq!(faulty.table(), [(5555, faulty.site.host().at(4242))]);
     let codes: Vec<_> =
         faulty.fake.asked("AddPortMapping").iter().filter_map(|request| request.error).collect();
-    assert_eq!(codes, [725, 402, 501, 402, 718, 725, 725]);
+    assert_eq!(codes, [725, 402, 501, 402, 718, 724, 725, 725]);
 }
 
 #[test]

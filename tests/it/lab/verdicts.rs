@@ -60,7 +60,7 @@ fn off(what: &'static str, script: Script, sentence: &'static [&'static str]) ->
 
 fn down(what: &'static str, address: &str) -> Case {
     let script = Script { external_address: Some(address.to_owned()), ..Script::default() };
-    let sentence = &["no Internet address at the moment"];
+    let sentence = &["says that it has no Internet address"];
     let next_step = &["check the router's connection to the Internet", "http://192.168.1.1"];
     Case { what, fault: Fault::Fake(script), state: "router-off", sentence, next_step, also: ALWAYS }
 }
@@ -172,6 +172,11 @@ fn cases() -> Vec<Case> {
             &["does not open port 4242"],
         ),
         off(
+            "only equal ports, and ours is taken",
+            Script { same_ports_only: true, taken: vec![PORT], ..usual() },
+            &["maps only port 4242 to port 4242"],
+        ),
+        off(
             "maps to another computer",
             Script { effect: Effect::OtherHost(Ipv4Addr::new(192, 168, 1, 77)), ..usual() },
             &["does not open port 4242"],
@@ -278,7 +283,8 @@ fn every_fault_of_a_router_gets_the_right_name() {
                 loop {
                     let case = cases.lock().unwrap().next();
                     let Some(case) = case else { break };
-                    problems.lock().unwrap().extend(problem(&case));
+                    let problem = problem(&case);
+                    problems.lock().unwrap().extend(problem);
                 }
             });
         }

@@ -19,6 +19,8 @@ pub struct Script {
     pub leases: Leases,
     /// External ports that are somebody else's: 718.
     pub taken: Vec<u16>,
+    /// External ports that differ from the internal one get 724, "SamePortValuesRequired".
+    pub same_ports_only: bool,
     /// Every request for a mapping gets this error.
     pub refuses: Option<u16>,
     /// What errors look like.
@@ -42,6 +44,7 @@ impl Default for Script {
             external_address: None,
             leases: Leases::Any,
             taken: Vec::new(),
+            same_ports_only: false,
             refuses: None,
             error_text: ErrorText::Usual,
             effect: Effect::Real,
@@ -119,7 +122,7 @@ pub enum ErrorText {
 pub enum Effect {
     /// What it was asked for.
     Real,
-    /// Maps the external port that equals the internal one, whichever was asked for.
+    /// Maps the external port that equals the internal one, whichever was asked for; nothing if that one is taken.
     SamePort,
     /// Nothing.
     Nothing,

@@ -137,10 +137,13 @@ impl State {
             Leases::NoPermanent if lease == 0 => return Err(402),
             _ => {}
         }
+        let internal_port = ask.port("NewInternalPort")?;
+        if self.script.same_ports_only && port != internal_port {
+            return Err(724);
+        }
         if self.is_taken(ask, port) {
             return Err(718);
         }
-        let internal_port = ask.port("NewInternalPort")?;
         let protocol = ask.text("NewProtocol").to_owned();
         self.entries.retain(|entry| entry.asked_port != port || entry.protocol != protocol);
         if self.script.leases == Leases::LimitedVanish && lease != 0 {
@@ -149,6 +152,7 @@ impl State {
         }
         let real = match self.script.effect {
             Effect::Real => Some((port, client)),
+            Effect::SamePort if self.script.taken.contains(&internal_port) => None,
             Effect::SamePort => Some((internal_port, client)),
             Effect::Nothing => None,
             Effect::OtherHost(other) => Some((port, other)),
