@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::collections::HashSet;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -60,18 +60,20 @@ pub fn fuzz(target: Target, corpus: Vec<(String, Vec<u8>)>, plan: Plan) -> Resul
     // A thread of its own, so that an input without end can be told. It then goes on until the process ends.
     let worker =
         thread::Builder::new().name(target.name.to_owned()).spawn(move || done.send(run.run(corpus)));
-    if let Err(error) = worker {
-        return Err(Box::new(failure(
-            target,
-            &[],
-            Origin::Corpus(String::new()),
-            format!("no thread: {error}"),
-        )));
-    }
+    let worker = match worker {
+        Ok(worker) => worker,
+        Err(error) => {
+            let what = format!("no thread: {error}");
+            return Err(Box::new(failure(target, &[], Origin::Corpus(String::new()), what)));
+        }
+    };
     let (mut last, mut since) = (0, Instant::now());
     loop {
         match finished.recv_timeout(Duration::from_secs(1)) {
-            Ok(result) => return result,
+            Ok(result) => {
+                // What a target keeps for its thread, as a directory, goes with the thread.
+                return worker.join().map_or_else(|panic| resume_unwind(panic), |_sent| result);
+            }
             Err(end) => {
                 let current = current.lock().unwrap_or_else(PoisonError::into_inner);
                 if current.count != last {
