@@ -39,14 +39,29 @@ enum Fault {
     Fake(Script),
     /// Its description lies at another address of the same network.
     DescribedElsewhere,
-    /// The computer has no router.
-    NoRouter,
+    /// `ip` changes something on the computer, whose router is without a fault.
+    Changed(&'static [&'static str]),
 }
 
 const ALWAYS: fn(&Value) -> bool = |_| true;
 const LIMITED: fn(&Value) -> bool = |mapping| mapping["lease_seconds"].as_u64() > Some(0);
 const PERMANENT: fn(&Value) -> bool = |mapping| mapping["lease_seconds"].is_null();
 const OTHER_PORT: fn(&Value) -> bool = |mapping| mapping["external_port"] != PORT;
+
+const CONTAINERS: [&str; 5] = [
+    "link add docker0 type bridge",
+    "addr add 172.17.0.1/16 dev docker0",
+    "link add veth0 type veth peer name veth1",
+    "link set veth0 master docker0 up",
+    "link set docker0 up",
+];
+/// The other end of the tunnel is here too, so that it has a carrier.
+const VPN: [&str; 4] = [
+    "link add tun0 type veth peer name far",
+    "addr add 10.8.0.2/24 dev tun0",
+    "link set far up",
+    "link set tun0 up",
+];
 
 fn mapped(what: &'static str, script: Script, also: fn(&Value) -> bool) -> Case {
     let sentence = &["leads", "to this computer (UPnP)", "not yet proved"];
@@ -77,6 +92,16 @@ fn double(
 ) -> Case {
     let script = Script { external_address: Some(address.to_owned()), ..Script::default() };
     Case { what, fault: Fault::Fake(script), state: "double-nat", sentence, next_step, also: ALWAYS }
+}
+
+fn changed(
+    what: &'static str,
+    changes: &'static [&'static str],
+    state: &'static str,
+    sentence: &'static [&'static str],
+    next_step: &'static [&'static str],
+) -> Case {
+    Case { what, fault: Fault::Changed(changes), state, sentence, next_step, also: ALWAYS }
 }
 
 fn cases() -> Vec<Case> {
@@ -138,14 +163,22 @@ fn cases() -> Vec<Case> {
             &["(PCP)"],
             &[],
         ),
-        Case {
-            what: "no router",
-            fault: Fault::NoRouter,
-            state: "no-router",
-            sentence: &["no default route"],
-            next_step: &["network settings"],
-            also: ALWAYS,
-        },
+        changed(
+            "no router",
+            &["route del default"],
+            "no-router",
+            &["no default route"],
+            &["network settings"],
+        ),
+        changed("containers", &CONTAINERS, "mapped", &["192.168.1.1 leads 11.0.113.10:4242"], &[]),
+        changed("a VPN beside", &VPN, "mapped", &["192.168.1.1 leads 11.0.113.10:4242"], &[]),
+        changed(
+            "a VPN for everything",
+            &[VPN[0], VPN[1], VPN[2], VPN[3], "route replace default via 10.8.0.1 dev tun0"],
+            "no-router",
+            &["leaves through a VPN"],
+            &["VPN"],
+        ),
         mapped("no fault", usual(), LIMITED),
         mapped("725", Script { leases: Leases::OnlyPermanent, ..usual() }, PERMANENT),
         mapped("402 for leases", Script { leases: Leases::OnlyPermanentSays402, ..usual() }, PERMANENT),
@@ -207,6 +240,7 @@ fn problem(case: &Case) -> Option<String> {
     let lab = Lab::new("verdict");
     let kind = match &case.fault {
         Fault::Real(kind, _) => kind.clone(),
+        Fault::Changed(_) => SiteKind::all(),
         _ => SiteKind::plain(),
     };
     let site = lab.site(kind);
@@ -245,8 +279,10 @@ fn problem(case: &Case) -> Option<String> {
 fn fake(case: &Case, site: &Site) -> Option<FakeIgd> {
     let script = match &case.fault {
         Fault::Real(..) => return None,
-        Fault::NoRouter => {
-            run(site.host().command("ip").args(["route", "del", "default"])).ok();
+        Fault::Changed(changes) => {
+            for change in *changes {
+                run(site.host().command("ip").args(change.split(' '))).ok();
+            }
             return None;
         }
         Fault::Fake(script) => script.clone(),
