@@ -8,7 +8,7 @@ use crate::core::address::{is_public, is_shared};
 use crate::{Family, GatewayState, Mapping, MappingState, Proof, Protocol, Protocols};
 
 /// What the words are made of.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Facts<'a> {
     pub(crate) verdict: MappingState,
     pub(crate) primary: Option<&'a Mapping>,
@@ -39,6 +39,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) readable: bool,
     /// The router does not answer at the moment.
     pub(crate) silent: bool,
+    /// A gateway that opens nothing for IPv4.
+    pub(crate) shut: Option<&'a GatewayState>,
 }
 
 /// The verdict in one sentence, without a full stop.
@@ -48,10 +50,7 @@ pub(crate) fn sentence(facts: &Facts<'_>) -> String {
             "this computer takes no connections from friends, so no router is asked to let them in".to_owned()
         }
         MappingState::Off if facts.protocols == Protocols::NONE => {
-            format!(
-                "{} are switched off in Kith's settings, so no router is asked to let friends in",
-                and_all()
-            )
+            format!("no router is asked to let friends in: {} are switched off in Kith's settings", and_all())
         }
         MappingState::Off => "no router is asked to let friends in".to_owned(),
         MappingState::NoRouter if !facts.connected => {
@@ -79,7 +78,10 @@ pub(crate) fn next_step(facts: &Facts<'_>) -> Option<String> {
             "switch on nat.upnp, nat.nat-pmp or nat.pcp in the settings{}",
             by_hand(facts, "on").map(|words| format!(", or {words}")).unwrap_or_default()
         )),
-        MappingState::Off | MappingState::Searching | MappingState::Mapped => None,
+        MappingState::Off | MappingState::Searching => None,
+        MappingState::Mapped => {
+            over_ipv6_only(facts).and_then(|shut| by_hand(&Facts { gateway: Some(shut), ..facts.clone() }, "on"))
+        }
         MappingState::NoRouter if !facts.connected => {
             Some("connect this computer to the network, by cable or Wi-Fi".to_owned())
         }
@@ -283,7 +285,15 @@ fn mapped(facts: &Facts<'_>) -> String {
         Family::V4 => format!("{router} leads {external} to this computer ({protocol})"),
         Family::V6 => format!("{router} lets connections to {external} through ({protocol})"),
     };
-    format!("{opened}{}, {proof}{silent}", other_port(facts, mapping))
+    let only = over_ipv6_only(facts)
+        .map(|shut| format!("; over IPv6 only: {} opens nothing for IPv4", self::router(shut)))
+        .unwrap_or_default();
+    format!("{opened}{}, {proof}{silent}{only}", other_port(facts, mapping))
+}
+
+/// The gateway that keeps those friends out who have IPv4 only.
+fn over_ipv6_only<'a>(facts: &Facts<'a>) -> Option<&'a GatewayState> {
+    facts.shut.filter(|_| facts.primary.is_some_and(|mapping| mapping.family() == Family::V6))
 }
 
 /// Why the external port is another than the listen port.

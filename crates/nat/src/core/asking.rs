@@ -70,6 +70,12 @@ impl Core {
         if asked.purpose == Purpose::Discover {
             talker.discover_at = Some(now);
         }
+        if asked.purpose == Purpose::Check
+            && let Some(pending) = &mut self.sites[index].pending
+        {
+            // It is asked again before its time, because of an event.
+            pending.regular = false;
+        }
         self.commands.push_back(Command::Cancel { id: asked.id });
         Some(asked.purpose)
     }

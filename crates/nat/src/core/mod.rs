@@ -282,7 +282,10 @@ impl Core {
                 }
             }
             self.give_back(index, now);
-            for removal in &mut self.sites[index].removals {
+            // What was held until now goes first: there may be little time.
+            let removals = &mut self.sites[index].removals;
+            removals.sort_by_key(|removal| removal.verify);
+            for removal in removals {
                 removal.due = now;
             }
         }

@@ -21,7 +21,7 @@ const REFUSED: [u64; 5] = [10, 30, 60, 300, 900];
 /// Waits after every port was taken.
 const EXHAUSTED: [u64; 5] = [60, 120, 240, 480, 900];
 /// Wait while the router has no Internet address: first, and after two minutes of it.
-const WAN_DOWN: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(30)];
+const WAN_DOWN: [Duration; 2] = [QUICK, KNOWN];
 const WAN_DOWN_QUICK: Duration = Duration::from_secs(120);
 
 /// A protocol at an uplink.

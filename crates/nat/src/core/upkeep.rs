@@ -84,13 +84,14 @@ impl Core {
         let external = told(found.external_ip);
         let holds = site.holder() == Some(protocol);
         let talker = site.talker_mut(protocol);
+        let is_up = talker.wan_down_since().is_some() && (external.is_some() || !needs_address);
         talker.found(found, now);
         if needs_address && external.is_none() {
             let again = talker.wan_is_down(now);
             if holds {
                 talker.discover_at = Some(again);
             }
-        } else {
+        } else if needs_address {
             talker.wan_is_up();
         }
         if holds {
@@ -101,7 +102,7 @@ impl Core {
             match &mut site.pending {
                 Some(pending) => pending.discover = false,
                 // The gateway speaks again: is the mapping still there?
-                None if site.trouble.is_some() => {
+                None if site.trouble.is_some() || is_up => {
                     site.pending = Some(Pending { discover: false, regular: false });
                 }
                 None => {}
@@ -263,6 +264,9 @@ impl Core {
             site.talker_mut(Protocol::NatPmp).discover_at = Some(now);
         }
         let Some(held) = &mut site.held else { return };
+        if let Some(protocol) = held.protocol {
+            site.talkers[protocol as usize].granted();
+        }
         held.lease = lease;
         held.pinhole = grant.pinhole.or(held.pinhole);
         if family == Family::V4 && held.external_port != grant.external_port {
@@ -287,9 +291,9 @@ impl Core {
             || (refusal.kind == RefusalKind::Failed && matches!(refusal.code, 402 | 501));
         match refusal.kind {
             RefusalKind::NetworkFailure => {
-                // The mapping may be there still; the far side is not.
-                let again = site.talker_mut(protocol).wan_is_down(now);
-                site.check_due = site.check_due.max(again);
+                // The mapping may be there still; the far side is not. A router that starts says so before it is ready.
+                let talker = site.talker_mut(protocol);
+                talker.discover_at = Some(talker.wan_is_down(now));
             }
             // The pinhole is gone, or the port is somebody else's: make it anew, on another port if need be.
             _ if pinhole || refusal.kind == RefusalKind::Conflict || about_time => self.lose(index, now),

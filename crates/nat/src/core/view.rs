@@ -18,6 +18,7 @@ impl Core {
         let network = self.network.as_ref();
         let seen = network.map(|network| (network.interfaces.is_empty(), uplinks::leaves_by_tunnel(network)));
         (self.wanted.as_ref().map(|wanted| wanted.port), self.stopping, seen).hash(&mut gist);
+        Protocol::ALL.map(|protocol| self.config.protocols.allows(protocol)).hash(&mut gist);
         for site in &self.sites {
             let silent = site.trouble.is_some();
             (&site.uplink, self.desired_port(site), self.has_prospects(site), silent).hash(&mut gist);
@@ -34,7 +35,6 @@ impl Core {
                 }
             }
             for talker in &site.talkers {
-                self.allows(site, talker.protocol).hash(&mut gist);
                 match &talker.known {
                     Known::Unknown => 0.hash(&mut gist),
                     Known::Found(found) => (1, &found.model, &found.page).hash(&mut gist),
@@ -115,6 +115,9 @@ impl Core {
             taken: None,
             readable: site.is_some_and(|site| site.holder().is_some_and(|holder| site.reads(holder))),
             silent: site.is_some_and(|site| site.trouble.is_some()),
+            shut: gateways.iter().find(|gateway| {
+                gateway.uplink.family() == Family::V4 && gateway.state == MappingState::RouterOff
+            }),
         };
         let Some(site) = site else { return facts };
         facts.taken = site.taken.iter().find(|taken| Some(taken.port) == facts.port);

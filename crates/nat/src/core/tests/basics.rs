@@ -71,7 +71,7 @@ fn a_changed_port_is_mapped_before_the_old_one_is_removed() {
         let mut world = World::start(vec![Router::new(GATEWAY, &[protocol])]);
         world.seconds(60);
         world.log.clear();
-        world.want(wanted(5000));
+        world.want(Some(wanted(5000)));
         world.seconds(5);
         let kinds: Vec<&str> = world
             .requests()
@@ -139,7 +139,7 @@ fn a_stop_does_not_wait_for_a_silent_router_and_the_next_run_removes_the_rest() 
     let config = super::super::CoreConfig { remembered: world.remembered.clone(), ..config() };
     let mut next = World::new(config, vec![router]);
     next.network(&home());
-    next.want(wanted(5000));
+    next.want(Some(wanted(5000)));
     next.seconds(10);
     assert_eq!(next.routers[0].table.len(), 1);
     assert_eq!(next.routers[0].leads(5000), Some("192.168.1.23:5000".parse().unwrap()));

@@ -263,9 +263,8 @@ fn only_physical_interfaces_are_asked_each_with_its_own_address() {
 fn a_listener_on_loopback_or_on_one_address_is_mapped_only_there() {
     let mut world = World::new(config(), vec![Router::new(GATEWAY, &Protocol::ALL)]);
     world.network(&home());
-    let bound = |ip: &str| {
-        Some(Wanted { port: wanted(PORT).unwrap().port, bound: vec![ip.parse::<IpAddr>().unwrap()] })
-    };
+    let bound =
+        |ip: &str| Some(Wanted { port: wanted(PORT).port, bound: vec![ip.parse::<IpAddr>().unwrap()] });
     world.want(bound("127.0.0.1"));
     world.seconds(5);
     assert_eq!(world.verdict(), MappingState::Off);
@@ -295,7 +294,7 @@ fn a_public_address_of_our_own_needs_no_router() {
     assert!(state.sentence.contains("firewall on this computer"), "{}", state.sentence);
     prove(&mut world, ProofOutcome::Arrived);
     assert_eq!(world.verdict(), MappingState::Mapped);
-    world.want(wanted(5000));
+    world.want(Some(wanted(5000)));
     assert_eq!(world.state().primary.unwrap().external_port, 5000);
 }
 
@@ -462,7 +461,7 @@ fn a_router_that_lies_is_found_out_by_a_dial_and_left_for_another_protocol() {
 #[test]
 fn no_router_and_no_network_are_told_apart() {
     let mut world = World::new(config(), Vec::new());
-    world.want(wanted(PORT));
+    world.want(Some(wanted(PORT)));
     assert_eq!(world.verdict(), MappingState::Searching);
     world.network(&Snapshot::default());
     assert_eq!(world.verdict(), MappingState::NoRouter);

@@ -1,9 +1,11 @@
 //! The core against routers with faults, in virtual time.
 
 mod basics;
+mod chaos;
 mod events;
 mod parts;
 mod quirks;
 mod router;
+mod sentences;
 mod simulation;
 mod world;

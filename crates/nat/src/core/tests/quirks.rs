@@ -154,7 +154,7 @@ fn a_lease_of_no_time_is_nonsense_and_the_next_protocol_is_tried() {
     };
     world.scripted.push((Protocol::Pcp, Answer::Mapped(grant)));
     world.network(&home());
-    world.want(wanted(PORT));
+    world.want(Some(wanted(PORT)));
     world.seconds(5);
     assert_eq!(world.state().primary.unwrap().protocol, Some(Protocol::Upnp));
 }
@@ -303,7 +303,7 @@ fn what_a_killed_run_left_is_adopted_or_removed_and_nothing_else_is() {
         // Another one: removed.
         let mut other = World::new(config, vec![left]);
         other.network(&home());
-        other.want(wanted(5000));
+        other.want(Some(wanted(5000)));
         other.seconds(10);
         let table = &other.routers[0].table;
         assert_eq!(table.len(), 2, "{protocol}: {table:#?}");
@@ -355,7 +355,7 @@ fn a_full_or_forbidding_router_leaves_it_to_the_next_protocol_and_says_so_if_the
         world.scripted.push((Protocol::Pcp, refuse(kind, code)));
         world.scripted.push((Protocol::NatPmp, refuse(kind, code)));
         world.network(&home());
-        world.want(wanted(PORT));
+        world.want(Some(wanted(PORT)));
         world.seconds(5);
         assert_eq!(world.state().primary.unwrap().protocol, Some(Protocol::Upnp));
 
@@ -393,7 +393,7 @@ fn a_hanging_map_request_is_cleaned_up_behind_when_another_protocol_maps() {
     let mut world = World::new(config(), vec![Router::new(GATEWAY, &[Protocol::Upnp, Protocol::NatPmp])]);
     world.scripted.push((Protocol::NatPmp, Answer::Silent));
     world.network(&home());
-    world.want(wanted(PORT));
+    world.want(Some(wanted(PORT)));
     world.seconds(5);
     assert_eq!(world.state().primary.unwrap().protocol, Some(Protocol::Upnp));
     // The NAT-PMP mapping may exist on the same external port: removed at the end.

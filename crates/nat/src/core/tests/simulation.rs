@@ -8,7 +8,7 @@ use super::super::chance::Chance;
 use super::router::{Quirks, Router};
 use super::world::{GATEWAY, LOCAL, PORT, World, config, gateway, home, interface, wanted};
 use crate::core::{CoreConfig, ProofOutcome, ProofReport};
-use crate::{Hint, Protocol, RefusalKind};
+use crate::{Family, Hint, Protocol, Protocols, RefusalKind};
 
 const DAYS: u64 = 30;
 const HOUR: u64 = 3600;
@@ -26,6 +26,7 @@ struct Days {
     local: &'static str,
     network: Snapshot,
     port: u16,
+    protocols: Protocols,
     /// Since when the router could have the mapping and has not, and how long it may.
     missing: Option<(Duration, Duration)>,
     /// Until then two entries are right.
@@ -35,6 +36,7 @@ struct Days {
     renewals: u64,
     renewals_of_lease: u64,
     events: u64,
+    seed: u64,
 }
 
 impl Days {
@@ -51,6 +53,7 @@ impl Days {
             local,
             network,
             port: PORT,
+            protocols: Protocols::ALL,
             missing: None,
             moving: Duration::ZERO,
             checked: None,
@@ -58,6 +61,7 @@ impl Days {
             renewals: 0,
             renewals_of_lease: 0,
             events: 0,
+            seed,
         }
     }
 
@@ -109,7 +113,8 @@ impl Days {
         }
         let most = if now <= self.moving { 2 } else { 1 };
         assert!(count <= most, "{count} entries at {now:?}: {:#?}", router.table);
-        if there || !router.able() {
+        let allowed = router.speaks.iter().any(|protocol| self.protocols.allows(*protocol));
+        if there || !allowed || !router.able() {
             self.missing = None;
         } else {
             let (since, longest) = *self.missing.get_or_insert((now, LONGEST_GAP));
@@ -134,7 +139,7 @@ impl Days {
     fn event(&mut self) {
         self.events += 1;
         let now = self.world.now;
-        match self.chance.below(10) {
+        match self.chance.below(14) {
             // The router forgets the mapping, and says nothing.
             0 | 1 => self.world.router().table.clear(),
             // It restarts, for a time, and may announce that it is back.
@@ -151,6 +156,16 @@ impl Days {
                 if kind == 2 {
                     self.missing = Some((now, ANNOUNCED_GAP));
                     self.announce();
+                }
+                // The far side may take longer than the rest.
+                if self.chance.below(2) == 0 {
+                    let wan = self.world.router().wan.take();
+                    let longer = Duration::from_millis(self.chance.below(20_000));
+                    self.pass(longer);
+                    self.world.router().wan = wan;
+                    if kind == 2 {
+                        self.missing = Some((self.world.now, ANNOUNCED_GAP));
+                    }
                 }
             }
             // It hangs, and remembers.
@@ -173,7 +188,7 @@ impl Days {
                 self.moving = now + MOVING;
                 self.missing = None;
                 let port = self.port;
-                self.world.want(wanted(port));
+                self.world.want(Some(wanted(port)));
             }
             // A friend dials.
             7 => {
@@ -195,6 +210,44 @@ impl Days {
                 self.world.execute();
                 let network = self.network.clone();
                 self.world.network(&network);
+            }
+            // Another computer takes the place of a mapping that was forgotten.
+            9 => {
+                let router = self.world.router();
+                if Family::of(router.gateway) == Family::V4 {
+                    router.table.clear();
+                    router.hold(self.port, "192.168.1.7:4242", "thief");
+                }
+            }
+            // The process is killed, and starts anew, perhaps on another port.
+            10 | 11 => {
+                if self.chance.below(2) == 0 {
+                    self.port = if self.port == PORT { 5000 } else { PORT };
+                }
+                self.moving = now + MOVING;
+                self.missing = None;
+                (self.checks, self.renewals, self.renewals_of_lease, self.checked) = (0, 0, 0, None);
+                self.protocols = Protocols::ALL;
+                let (network, port) = (self.network.clone(), self.port);
+                self.world.restart(self.seed, &network, port);
+            }
+            // A protocol is switched off for a while.
+            12 => {
+                let mut protocols = Protocols::ALL;
+                match self.chance.below(4) {
+                    0 => protocols.pcp = false,
+                    1 => protocols.nat_pmp = false,
+                    2 => protocols.upnp = false,
+                    _ => protocols = Protocols::NONE,
+                }
+                let pause = Duration::from_millis(self.chance.below(300_000));
+                for protocols in [protocols, Protocols::ALL] {
+                    self.protocols = protocols;
+                    self.moving = self.world.now + MOVING;
+                    self.missing = None;
+                    self.world.protocols(protocols);
+                    self.pass(pause);
+                }
             }
             // Noise.
             _ => {
@@ -218,7 +271,9 @@ impl Days {
 }
 
 fn check(speaks: &[Protocol], change: impl Fn(&mut Quirks) + Copy) {
-    for seed in [1, 2] {
+    // More of them find what one does not: KITH_SIMULATION_SEEDS=30 takes some minutes.
+    let seeds = std::env::var("KITH_SIMULATION_SEEDS").map_or(1, |seeds| seeds.parse().unwrap());
+    for seed in 1..=seeds {
         Days::new(speaks, change, seed).live();
     }
 }

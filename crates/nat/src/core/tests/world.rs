@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use kith_network::{Address, Gateway, Interface, InterfaceKind, Snapshot};
 
+use super::super::chance::Chance;
 use super::super::time::Tick;
 use super::super::{AskId, Command, Core, CoreConfig, Counts};
 use super::router::Router;
@@ -37,6 +38,8 @@ pub(super) struct World {
     pub(super) remembered: Vec<Remembered>,
     /// What is answered instead of what the router would say, once each.
     pub(super) scripted: Vec<(Protocol, Answer)>,
+    /// Routers answer anything.
+    pub(super) chaos: Option<Chance>,
     outstanding: Vec<(AskId, Uplink, Protocol)>,
 }
 
@@ -57,9 +60,9 @@ pub(super) fn config() -> CoreConfig {
     CoreConfig { protocols: Protocols::ALL, label: LABEL.to_owned(), seed: 7, remembered: Vec::new() }
 }
 
-pub(super) fn wanted(port: u16) -> Option<Wanted> {
+pub(super) fn wanted(port: u16) -> Wanted {
     let bound = vec!["0.0.0.0".parse().unwrap(), "::".parse().unwrap()];
-    Some(Wanted { port: NonZeroU16::new(port).unwrap(), bound })
+    Wanted { port: NonZeroU16::new(port).unwrap(), bound }
 }
 
 pub(super) fn address(ip: &str, prefix: u8) -> Address {
@@ -100,7 +103,7 @@ impl World {
     pub(super) fn start_with(config: CoreConfig, routers: Vec<Router>, network: &Snapshot) -> Self {
         let mut world = Self::new(config, routers);
         world.network(network);
-        world.want(wanted(PORT));
+        world.want(Some(wanted(PORT)));
         world
     }
 
@@ -119,8 +122,19 @@ impl World {
             hash: Fnv(0xcbf2_9ce4_8422_2325),
             commands: 0,
             scripted: Vec::new(),
+            chaos: None,
             outstanding: Vec::new(),
         }
+    }
+
+    /// The process is killed and starts again.
+    pub(super) fn restart(&mut self, seed: u64, network: &Snapshot, port: u16) {
+        let config = CoreConfig { remembered: self.remembered.clone(), seed, ..config() };
+        self.core = Core::new(config, self.at());
+        self.answers.clear();
+        self.outstanding.clear();
+        self.network(network);
+        self.want(Some(wanted(port)));
     }
 
     pub(super) fn at(&self) -> Instant {
@@ -190,6 +204,9 @@ impl World {
     }
 
     fn answer(&mut self, uplink: &Uplink, protocol: Protocol, request: &Request) -> (Answer, Duration) {
+        if let Some(chance) = &mut self.chaos {
+            return super::chaos::answer(chance, request);
+        }
         if let Some(index) = self.scripted.iter().position(|(of, _)| *of == protocol)
             && matches!(request, Request::Map(_))
         {
