@@ -128,7 +128,7 @@ fn event(world: &mut World, chance: &mut Chance, networks: &[Snapshot]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Two requests at once, time that stands still, and a state that differs from what was told are found by [`World`].
     #[test]

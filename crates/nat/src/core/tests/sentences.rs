@@ -151,7 +151,7 @@ fn ipv6_only_and_beside_a_router_that_opens_nothing_for_ipv4() {
         "the router at fe80::1 lets connections to [2a02:db8:1::23]:4242 through (PCP), not yet proved: no friend has dialled it from outside; over IPv6 only: the router at 192.168.1.1 opens nothing for IPv4",
         Some("forward TCP 4242 on the router's page, usually http://192.168.1.1, to 192.168.1.23:4242"),
     );
-    let mut alone = network.clone();
+    let mut alone = network;
     alone.gateways.remove(0);
     let mut world = World::start_with(config(), vec![Router::new("fe80::1", &[])], &alone);
     world.seconds(30);

@@ -65,8 +65,8 @@ impl Days {
         }
     }
 
-    fn live(&mut self) {
-        let end = Duration::from_secs(DAYS * 24 * HOUR);
+    fn live(&mut self, days: u64) {
+        let end = Duration::from_secs(days * 24 * HOUR);
         while self.world.now < end {
             let pause = Duration::from_millis(self.chance.below(8 * HOUR * 1000));
             self.pass(pause);
@@ -274,7 +274,7 @@ fn check(speaks: &[Protocol], change: impl Fn(&mut Quirks) + Copy) {
     // More of them find what one does not: KITH_SIMULATION_SEEDS=30 takes some minutes.
     let seeds = std::env::var("KITH_SIMULATION_SEEDS").map_or(1, |seeds| seeds.parse().unwrap());
     for seed in 1..=seeds {
-        Days::new(speaks, change, seed).live();
+        Days::new(speaks, change, seed).live(DAYS);
     }
 }
 
@@ -355,7 +355,7 @@ fn thirty_days_with_pinholes() {
     let network = Snapshot { interfaces: vec![card], gateways: vec![gateway(2, "fe80::1")] };
     for protocol in [Protocol::Upnp, Protocol::Pcp] {
         let router = Router::new("fe80::1", &[protocol]);
-        Days::at("2a02:db8:1::23", network.clone(), router, 1).live();
+        Days::at("2a02:db8:1::23", network.clone(), router, 1).live(DAYS);
     }
 }
 
@@ -364,7 +364,7 @@ fn the_same_seed_gives_the_same_commands_byte_for_byte() {
     let hash = |seed| {
         let mut days = Days::new(&Protocol::ALL, |_| {}, seed);
         days.world.hashing = true;
-        days.live();
+        days.live(10);
         (days.world.hash, days.world.commands)
     };
     assert_eq!(hash(5), hash(5));
