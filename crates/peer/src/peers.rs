@@ -122,6 +122,14 @@ impl Peers {
         }
     }
 
+    /// Drops the link to a friend, which can't work any more, and dials anew.
+    pub fn redial(&self, friend: &DeviceId, reason: &str) {
+        if let Some(shared) = self.shared(friend) {
+            close(&shared, reason);
+            shared.dial_now();
+        }
+    }
+
     /// Drops every link and dials anew.
     pub fn reauthenticate(&self) {
         for friend in lock(&self.inner.friends).values() {

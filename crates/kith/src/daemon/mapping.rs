@@ -72,11 +72,9 @@ pub(super) async fn follow(core: Arc<Core>, nat: Nat) {
         let now = external(&state.borrow_and_update());
         core.tell(Event::Status);
         if now != told {
-            // Behind a new address old links are dead without a sign: they have to prove that they live.
-            let moved = told.iter().any(|old| now.iter().all(|new| new.ip() != old.ip()));
-            if moved && let Some(peers) = core.peers() {
-                peers.network_changed();
-            }
+            core.leave_addresses(|ip| {
+                told.iter().any(|old| old.ip() == ip) && now.iter().all(|new| new.ip() != ip)
+            });
             core.report_to_all();
             told = now;
         }
@@ -93,6 +91,20 @@ impl Core {
     /// What is mapped where. Nothing before the nat crate runs.
     pub(super) fn nat_state(&self) -> State {
         self.nat().map(|nat| nat.state().borrow().clone()).unwrap_or_default()
+    }
+
+    /// Ends the links that go out from an address that routers don't have any more: they are dead without a sign. The others
+    /// have to prove that they live.
+    fn leave_addresses(&self, gone: impl Fn(IpAddr) -> bool) {
+        let Some(peers) = self.peers() else { return };
+        for friend in self.roster.all() {
+            let connection = peers.state(&friend.device_id).and_then(|state| state.connection);
+            if connection.and_then(|connection| connection.seen_as).is_some_and(|ip| gone(ip.to_canonical()))
+            {
+                peers.redial(&friend.device_id, "the router has another address now");
+            }
+        }
+        peers.network_changed();
     }
 
     /// Has the port mapped that is listened on, by the protocols that the settings allow.

@@ -1,7 +1,11 @@
 //! What the API shows, built from memory only.
 
+use std::net::SocketAddr;
+
 use kith_control::view::{ControlView, FriendView, ListenerState, ListenerView, StatusView, VaultView};
 use kith_listener::ListenerState as Listening;
+use kith_peer::{Connection, PathKind};
+use kith_wire::Side;
 
 use super::core::{Core, lock, owner, value};
 use super::db::Table;
@@ -99,7 +103,7 @@ impl Core {
             device_id: friend.device_id,
             own: friend.own,
             connected: connection.is_some(),
-            path: connection.as_ref().map(|connection| connection.path().as_str().to_owned()),
+            path: connection.as_ref().map(|connection| path(connection, friend).to_owned()),
             address: connection.as_ref().map(|connection| connection.remote.to_string()),
             connected_since: connection.as_ref().and_then(|connection| connection.since.try_into().ok()),
             last_seen: if connection.is_some() { Some(jiff::Timestamp::now()) } else { friend.last_seen },
@@ -118,4 +122,25 @@ impl Core {
             last_backup: self.jobs.last_complete(None, Some(&friend.device_id)),
         }
     }
+}
+
+/// The word of the contract for the way of a link.
+fn path(connection: &Connection, friend: &Friend) -> &'static str {
+    let kind = connection.path();
+    if kind != PathKind::Public || !connection.remote.ip().to_canonical().is_ipv4() {
+        return kind.as_str();
+    }
+    // Who was dialled at an address that is not his own stands behind a router that let the call through.
+    let through_router = match connection.side {
+        Side::Acceptor => kith_peer::is_internal(connection.local.ip()),
+        Side::Dialer => {
+            let own = |address: &String| {
+                address
+                    .parse::<SocketAddr>()
+                    .is_ok_and(|own| own.ip() == connection.remote.ip().to_canonical())
+            };
+            !friend.addresses.internal.iter().any(own)
+        }
+    };
+    if through_router { "mapped" } else { kind.as_str() }
 }

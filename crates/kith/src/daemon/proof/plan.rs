@@ -89,7 +89,10 @@ impl Plan {
         self.asked.retain(|_, at| *at + PER_FRIEND > now);
         let mut wake: Option<Instant> = None;
         let mut earlier = |at: Instant| wake = Some(wake.map_or(at, |wake| wake.min(at)));
-        for (address, target) in &mut self.targets {
+        // What has no proof goes ahead of what has one: the same friend answers one question in ten seconds.
+        let mut targets: Vec<(&SocketAddr, &mut Target)> = self.targets.iter_mut().collect();
+        targets.sort_by_key(|(_, target)| target.proved);
+        for (address, target) in targets {
             if target.due > now {
                 earlier(target.due);
                 continue;
@@ -235,6 +238,20 @@ mod tests {
         plan.handle_outcome(TARGET, false, now);
         plan.handle_doubt(now);
         assert_eq!(plan.next(&witnesses, now), Step::Wait(Some(now + PER_FRIEND)));
+    }
+
+    #[test]
+    fn what_has_no_proof_goes_ahead() {
+        let (mut plan, now) = (Plan::default(), Instant::now());
+        let pinhole = SocketAddr::from(([0x2a0b, 0, 0, 0, 0, 0, 0, 1], 4242));
+        let witnesses =
+            [Witness { friend: DeviceId::from_bytes([1; 32]), outside: vec![TARGET.ip(), pinhole.ip()] }];
+        plan.set_targets(&BTreeMap::from([(TARGET, false), (pinhole, false)]), now);
+        asked(plan.next(&witnesses, now));
+        plan.handle_outcome(TARGET, true, now);
+        plan.handle_doubt(now);
+        let step = plan.next(&witnesses, now + PER_FRIEND);
+        assert_eq!(step, Step::Ask { friend: witnesses[0].friend, target: pinhole });
     }
 
     #[test]
