@@ -81,7 +81,8 @@ fn down(what: &'static str, address: &str) -> Case {
 }
 
 fn described(what: &'static str, description: Description) -> Case {
-    off(what, Script { description, ..Script::default() }, &["the router at 192.168.1.1"])
+    let sentence = &["the router at 192.168.1.1", "UPnP: what it says can't be understood"];
+    off(what, Script { description, ..Script::default() }, sentence)
 }
 
 fn double(
@@ -222,7 +223,11 @@ fn cases() -> Vec<Case> {
         described("an entity bomb", Description::EntityBomb),
         described("a hanging router", Description::Hanging),
         described("a trickling router", Description::Trickling),
-        described("404", Description::NotFound),
+        off(
+            "404",
+            Script { description: Description::NotFound, ..Script::default() },
+            &["the router at 192.168.1.1", "speaks neither"],
+        ),
         double("a carrier's address", "100.64.7.7", &["100.64.7.7", "carrier"], &["provider"]),
         double(
             "a private address",

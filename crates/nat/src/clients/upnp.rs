@@ -137,11 +137,23 @@ async fn candidates(
         .inspect_err(|error| tracing::debug!(%uplink, %error, "a search can't begin"))
         .ok();
     let mut opening = JoinSet::new();
+    let tried_before = known.clone();
     let open = |opening: &mut JoinSet<_>, location: Endpoint, rank: Rank| {
-        let uplink = uplink.clone();
-        opening.spawn(async move { (rank, Device::open(location, &uplink, &transport).await) });
+        let (uplink, searched) = (uplink.clone(), tried_before.as_ref() != Some(&location));
+        opening.spawn(async move {
+            let opened = Device::open(location, &uplink, &transport).await;
+            // Who answers a search is there: that he falls silent then is not the silence of nobody.
+            let fallen_silent =
+                || Failure::Nonsense("it answers a search, and does not describe itself".into());
+            (
+                rank,
+                opened.map_err(|failure| match failure {
+                    Failure::Silent if searched => fallen_silent(),
+                    failure => failure,
+                }),
+            )
+        });
     };
-    let tried = known.clone();
     if let Some(known) = known {
         let here = known.address.ip() == uplink.gateway.to_canonical();
         open(&mut opening, known, if here { Rank::Gateway } else { Rank::Other });
@@ -175,7 +187,7 @@ async fn candidates(
                 Err(error) => tracing::debug!(%uplink, %error, "a device could not be looked at"),
             },
             found = async { search.as_mut()?.next().await }, if search.is_some() => match found {
-                Some((location, _)) if Some(&location) == tried.as_ref() => {}
+                Some((location, _)) if Some(&location) == tried_before.as_ref() => {}
                 Some((location, rank)) => open(&mut opening, location, rank),
                 None => search = None,
             },

@@ -220,11 +220,8 @@ impl Core {
         let local = site.uplink.local;
         let Some(held) = &mut site.held else { return };
         let Some(entry) = entry else {
-            let limited = held.rung != Rung::Permanent;
-            if held.unchecked && limited {
-                // The lease should run for long: this router drops every lease of limited time.
-                let key = site.key;
-                self.gateway(key, now).rung = Rung::Permanent;
+            if held.unchecked && held.protocol.is_some() {
+                return self.never_seen(index, now);
             }
             return self.lose(index, now);
         };
@@ -237,6 +234,28 @@ impl Core {
             held.lease.shows(left, now, &mut chance);
         }
         self.confirmed(index, now);
+    }
+
+    /// A mapping that was granted is not in the router's table, and never was seen there.
+    fn never_seen(&mut self, index: usize, now: Tick) {
+        let site = &mut self.sites[index];
+        let Some(held) = &mut site.held else { return };
+        let Some(protocol) = held.protocol else { return };
+        if matches!(held.proof, Proof::Proved { .. }) {
+            // It works: what does not is reading it back.
+            held.unchecked = false;
+            site.talker_mut(protocol).unreadable = true;
+            return self.confirmed(index, now);
+        }
+        if held.rung == Rung::Permanent {
+            self.give_back(index, now);
+            let why = "it says yes, but its table does not hold the mapping".to_owned();
+            return self.sites[index].talker_mut(protocol).refuse(why, now);
+        }
+        // The lease should run for long: this router drops every lease of limited time.
+        let key = site.key;
+        self.gateway(key, now).rung = Rung::Permanent;
+        self.lose(index, now);
     }
 
     /// The answer to the same request repeated, by a check or by a renewal.

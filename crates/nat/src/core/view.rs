@@ -136,6 +136,9 @@ impl Core {
                     facts.refused.push((protocol, refused.why.clone()));
                 }
                 (Known::Absent(Absence::Refused(words)), _) => facts.refused.push((protocol, words.clone())),
+                (Known::Absent(Absence::Nonsense), _) => {
+                    facts.refused.push((protocol, "what it says can't be understood".to_owned()));
+                }
                 (Known::Absent(_), _) => facts.unspoken.push(protocol),
                 _ => {}
             }

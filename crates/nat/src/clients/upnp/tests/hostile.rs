@@ -123,6 +123,8 @@ async fn no_description_costs_more_than_seconds_and_a_bounded_memory() {
         let fake = Fake::start("127.0.0.1", move |_| say()).await;
         let begin = Instant::now();
         let answer = fake.ask(&Upnp::default(), Request::Discover).await;
+        // A device that answered the search is there, even if nothing comes after that.
+        let expected = if expected == "silent" { "nonsense" } else { expected };
         if word(&answer) != expected {
             wrong.push(format!("{name}: {answer:?}, not {expected}"));
         }
