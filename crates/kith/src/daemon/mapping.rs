@@ -2,6 +2,7 @@
 
 mod view;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
 use std::sync::Arc;
@@ -68,16 +69,37 @@ pub(super) async fn save(db: &Db, kept: &mut watch::Receiver<Vec<Remembered>>) {
 pub(super) async fn follow(core: Arc<Core>, nat: Nat) {
     let mut state = nat.state();
     let mut told = external(&state.borrow());
+    let mut far_sides = FarSides::default();
     while state.changed().await.is_ok() {
-        let now = external(&state.borrow_and_update());
+        let state = state.borrow_and_update().clone();
         core.tell(Event::Status);
+        let gone = far_sides.replaced(&state.mappings);
+        if !gone.is_empty() {
+            core.leave_addresses(&gone);
+        }
+        let now = external(&state);
         if now != told {
-            core.leave_addresses(|ip| {
-                told.iter().any(|old| old.ip() == ip) && now.iter().all(|new| new.ip() != ip)
-            });
             core.report_to_all();
             told = now;
         }
+    }
+}
+
+/// The router's IPv4 address on the far side of each of our addresses, as it was known last. A mapping that is lost for a while
+/// says nothing about it.
+#[derive(Debug, Default)]
+struct FarSides(BTreeMap<IpAddr, IpAddr>);
+
+impl FarSides {
+    /// Notes the addresses of now; gives those that others took the place of.
+    fn replaced(&mut self, mappings: &[Mapping]) -> Vec<IpAddr> {
+        let known = mappings.iter().filter(|mapping| mapping.family() == Family::V4);
+        let known = known.filter_map(|mapping| Some((mapping.uplink.local, mapping.external_ip?)));
+        known
+            .filter_map(|(local, external)| {
+                self.0.insert(local, external).filter(|before| *before != external)
+            })
+            .collect()
     }
 }
 
@@ -95,12 +117,12 @@ impl Core {
 
     /// Ends the links that go out from an address that routers don't have any more: they are dead without a sign. The others
     /// have to prove that they live.
-    fn leave_addresses(&self, gone: impl Fn(IpAddr) -> bool) {
+    fn leave_addresses(&self, gone: &[IpAddr]) {
         let Some(peers) = self.peers() else { return };
         for friend in self.roster.all() {
             let connection = peers.state(&friend.device_id).and_then(|state| state.connection);
-            if connection.and_then(|connection| connection.seen_as).is_some_and(|ip| gone(ip.to_canonical()))
-            {
+            let seen_as = connection.and_then(|connection| connection.seen_as);
+            if seen_as.is_some_and(|ip| gone.contains(&ip.to_canonical())) {
                 peers.redial(&friend.device_id, "the router has another address now");
             }
         }
@@ -110,13 +132,17 @@ impl Core {
     /// Has the port mapped that is listened on, by the protocols that the settings allow.
     pub(super) fn apply_nat(&self) {
         let Some(nat) = self.nat() else { return };
-        let settings = self.settings();
-        let listening = self.listener().and_then(|listener| match &*listener.state().borrow() {
-            ListenerState::Listening { port, .. } => NonZeroU16::new(*port),
-            _ => None,
-        });
-        nat.allow(protocols(&settings));
-        nat.want(listening.map(|port| Wanted { port, bound: settings.listener.bind }));
+        nat.allow(protocols(&self.settings()));
+        let state = self.listener().map(|listener| listener.state().borrow().clone());
+        match state {
+            Some(ListenerState::Listening { addresses, port }) => {
+                let bound = addresses.iter().map(SocketAddr::ip).collect();
+                nat.want(NonZeroU16::new(port).map(|port| Wanted { port, bound }));
+            }
+            // It is open all the same, and takes nobody in for a moment: no reason to give up the way to it.
+            Some(ListenerState::Error { .. }) => {}
+            Some(ListenerState::Off) | None => nat.want(None),
+        }
     }
 
     /// The addresses outside that routers lead to us, the best first.
@@ -139,5 +165,49 @@ impl Core {
         if let Some(nat) = self.nat() {
             nat.seen_from_outside(ip);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kith_nat::{Proof, Protocol, Uplink};
+
+    use super::*;
+
+    fn mapping(local: [u8; 4], external: Option<[u8; 4]>) -> Mapping {
+        let uplink = Uplink {
+            index: 2,
+            interface: "eth0".into(),
+            gateway: [192, 168, 1, 1].into(),
+            local: local.into(),
+        };
+        Mapping {
+            internal: SocketAddr::new(uplink.local, 4242),
+            uplink,
+            protocol: Some(Protocol::Upnp),
+            external_port: 4242,
+            external_ip: external.map(IpAddr::from),
+            lease: None,
+            expires: None,
+            state: MappingState::Mapped,
+            proof: Proof::NotYet,
+        }
+    }
+
+    #[test]
+    fn only_an_address_that_another_took_the_place_of_is_left() {
+        let (home, office) = ([192, 168, 1, 23], [10, 0, 0, 5]);
+        let (first, second) = ([11, 0, 113, 5], [11, 0, 113, 6]);
+        let mut far_sides = FarSides::default();
+        let mut check = |mappings: &[Mapping], expected: &[[u8; 4]]| {
+            let expected: Vec<IpAddr> = expected.iter().map(|ip| IpAddr::from(*ip)).collect();
+            assert_eq!(far_sides.replaced(mappings), expected);
+        };
+        check(&[mapping(home, Some(first))], &[]);
+        // The router forgot the mapping, made it again, and did not say its address for a while.
+        check(&[], &[]);
+        check(&[mapping(home, None)], &[]);
+        check(&[mapping(home, Some(first))], &[]);
+        check(&[mapping(home, Some(second)), mapping(office, Some(first))], &[first]);
     }
 }
