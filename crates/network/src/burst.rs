@@ -42,6 +42,13 @@ impl Burst {
         self.everything = true;
     }
 
+    /// Takes in another one that came before anybody looked.
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.look |= other.look;
+        self.everything |= other.everything;
+        other.interfaces.into_iter().for_each(|index| self.interface(index));
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         !self.look
     }
@@ -61,5 +68,6 @@ impl Burst {
 fn outside(snapshot: &Snapshot) -> impl PartialEq {
     let interfaces =
         snapshot.interfaces.iter().filter(|interface| interface.kind != InterfaceKind::Container);
-    (interfaces.cloned().collect::<Vec<_>>(), snapshot.gateways.clone())
+    let interfaces: Vec<_> = interfaces.cloned().collect();
+    (interfaces, snapshot.gateways.clone(), snapshot.direct.clone(), snapshot.leaves_by)
 }

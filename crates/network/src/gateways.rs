@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::snapshot::{Gateway, Interface, InterfaceKind};
+use crate::snapshot::{ByFamily, Gateway, Interface, InterfaceKind};
 
 /// Most gateways of a snapshot.
 pub(crate) const MOST_GATEWAYS: usize = 16;
@@ -28,17 +28,47 @@ pub(crate) fn gateways(interfaces: &[Interface], routes: &[Route]) -> Vec<Gatewa
     found
 }
 
+/// The interfaces of default routes without gateway, as `Snapshot::direct` promises.
+pub(crate) fn direct(interfaces: &[Interface], routes: &[Route]) -> ByFamily<Vec<u32>> {
+    let direct = |v6: bool| {
+        let mut routes = leading_out(interfaces, routes, v6);
+        routes.retain(|(route, _)| is_default(route) && gateway(route).is_none());
+        routes.sort_by_key(|(route, _)| route.metric);
+        let mut found: Vec<u32> = Vec::new();
+        for (_, interface) in routes {
+            if !found.contains(&interface.index) {
+                found.push(interface.index);
+            }
+        }
+        found
+    };
+    ByFamily { v4: direct(false), v6: direct(true) }
+}
+
+/// The routes of a family over what is not a container's.
+fn leading_out<'a>(
+    interfaces: &'a [Interface],
+    routes: &'a [Route],
+    v6: bool,
+) -> Vec<(&'a Route, &'a Interface)> {
+    let known = |route: &'a Route| {
+        let interface = interfaces.iter().find(|interface| interface.name == route.interface)?;
+        (interface.kind != InterfaceKind::Container).then_some((route, interface))
+    };
+    routes.iter().filter(|route| route.v6 == v6).filter_map(known).collect()
+}
+
+const fn is_default(route: &Route) -> bool {
+    route.prefix == 0
+}
+
+fn gateway(route: &Route) -> Option<IpAddr> {
+    route.gateway.filter(|gateway| !gateway.is_unspecified())
+}
+
 fn family(interfaces: &[Interface], routes: &[Route], v6: bool) -> Vec<Gateway> {
-    let routes: Vec<(&Route, &Interface)> = routes
-        .iter()
-        .filter(|route| route.v6 == v6)
-        .filter_map(|route| {
-            let interface = interfaces.iter().find(|interface| interface.name == route.interface)?;
-            (interface.kind != InterfaceKind::Container).then_some((route, interface))
-        })
-        .collect();
+    let routes = leading_out(interfaces, routes, v6);
     let physical = |interface: &Interface| interface.kind == InterfaceKind::Physical;
-    let is_default = |route: &Route| route.prefix == 0;
     let mut found = collect(routes.iter().filter(|(route, _)| is_default(route)));
     if !routes.iter().any(|(route, interface)| is_default(route) && physical(interface)) {
         for gateway in collect(routes.iter().filter(|(_, interface)| physical(interface))) {
@@ -56,7 +86,7 @@ fn family(interfaces: &[Interface], routes: &[Route], v6: bool) -> Vec<Gateway> 
 fn collect<'a>(routes: impl Iterator<Item = &'a (&'a Route, &'a Interface)>) -> Vec<Gateway> {
     let mut all: Vec<Gateway> = routes
         .filter_map(|(route, interface)| {
-            let address = route.gateway.filter(|gateway| !gateway.is_unspecified())?;
+            let address = gateway(route)?;
             let (index, interface) = (interface.index, interface.name.clone());
             Some(Gateway { index, interface, address, metric: route.metric })
         })
@@ -151,6 +181,25 @@ mod tests {
     #[test]
     fn a_default_route_that_needs_no_gateway_needs_no_stand_in() {
         check(&[route("eth0", 0, "", 0), route("eth0", 16, "192.168.1.7", 0)], &[]);
+    }
+
+    #[test]
+    fn default_routes_without_a_gateway_are_told_by_their_interfaces() {
+        let v6 = |route: Route| Route { v6: true, ..route };
+        let routes = [
+            route("eth0", 0, "192.168.1.1", 100),
+            route("tun0", 0, "", 50),
+            route("eth0", 0, "0.0.0.0", 9),
+            route("tun0", 0, "", 700),
+            route("docker0", 0, "", 0),
+            route("gone0", 0, "", 0),
+            route("wlan0", 1, "", 0),
+            v6(route("tun0", 0, "", 1)),
+            v6(route("wlan0", 0, "", 1024)),
+            v6(route("eth0", 64, "", 1)),
+        ];
+        assert_eq!(direct(&interfaces(), &routes), ByFamily { v4: vec![2, 4], v6: vec![4, 3] });
+        check(&routes, &["192.168.1.1%eth0"]);
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! What the operating system knows of the network: interfaces, their addresses, the gateways behind them; and the news
-//! when that changes or when the computer wakes from sleep.
+//! What the operating system knows of the network: interfaces, their addresses, the gateways behind them, the interface by
+//! which everything leaves; and the news when that changes or when the computer wakes from sleep.
 //!
 //! [`Snapshot`] is the network at one moment, [`Network`] the handle that keeps one up to date and tells [`News`].
 //!
@@ -9,6 +9,7 @@ mod burst;
 mod gateways;
 mod interfaces;
 mod kind;
+mod leaving;
 mod network;
 mod news;
 mod platform;
@@ -17,4 +18,4 @@ mod snapshot;
 
 pub use network::Network;
 pub use news::News;
-pub use snapshot::{Address, Gateway, Interface, InterfaceKind, Snapshot};
+pub use snapshot::{Address, ByFamily, Gateway, Interface, InterfaceKind, Snapshot};

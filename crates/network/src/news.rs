@@ -52,7 +52,7 @@ mod tests {
             kind: crate::kind::kind(name, false, None),
             addresses: Vec::new(),
         });
-        Snapshot { interfaces: interfaces.collect(), gateways: Vec::new() }
+        Snapshot { interfaces: interfaces.collect(), ..Snapshot::default() }
     }
 
     fn burst(interfaces: &[u32]) -> Burst {
@@ -85,6 +85,32 @@ mod tests {
         assert!(news.update(network(&["eth0"]), &burst(&[2]), None));
         assert!(news.update(network(&["eth0", "wg0"]), &burst(&[]), None));
         assert_eq!((news.changes, news.resumes), (2, 0));
+    }
+
+    #[test]
+    fn another_way_out_is_news_although_interfaces_and_gateways_are_as_before() {
+        let mut news = News::new(network(&["eth0", "wg0"]));
+        let mut after = network(&["eth0", "wg0"]);
+        after.leaves_by.v4 = Some(2);
+        assert!(news.update(after.clone(), &burst(&[]), None));
+        after.direct.v6 = vec![2];
+        assert!(news.update(after.clone(), &burst(&[]), None));
+        assert!(!news.update(after, &burst(&[]), None));
+        assert_eq!(news.changes, 2);
+    }
+
+    #[test]
+    fn bursts_that_came_before_a_look_count_as_one() {
+        let count = |bursts: &[Burst]| {
+            let mut news = News::new(network(&["eth0", "docker0"]));
+            let mut all = Burst::default();
+            bursts.iter().for_each(|burst| all.merge(burst.clone()));
+            news.update(network(&["eth0", "docker0"]), &all, None)
+        };
+        let mut everything = Burst::default();
+        everything.everything();
+        assert!(count(&[burst(&[2]), burst(&[1])]) && count(&[everything, burst(&[2])]));
+        assert!(!count(&[burst(&[2]), Burst::default()]) && !count(&[]));
     }
 
     #[test]

@@ -10,9 +10,28 @@ pub struct Snapshot {
     /// The interfaces that are up and running, loopback left out, by index. At most 64; containers' are left out first.
     pub interfaces: Vec<Interface>,
     /// The gateways of default routes over interfaces of any kind but containers': those of IPv4 first, and of each family
-    /// the preferred one (lowest metric) first. Where no default route of a family leads over a physical interface, as with
-    /// a VPN that took it over, the gateways of physical interfaces' other routes stand in. At most 16.
+    /// the preferred one (lowest metric) first. Where no default route of a family leads over a physical interface, the
+    /// gateways of physical interfaces' other routes stand in. At most 16.
+    ///
+    /// Of IPv4 the main table alone is seen, of IPv6 all tables. VPNs mostly leave these routes as they are and take over
+    /// by a rule and a table of their own, by a route without gateway, or by two halves of the Internet: whether one did is
+    /// told by `leaves_by`, never by these.
     pub gateways: Vec<Gateway>,
+    /// The interfaces, by index, over which a default route leads that names no gateway, as on a line that this computer
+    /// dials itself or through a tunnel; the preferred one first, containers' left out.
+    pub direct: ByFamily<Vec<u32>>,
+    /// The interface, by index, by which goes what leaves for the Internet: all tables and rules of the system count. None
+    /// where there is no way, or over an interface that is not listed here.
+    pub leaves_by: ByFamily<Option<u32>>,
+}
+
+/// The same of IPv4 and of IPv6.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ByFamily<T> {
+    /// Of IPv4.
+    pub v4: T,
+    /// Of IPv6.
+    pub v6: T,
 }
 
 impl Snapshot {
@@ -154,7 +173,7 @@ mod tests {
                 interface(3, InterfaceKind::Tunnel, &[("10.8.0.2", false), ("192.168.1.23", false)]),
                 interface(4, InterfaceKind::Container, &[("172.17.0.1", false), ("fd00:17::1", false)]),
             ],
-            gateways: Vec::new(),
+            ..Snapshot::default()
         };
         let addresses: Vec<String> = network.local_addresses().iter().map(ToString::to_string).collect();
         assert_eq!(addresses, ["10.8.0.2", "192.168.1.23", "2001:db8::23"]);
@@ -167,6 +186,9 @@ mod tests {
         let now = Snapshot::take();
         assert!(now.interfaces.iter().all(|interface| interface.name != "lo" && interface.index != 0));
         assert!(now.gateways.iter().all(|gateway| now.interface(gateway.index).is_some()));
+        let ways = [now.leaves_by.v4, now.leaves_by.v6].into_iter().flatten();
+        let direct = [&now.direct.v4, &now.direct.v6].into_iter().flatten().copied();
+        assert!(ways.chain(direct).all(|index| now.interface(index).is_some()));
         assert!(now.local_addresses().iter().all(|ip| !ip.is_loopback()));
     }
 }

@@ -258,5 +258,6 @@ fn snapshot() -> Snapshot {
             addresses: vec![address(COMPUTER, 24), address("fd77::23".parse().unwrap(), 64)],
         }],
         gateways: vec![Gateway { index: index(), interface: "eth0".to_owned(), address: ROUTER, metric: 0 }],
+        ..Snapshot::default()
     }
 }

@@ -265,6 +265,6 @@ fn snapshot() -> Snapshot {
             kind: InterfaceKind::Physical,
             addresses: vec![address(COMPUTER, 24), address("fd77::23".parse().unwrap(), 64)],
         }],
-        gateways: Vec::new(),
+        ..Snapshot::default()
     }
 }

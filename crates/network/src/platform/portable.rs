@@ -9,6 +9,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::burst::Burst;
 use crate::interfaces::{interfaces, links};
+use crate::leaving::leaves_by;
 use crate::sleep::Clocks;
 use crate::snapshot::Snapshot;
 use crate::{gateways, kind};
@@ -17,8 +18,11 @@ use crate::{gateways, kind};
 pub(crate) fn take() -> Snapshot {
     let interfaces =
         interfaces(links(), |link| kind::kind(&link.name, link.point_to_point, None), |_, _| false);
-    let gateways = gateways::gateways(&interfaces, &netstat::routes());
-    Snapshot { interfaces, gateways }
+    let routes = netstat::routes();
+    let gateways = gateways::gateways(&interfaces, &routes);
+    let direct = gateways::direct(&interfaces, &routes);
+    let leaves_by = leaves_by(&interfaces);
+    Snapshot { interfaces, gateways, direct, leaves_by }
 }
 
 /// There is none.
@@ -57,7 +61,9 @@ mod tests {
                 .map(|address| (address.ip, address.prefix));
             all.collect::<Vec<_>>()
         };
-        assert_eq!(addresses(&take()), addresses(&Snapshot::take()));
+        let (portable, native) = (take(), Snapshot::take());
+        assert_eq!(addresses(&portable), addresses(&native));
+        assert_eq!(portable.leaves_by, native.leaves_by);
     }
 
     #[test]

@@ -182,6 +182,6 @@ fn network() -> &'static Snapshot {
             kind: InterfaceKind::Physical,
             addresses: vec![Address { ip: US, prefix: 24, temporary: false }],
         }],
-        gateways: Vec::new(),
+        ..Snapshot::default()
     })
 }

@@ -39,6 +39,7 @@ fn snapshot() -> Snapshot {
             address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)),
             metric: 100,
         }],
+        ..Snapshot::default()
     }
 }
 
@@ -86,7 +87,7 @@ fn it_listens_where_routers_can_be_and_first_where_one_is() {
     assert_eq!(indices(Family::V6), [2]);
 
     let physical = |index| interface(index, InterfaceKind::Physical, &[("10.0.0.2", 8)]);
-    let many = Snapshot { interfaces: (1..100).map(physical).collect(), gateways: Vec::new() };
+    let many = Snapshot { interfaces: (1..100).map(physical).collect(), ..Snapshot::default() };
     assert_eq!(places(&many, Family::V4).len(), 16);
 }
 

@@ -141,6 +141,7 @@ proptest! {
                 interface(4, Physical, &[("203.1.113.40", 24)]),
             ],
             gateways: vec![gateway(2, GATEWAY), gateway(2, "fe80::1"), gateway(3, GATEWAY), gateway(4, "203.1.113.1")],
+            ..Snapshot::default()
         };
         let networks = [both, home(), home_at("192.168.1.77"), Snapshot::default()];
         let mut chance = Chance::of(seed, &[b"chaos"]);

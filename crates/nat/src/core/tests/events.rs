@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use kith_network::{InterfaceKind, Snapshot};
+use kith_network::{ByFamily, InterfaceKind, Snapshot};
 
 use super::router::{Router, WAN};
 use super::world::{GATEWAY, LOCAL, PORT, World, address, config, gateway, home, interface, wanted};
@@ -238,6 +238,7 @@ fn only_physical_interfaces_are_asked_each_with_its_own_address() {
             gateway(3, "10.0.0.1"),
             gateway(5, "172.17.0.2"),
         ],
+        ..Snapshot::default()
     };
     let routers = ["10.8.0.1", GATEWAY, "10.0.0.1", "172.17.0.2"].map(|ip| Router::new(ip, &Protocol::ALL));
     let mut world = World::start_with(config(), routers.to_vec(), &network);
@@ -282,6 +283,7 @@ fn a_public_address_of_our_own_needs_no_router() {
     let network = Snapshot {
         interfaces: vec![interface(2, InterfaceKind::Physical, &[("203.1.113.5", 32)])],
         gateways: vec![gateway(2, "172.31.1.1")],
+        ..Snapshot::default()
     };
     let mut world = World::start_with(config(), Vec::new(), &network);
     world.seconds(60);
@@ -303,7 +305,8 @@ fn ipv6_gets_pinholes_for_its_stable_addresses_and_never_a_double_nat() {
     let mut card = interface(2, InterfaceKind::Physical, &[("2a02:db8:1::23", 64), ("fe80::23", 64)]);
     card.addresses.insert(0, crate::core::tests::world::temporary("2a02:db8:1::dead"));
     card.addresses.push(address("fd00::1", 64));
-    let network = Snapshot { interfaces: vec![card], gateways: vec![gateway(2, "fe80::1")] };
+    let network =
+        Snapshot { interfaces: vec![card], gateways: vec![gateway(2, "fe80::1")], ..Snapshot::default() };
     for protocol in [Protocol::Pcp, Protocol::Upnp] {
         let mut world = World::start_with(config(), vec![Router::new("fe80::1", &[protocol])], &network);
         world.seconds(5);
@@ -466,7 +469,7 @@ fn no_router_and_no_network_are_told_apart() {
     world.network(&Snapshot::default());
     assert_eq!(world.verdict(), MappingState::NoRouter);
     assert_eq!(world.state().sentence, "this computer is not connected to any network");
-    world.network(&Snapshot { gateways: Vec::new(), ..home() });
+    world.network(&Snapshot { gateways: Vec::new(), leaves_by: ByFamily::default(), ..home() });
     assert_eq!(world.state().sentence, "no router was found: this computer has no default route");
     assert!(world.state().next_step.is_some());
 }

@@ -106,7 +106,8 @@ fn the_address_in_the_gateways_network_is_the_one_that_asks() {
         InterfaceKind::Physical,
         &[("169.254.3.3", 16), ("10.9.0.2", 24), (LOCAL, 24), ("192.168.1.24", 24)],
     );
-    let network = Snapshot { interfaces: vec![card], gateways: vec![gateway(2, GATEWAY)] };
+    let network =
+        Snapshot { interfaces: vec![card], gateways: vec![gateway(2, GATEWAY)], ..Snapshot::default() };
     let locals: Vec<IpAddr> = uplinks(&network).iter().map(|uplink| uplink.local).collect();
     assert_eq!(locals, [LOCAL.parse::<IpAddr>().unwrap()]);
 }
@@ -120,7 +121,7 @@ fn at_most_two_stable_addresses_per_ipv6_gateway_and_eight_uplinks_in_all() {
     );
     card.addresses.insert(0, temporary("2a02::dead"));
     let gateways = (1..=9).map(|number| gateway(2, &format!("fe80::{number}"))).collect();
-    let network = Snapshot { interfaces: vec![card], gateways };
+    let network = Snapshot { interfaces: vec![card], gateways, ..Snapshot::default() };
     let found = uplinks(&network);
     assert_eq!(found.len(), 8);
     assert_eq!(found[0].local, "2a02::1".parse::<IpAddr>().unwrap());

@@ -114,6 +114,7 @@ fn nothing_to_ask_or_nobody_to_ask() {
     let tunnel = Snapshot {
         interfaces: vec![interface(7, InterfaceKind::Tunnel, &[("10.8.0.2", 24)])],
         gateways: vec![gateway(7, "10.8.0.1")],
+        ..Snapshot::default()
     };
     world.network(&tunnel);
     check(
@@ -141,8 +142,11 @@ fn refused() {
 #[test]
 fn ipv6_only_and_beside_a_router_that_opens_nothing_for_ipv4() {
     let card = interface(2, InterfaceKind::Physical, &[("192.168.1.23", 24), ("2a02:db8:1::23", 64)]);
-    let network =
-        Snapshot { interfaces: vec![card], gateways: vec![gateway(2, GATEWAY), gateway(2, "fe80::1")] };
+    let network = Snapshot {
+        interfaces: vec![card],
+        gateways: vec![gateway(2, GATEWAY), gateway(2, "fe80::1")],
+        ..Snapshot::default()
+    };
     let routers = vec![Router::new(GATEWAY, &[]), Router::new("fe80::1", &[Protocol::Pcp])];
     let mut world = World::start_with(config(), routers, &network);
     world.seconds(30);

@@ -352,7 +352,8 @@ fn thirty_days_with_all_protocols() {
 #[test]
 fn thirty_days_with_pinholes() {
     let card = interface(2, InterfaceKind::Physical, &[("2a02:db8:1::23", 64)]);
-    let network = Snapshot { interfaces: vec![card], gateways: vec![gateway(2, "fe80::1")] };
+    let network =
+        Snapshot { interfaces: vec![card], gateways: vec![gateway(2, "fe80::1")], ..Snapshot::default() };
     for protocol in [Protocol::Upnp, Protocol::Pcp] {
         let router = Router::new("fe80::1", &[protocol]);
         Days::at("2a02:db8:1::23", network.clone(), router, 1).live(DAYS);

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::time::{Duration, Instant, SystemTime};
 
-use kith_network::{Address, Gateway, Interface, InterfaceKind, Snapshot};
+use kith_network::{Address, ByFamily, Gateway, Interface, InterfaceKind, Snapshot};
 
 use super::super::chance::Chance;
 use super::super::time::Tick;
@@ -91,6 +91,8 @@ pub(super) fn home_at(local: &str) -> Snapshot {
     Snapshot {
         interfaces: vec![interface(2, InterfaceKind::Physical, &[(local, 24)])],
         gateways: vec![gateway(2, GATEWAY)],
+        leaves_by: ByFamily { v4: Some(2), v6: None },
+        ..Snapshot::default()
     }
 }
 

@@ -14,6 +14,7 @@ use nix::time::{ClockId, clock_gettime};
 
 pub(crate) use self::netlink::KernelNews;
 use crate::interfaces::{interfaces, links};
+use crate::leaving::leaves_by;
 use crate::sleep::Clocks;
 use crate::snapshot::Snapshot;
 use crate::{gateways, kind};
@@ -38,7 +39,9 @@ pub(crate) fn take() -> Snapshot {
     let mut routes = tables::ipv4_routes(&table("route"));
     routes.extend(tables::ipv6_routes(&table("ipv6_route")));
     let gateways = gateways::gateways(&interfaces, &routes);
-    Snapshot { interfaces, gateways }
+    let direct = gateways::direct(&interfaces, &routes);
+    let leaves_by = leaves_by(&interfaces);
+    Snapshot { interfaces, gateways, direct, leaves_by }
 }
 
 /// The beginning of a file of the kernel; empty if it can't be read.

@@ -16,7 +16,7 @@ fn interface(index: u32, kind: InterfaceKind, ips: &[&str]) -> Interface {
 }
 
 fn snapshot(interfaces: Vec<Interface>) -> Snapshot {
-    Snapshot { interfaces, gateways: Vec::new() }
+    Snapshot { interfaces, ..Snapshot::default() }
 }
 
 fn news(kind: &str, nts: &str) -> Vec<u8> {
