@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::{Instant, Interval, MissedTickBehavior, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info, warn};
 
@@ -18,6 +18,9 @@ use crate::snapshot::Snapshot;
 const TICK: Duration = Duration::from_secs(10);
 /// Between two looks at the network where the kernel doesn't tell.
 const POLL: Duration = Duration::from_secs(5);
+/// Pause after a look at the network before the next one: where routes change without end, as with a routing daemon or a card
+/// that flaps, neither the looks nor what others do upon the news may take all of the computer's time.
+const PAUSE: Duration = Duration::from_secs(1);
 /// Pause before the kernel is asked for news again after it refused.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
 
@@ -32,6 +35,9 @@ pub struct Network {
 impl Network {
     /// Looks at the network at once, then watches it. Never fails: where the kernel gives no news, it is looked at every
     /// five seconds.
+    ///
+    /// The first look is taken before it returns, as by [`Snapshot::take`]: call it on a thread that may block, which is
+    /// `tokio::task::spawn_blocking(Network::start)` from asynchronous code.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
@@ -69,21 +75,22 @@ impl Network {
     }
 }
 
-async fn run(mut source: Source, news: watch::Sender<News>) {
+async fn run(source: Source, news: watch::Sender<News>) {
     let mut sleep = SleepWatch::new(platform::clocks());
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut events = SourceAndTick { source, tick };
+    let mut due = Instant::now();
     loop {
-        let burst = tokio::select! {
-            burst = source.next() => burst,
-            _ = tick.tick() => Burst::default(),
-        };
+        let burst = gather(&mut events, due).await;
         // After a resume the network's messages come first, mostly.
         let slept = sleep.look(platform::clocks());
         if burst.is_empty() && slept.is_none() {
             continue;
         }
-        let Ok(snapshot) = tokio::task::spawn_blocking(Snapshot::take).await else { continue };
+        let look = tokio::task::spawn_blocking(Snapshot::take).await;
+        due = Instant::now() + PAUSE;
+        let Ok(snapshot) = look else { continue };
         let mut changed = false;
         news.send_if_modified(|news| {
             let before = news.changes;
@@ -96,6 +103,37 @@ async fn run(mut source: Source, news: watch::Sender<News>) {
         }
         if changed {
             debug!(?burst, "the network changed");
+        }
+    }
+}
+
+/// Waits for something to happen, and then for the time when a look is due: what happens until then belongs to it.
+async fn gather(events: &mut impl Events, due: Instant) -> Burst {
+    let mut burst = events.next().await;
+    while Instant::now() < due {
+        if let Ok(more) = timeout_at(due, events.next()).await {
+            burst.merge(more);
+        }
+    }
+    burst
+}
+
+/// What happens, one after the other.
+trait Events {
+    /// The next; an empty one if it is only time to look at the clocks. May be dropped and called again.
+    fn next(&mut self) -> impl Future<Output = Burst> + Send;
+}
+
+struct SourceAndTick {
+    source: Source,
+    tick: Interval,
+}
+
+impl Events for SourceAndTick {
+    async fn next(&mut self) -> Burst {
+        tokio::select! {
+            burst = self.source.next() => burst,
+            _ = self.tick.tick() => Burst::default(),
         }
     }
 }
@@ -166,9 +204,27 @@ impl Source {
 mod tests {
     use super::*;
 
+    const STEP: Duration = Duration::from_millis(50);
+
+    /// Something about another interface with every step.
+    struct Churn {
+        index: u32,
+        ticks: Interval,
+    }
+
+    impl Events for Churn {
+        async fn next(&mut self) -> Burst {
+            self.ticks.tick().await;
+            self.index += 1;
+            let mut burst = Burst::default();
+            burst.interface(self.index);
+            burst
+        }
+    }
+
     #[tokio::test]
     async fn the_watch_ends_with_the_last_clone() {
-        let network = Network::start();
+        let network = tokio::task::spawn_blocking(Network::start).await.unwrap();
         let mut news = network.watch();
         assert!(!news.has_changed().unwrap());
         let clone = network.clone();
@@ -197,6 +253,25 @@ mod tests {
             assert!(!source.next().await.is_empty());
         }
         assert_eq!(start.elapsed(), 3 * POLL);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_network_that_never_rests_is_looked_at_at_once_and_then_once_a_second() {
+        let start = Instant::now();
+        let mut churn = Churn { index: 0, ticks: tokio::time::interval_at(start + STEP, STEP) };
+        let (mut due, mut looks, mut seen) = (start, Vec::new(), Burst::default());
+        while looks.len() < 4 {
+            seen.merge(gather(&mut churn, due).await);
+            looks.push(start.elapsed());
+            due = Instant::now() + PAUSE;
+        }
+        assert_eq!(looks[0], STEP);
+        assert!(looks.windows(2).all(|pair| pair[1] - pair[0] == PAUSE), "{looks:?}");
+        // Nothing of what happened between the looks is lost.
+        let mut all = Burst::default();
+        (1..=churn.index).for_each(|index| all.interface(index));
+        assert_eq!(seen, all);
+        assert!(churn.index >= 60, "{}", churn.index);
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,13 +1,20 @@
 //! The routes as `netstat -rn` prints them on macOS and the BSDs.
 
+use std::io::{self, Read};
 use std::net::IpAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use crate::gateways::Route;
 
 /// Where the program may be. It is not looked for elsewhere: the path is the person's, the daemon the system's.
 const PROGRAMS: [&str; 3] = ["/usr/sbin/netstat", "/usr/bin/netstat", "/sbin/netstat"];
+/// It reads the kernel's tables; where it takes longer than this, it hangs, perhaps over a name that it looks up.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Most bytes that are read of what it prints.
+const MOST_BYTES: u64 = 2 << 20;
 /// Most lines that are looked at.
 const MOST_LINES: usize = 16 * 1024;
 /// Most routes that are kept.
@@ -18,13 +25,32 @@ pub(super) fn routes() -> Vec<Route> {
     let Some(program) = PROGRAMS.iter().find(|program| Path::new(program).is_file()) else {
         return Vec::new();
     };
-    match Command::new(program).arg("-rn").env("LC_ALL", "C").stdin(Stdio::null()).output() {
-        Ok(output) => parse(&String::from_utf8_lossy(&output.stdout)),
+    match printed(Command::new(program).arg("-rn").env("LC_ALL", "C"), PATIENCE) {
+        Ok(text) => parse(&String::from_utf8_lossy(&text)),
         Err(error) => {
             tracing::debug!(%error, program, "can't be run");
             Vec::new()
         }
     }
+}
+
+/// What a program prints. It is killed when it is not done in time, or prints too much.
+fn printed(command: &mut Command, patience: Duration) -> io::Result<Vec<u8>> {
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    let (sender, receiver) = mpsc::sync_channel(1);
+    let Some(output) = child.stdout.take() else { return Err(io::ErrorKind::BrokenPipe.into()) };
+    // It ends with the program, or with whatever else holds the other end of the pipe.
+    std::thread::spawn(move || {
+        let mut text = Vec::new();
+        let read = output.take(MOST_BYTES).read_to_end(&mut text);
+        // Nobody waits any more if it took too long.
+        sender.send(read.map(|_| text)).ok();
+    });
+    let text = receiver.recv_timeout(patience);
+    // It may be done already.
+    child.kill().ok();
+    child.wait()?;
+    text.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 /// Reads the tables. Each has a line of headings, by which the columns are found: they differ from system to system.
@@ -107,6 +133,24 @@ mod tests {
             })
             .collect();
         assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn a_program_that_hangs_is_killed() {
+        let start = std::time::Instant::now();
+        let hung = printed(Command::new("sleep").arg("60"), Duration::from_millis(100));
+        assert_eq!(hung.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert!(start.elapsed() < Duration::from_secs(30));
+    }
+
+    #[test]
+    fn what_a_program_prints_is_read_to_its_end_but_no_further_than_needed() {
+        let printed =
+            |script: &str| printed(Command::new("sh").args(["-c", script]), Duration::from_secs(60));
+        assert_eq!(printed("echo default; exit 3").unwrap(), b"default\n");
+        let endless = printed("while :; do echo 0123456789012345678901234567890123456789; done").unwrap();
+        assert_eq!(endless.len() as u64, MOST_BYTES);
+        assert!(super::printed(&mut Command::new("/nonexistent/netstat"), PATIENCE).is_err());
     }
 
     #[test]
