@@ -20,6 +20,9 @@ pub trait Host: Send + Sync + 'static {
     fn reported(&self, friend: &DeviceId, report: Report);
     /// The state of a friend changed in a way a person may want to see.
     fn changed(&self, friend: &DeviceId);
+    /// Whether this address is outside; a friend is called back at no other, wherever he seems to come from. On a computer with
+    /// a network this is [`crate::is_outside`].
+    fn is_outside(&self, ip: IpAddr) -> bool;
     /// Answers a friend's request that is not part of the link's own business.
     fn serve(&self, friend: DeviceId, request: Request<Body>) -> ServeFuture;
 }

@@ -24,7 +24,7 @@ mod visit;
 
 pub use book::{AddressBook, is_internal};
 pub use dial::DialError;
-pub use dial_back::{AskDialBackError, ask_dial_back, ask_dial_back_from};
+pub use dial_back::{AskDialBackError, ask_dial_back, ask_dial_back_from, is_outside};
 pub use host::{Connection, Host, PathKind, PeerState};
 pub use peers::{MOST_FRIENDS, Peers};
 pub use probe::{Probe, ProbeResult, probe};

@@ -244,7 +244,7 @@ impl FriendService {
     }
 
     fn dial_back(&self, request: Request<Body>) -> ServeFuture {
-        let dial_backs = self.presence.dial_backs();
+        let (dial_backs, host) = (self.presence.dial_backs(), self.host.clone());
         Box::pin(async move {
             if request.method() != Method::POST {
                 return empty(StatusCode::METHOD_NOT_ALLOWED);
@@ -254,7 +254,7 @@ impl FriendService {
             };
             match serde_json::from_slice::<DialBackRequest>(&body) {
                 Ok(request) => match request.check() {
-                    Ok(order) => json(&dial_backs.serve(&order).await),
+                    Ok(order) => json(&dial_backs.serve(&order, |ip| host.is_outside(ip)).await),
                     Err(refusal) => text(StatusCode::BAD_REQUEST, &refusal.to_string()),
                 },
                 Err(error) => text(StatusCode::BAD_REQUEST, &format!("not a dial-back: {error}")),

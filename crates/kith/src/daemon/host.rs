@@ -136,6 +136,10 @@ impl Host for DaemonHost {
         }
     }
 
+    fn is_outside(&self, ip: IpAddr) -> bool {
+        self.0.upgrade().is_some_and(|core| core.is_outside(ip))
+    }
+
     fn serve(&self, friend: DeviceId, request: Request<Body>) -> ServeFuture {
         let Some(core) = self.0.upgrade() else {
             return Box::pin(std::future::ready(plain(StatusCode::SERVICE_UNAVAILABLE, "the program ends")));

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use kith_control::Event;
 use kith_identity::{DeviceId, DialBackNonce};
+use kith_listener::{Arrival, Expected};
 use kith_nat::{Mapping, Nat, Proof, ProofOutcome, ProofReport};
 use kith_peer::AskDialBackError;
 use kith_wire::{DIAL_BACK_CAPABILITY, DialBackAnswer, DialBackOutcome, Link};
@@ -91,7 +92,7 @@ async fn links(events: &mut tokio::sync::broadcast::Receiver<Event>) -> Option<(
 struct Target {
     external: SocketAddr,
     /// Our end, where it is known.
-    internal: Option<IpAddr>,
+    internal: Option<SocketAddr>,
     /// Made by a person: its proof is kept by the daemon, not by the nat crate.
     by_hand: bool,
     proved: bool,
@@ -114,7 +115,7 @@ impl Core {
             .filter_map(|mapping| {
                 Some(Target {
                     external: mapping.external()?,
-                    internal: Some(mapping.internal.ip()),
+                    internal: Some(mapping.internal),
                     by_hand: false,
                     proved: proved(&mapping.proof),
                 })
@@ -151,7 +152,7 @@ impl Core {
         let connection = self.peers()?.state(&friend.device_id)?.connection?;
         let theirs = connection.remote.ip().to_canonical();
         // Who shares our network, or our router's address, does not come from outside.
-        if !connection.can(DIAL_BACK_CAPABILITY) || theirs == external || self.beside_us(theirs) {
+        if !connection.can(DIAL_BACK_CAPABILITY) || theirs == external || !self.is_outside(theirs) {
             return None;
         }
         if connection.seen_as.map(|seen| seen.to_canonical()) == Some(external) {
@@ -163,79 +164,125 @@ impl Core {
             return None;
         }
         let addresses = friend.addresses.public.iter().chain(&friend.addresses.internal);
-        let to = addresses.filter_map(|address| address.parse::<SocketAddr>().ok()).find(|to| {
-            to.is_ipv4() == external.is_ipv4() && !kith_peer::is_internal(to.ip()) && !self.beside_us(to.ip())
-        })?;
-        Some(Way::Own { to, from: target.internal? })
+        let to = addresses
+            .filter_map(|address| address.parse::<SocketAddr>().ok())
+            .find(|to| to.is_ipv4() == external.is_ipv4() && self.is_outside(to.ip()))?;
+        Some(Way::Own { to, from: target.internal?.ip() })
     }
 
-    /// Whether an address is in a network that this computer is part of.
-    fn beside_us(&self, ip: IpAddr) -> bool {
-        kith_peer::is_internal(ip) || self.network.snapshot().is_on_link(ip)
+    /// Whether a dial from this address, or to it, passes the border of our network.
+    pub(super) fn is_outside(&self, ip: IpAddr) -> bool {
+        kith_peer::is_outside(ip, &self.network.snapshot())
     }
 
-    /// Asks a friend to dial one of our external addresses; whether that arrived, none if he did not try.
-    async fn prove(&self, nat: &Nat, friend: &DeviceId, to_prove: &Target) -> Option<bool> {
+    /// Asks a friend to dial one of our external addresses; whether that proved it, none if he did not try.
+    async fn prove(&self, nat: &Nat, friend: &DeviceId, target: &Target) -> Option<bool> {
         let friend = self.roster.get(friend)?;
-        let target = to_prove.external;
-        let way = self.way(&friend, to_prove)?;
+        let way = self.way(&friend, target)?;
         let nonce = DialBackNonce::generate();
-        let addresses = [target];
         let mut expected = self.listener()?.expect(nonce).ok()?;
-        let asking = async {
-            let answer = match way {
-                Way::Link(link) => kith_peer::ask_dial_back(&link, &addresses, nonce, PATIENCE).await,
-                Way::Own { to, from } => {
-                    let (identity, from) = (&self.identity, Some(from));
-                    let asking = kith_peer::ask_dial_back_from(
-                        identity,
-                        friend.device_id,
-                        to,
-                        from,
-                        &addresses,
-                        nonce,
-                        PATIENCE,
-                    );
-                    Box::pin(asking).await
-                }
-            };
-            // The answer may overtake the dial that it tells of.
-            tokio::time::sleep(STRAGGLER).await;
-            answer
-        };
+        let mut doubt = None;
         let outcome = tokio::select! {
-            arrival = expected.arrived() => {
-                let from = arrival.remote.ip().to_canonical();
-                if from == target.ip() || self.beside_us(from) {
-                    debug!(%target, by = %friend.name, %from, "the dial came back from inside: it proves nothing");
-                    return None;
-                }
-                info!(%target, by = %friend.name, from = %arrival.remote, "the mapping is proved");
+            arrival = self.proof_of(target, &mut expected, &mut doubt) => {
+                info!(target = %target.external, by = %friend.name, from = %arrival.remote, "the mapping is proved");
                 ProofOutcome::Arrived
             }
-            answer = asking => {
-                let outcome = met(answer, target);
-                info!(%target, by = %friend.name, ?outcome, "the mapping is not proved");
+            answer = self.ask(friend.device_id, way, target.external, nonce) => {
+                if let Some(doubt) = doubt {
+                    // Not even that nothing arrives from outside.
+                    debug!(target = %target.external, by = %friend.name, ?doubt, "what arrived proves nothing");
+                    return Some(false);
+                }
+                let outcome = met(answer, target.external);
+                info!(target = %target.external, by = %friend.name, ?outcome, "the mapping is not proved");
                 outcome?
             }
         };
         let arrived = outcome == ProofOutcome::Arrived;
-        let report = ProofReport { external: target, by: friend.name, at: SystemTime::now(), outcome };
-        if to_prove.by_hand {
-            lock(&self.static_proofs).insert(target, report.into());
-            self.tell(Event::Status);
-        } else {
-            let mut state = nat.state();
-            nat.proof(report);
-            // Until it is seen there, the mapping would seem to have lost its proof.
-            let noted = state.wait_for(|state| {
-                let unproved =
-                    |mapping: &Mapping| mapping.external() == Some(target) && mapping.proof == Proof::NotYet;
-                !state.mappings.iter().any(unproved)
-            });
-            drop(tokio::time::timeout(NOTED, noted).await);
-        }
+        let report =
+            ProofReport { external: target.external, by: friend.name, at: SystemTime::now(), outcome };
+        self.note_proof(nat, target, report).await;
         Some(arrived)
+    }
+
+    /// Has the friend dial; what he says of it, a moment after he has said it.
+    async fn ask(
+        &self,
+        friend: DeviceId,
+        way: Way,
+        external: SocketAddr,
+        nonce: DialBackNonce,
+    ) -> Result<DialBackAnswer, AskDialBackError> {
+        let addresses = [external];
+        let answer = match way {
+            Way::Link(link) => kith_peer::ask_dial_back(&link, &addresses, nonce, PATIENCE).await,
+            Way::Own { to, from } => {
+                let (identity, from) = (&self.identity, Some(from));
+                let asking =
+                    kith_peer::ask_dial_back_from(identity, friend, to, from, &addresses, nonce, PATIENCE);
+                Box::pin(asking).await
+            }
+        };
+        // The answer may overtake the dial that it tells of.
+        tokio::time::sleep(STRAGGLER).await;
+        answer
+    }
+
+    /// Waits for an arrival that proves the target. What arrives and does not is kept as a doubt.
+    async fn proof_of(&self, target: &Target, expected: &mut Expected, doubt: &mut Option<Doubt>) -> Arrival {
+        loop {
+            let arrival = expected.arrived().await;
+            match judge(&arrival, target, |ip| self.is_outside(ip)) {
+                None => return arrival,
+                found => *doubt = found,
+            }
+        }
+    }
+
+    /// Keeps the outcome where the state of the target is kept.
+    async fn note_proof(&self, nat: &Nat, target: &Target, report: ProofReport) {
+        if target.by_hand {
+            lock(&self.static_proofs).insert(target.external, report.into());
+            self.tell(Event::Status);
+            return;
+        }
+        let mut state = nat.state();
+        nat.proof(report);
+        // Until it is seen there, the mapping would seem to have lost its proof.
+        let noted = state.wait_for(|state| {
+            let unproved = |mapping: &Mapping| {
+                mapping.external() == Some(target.external) && mapping.proof == Proof::NotYet
+            };
+            !state.mappings.iter().any(unproved)
+        });
+        drop(tokio::time::timeout(NOTED, noted).await);
+    }
+}
+
+/// Why a nonce that arrived proves nothing of the target. Whoever brought it knew it: the friend, or somebody whom he told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Doubt {
+    /// It came from this computer, from a neighbour, or back from the router.
+    FromInside,
+    /// It came by the other family of addresses, to which another mapping or none belongs.
+    OtherFamily,
+    /// It came to another end of ours than the one to which the mapping leads.
+    OtherEnd,
+}
+
+/// Whether an arrival proves the target; none if it does. Pure.
+fn judge(arrival: &Arrival, target: &Target, is_outside: impl Fn(IpAddr) -> bool) -> Option<Doubt> {
+    let from = arrival.remote.ip().to_canonical();
+    let external = target.external.ip().to_canonical();
+    let end = |address: SocketAddr| (address.ip().to_canonical(), address.port());
+    if from.is_ipv4() != external.is_ipv4() {
+        Some(Doubt::OtherFamily)
+    } else if from == external || !is_outside(from) {
+        Some(Doubt::FromInside)
+    } else if target.internal.is_some_and(|internal| end(internal) != end(arrival.local)) {
+        Some(Doubt::OtherEnd)
+    } else {
+        None
     }
 }
 
@@ -253,5 +300,65 @@ fn met(answer: Result<DialBackAnswer, AskDialBackError>, target: SocketAddr) -> 
         DialBackOutcome::NoResponse => Some(ProofOutcome::NoResponse),
         DialBackOutcome::Unreachable => Some(ProofOutcome::Other(words())),
         DialBackOutcome::NotAllowed | DialBackOutcome::TooSoon | DialBackOutcome::Unknown => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What comes from 192.168 and 2001:db8:1 is inside.
+    #[track_caller]
+    fn check(remote: &str, local: &str, external: &str, internal: Option<&str>, expected: Option<Doubt>) {
+        let arrival = Arrival { remote: remote.parse().unwrap(), local: local.parse().unwrap() };
+        let target = Target {
+            external: external.parse().unwrap(),
+            internal: internal.map(|internal| internal.parse().unwrap()),
+            by_hand: internal.is_none(),
+            proved: false,
+        };
+        let is_outside = |ip: IpAddr| match ip {
+            IpAddr::V4(ip) => ip.octets()[..2] != [192, 168],
+            IpAddr::V6(ip) => ip.segments()[..3] != [0x2001, 0xdb8, 1],
+        };
+        assert_eq!(judge(&arrival, &target, is_outside), expected, "{remote} -> {local} for {external}");
+    }
+
+    const LOCAL: &str = "192.168.1.23:4242";
+    const LOCAL_V6: &str = "[2001:db8:1::23]:4242";
+    const EXTERNAL: &str = "11.0.113.5:40001";
+    const FRIEND: &str = "11.0.113.9:50000";
+    const FRIEND_V6: &str = "[2001:db8:9::9]:50000";
+
+    #[test]
+    fn what_comes_from_outside_to_the_end_of_the_mapping_proves_it() {
+        check(FRIEND, LOCAL, EXTERNAL, Some(LOCAL), None);
+        check("[::ffff:11.0.113.9]:50000", "[::ffff:192.168.1.23]:4242", EXTERNAL, Some(LOCAL), None);
+        check(FRIEND_V6, LOCAL_V6, LOCAL_V6, Some(LOCAL_V6), None);
+        // Where a person has forwarded it to is not known.
+        check(FRIEND, LOCAL, EXTERNAL, None, None);
+    }
+
+    #[test]
+    fn a_nonce_that_comes_by_the_other_family_proves_nothing() {
+        check(FRIEND_V6, LOCAL_V6, EXTERNAL, Some(LOCAL), Some(Doubt::OtherFamily));
+        check(FRIEND_V6, LOCAL_V6, EXTERNAL, None, Some(Doubt::OtherFamily));
+        check(FRIEND, LOCAL, LOCAL_V6, Some(LOCAL_V6), Some(Doubt::OtherFamily));
+        check("[::ffff:11.0.113.9]:50000", LOCAL, LOCAL_V6, None, Some(Doubt::OtherFamily));
+    }
+
+    #[test]
+    fn a_nonce_that_comes_from_inside_or_back_from_the_router_proves_nothing() {
+        check("192.168.1.77:50000", LOCAL, EXTERNAL, Some(LOCAL), Some(Doubt::FromInside));
+        check("[::ffff:192.168.1.1]:50000", LOCAL, EXTERNAL, Some(LOCAL), Some(Doubt::FromInside));
+        check("11.0.113.5:50000", LOCAL, EXTERNAL, Some(LOCAL), Some(Doubt::FromInside));
+        check("[2001:db8:1::77]:50000", LOCAL_V6, LOCAL_V6, Some(LOCAL_V6), Some(Doubt::FromInside));
+    }
+
+    #[test]
+    fn a_nonce_that_comes_to_another_end_than_the_mappings_proves_nothing() {
+        check(FRIEND, "11.0.114.7:4242", EXTERNAL, Some(LOCAL), Some(Doubt::OtherEnd));
+        check(FRIEND, "192.168.1.23:4243", EXTERNAL, Some(LOCAL), Some(Doubt::OtherEnd));
+        check(FRIEND_V6, "[2001:db8:1::24]:4242", LOCAL_V6, Some(LOCAL_V6), Some(Doubt::OtherEnd));
     }
 }

@@ -1,6 +1,6 @@
 //! Which requests of one friend are carried out. Pure.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -33,6 +33,8 @@ pub(super) enum Judgement {
     },
     /// It isn't: no connection of the friend comes from there.
     NotAllowed,
+    /// It isn't: a connection of the friend comes from there, but what is there is this computer, a router of it, or beside it.
+    Inside,
 }
 
 impl Guard {
@@ -49,15 +51,22 @@ impl Guard {
         self.present.retain(|(present, _)| *present != id);
     }
 
-    /// Judges one request. Only one that leads to a call counts against the next.
-    pub(super) fn judge(&mut self, addresses: &[SocketAddr], now: Instant) -> Vec<(SocketAddr, Judgement)> {
+    /// Judges one request; `is_outside` knows which addresses are [outside](super::is_outside). Only a request that leads to a call
+    /// counts against the next.
+    pub(super) fn judge(
+        &mut self,
+        addresses: &[SocketAddr],
+        is_outside: impl Fn(IpAddr) -> bool,
+        now: Instant,
+    ) -> Vec<(SocketAddr, Judgement)> {
         let wait = self.last.and_then(|last| (last + BETWEEN).checked_duration_since(now));
         let due = match wait {
             Some(wait) if !wait.is_zero() => Judgement::TooSoon { wait },
             _ => Judgement::Call,
         };
-        let judge = |&address| match self.allows(address) {
-            true => (address, due),
+        let judge = |&address: &SocketAddr| match self.allows(address) {
+            true if is_outside(address.ip().to_canonical()) => (address, due),
+            true => (address, Judgement::Inside),
             false => (address, Judgement::NotAllowed),
         };
         let judged: Vec<_> = addresses.iter().map(judge).collect();
@@ -67,13 +76,10 @@ impl Guard {
         judged
     }
 
-    /// Exactly the address of a connection and no neighbour of it: the friend answers from there already, so that a call tells
-    /// him nothing of others. This computer's own addresses are his only if he is on it.
+    /// Exactly the address of a connection and no neighbour of it.
     fn allows(&self, address: SocketAddr) -> bool {
         let ip = address.ip().to_canonical();
-        let is_nobodys = ip.is_unspecified() || ip.is_multicast() || ip == Ipv4Addr::BROADCAST;
-        !is_nobodys
-            && address.port() >= kith_wire::LEAST_DIAL_BACK_PORT
+        address.port() >= kith_wire::LEAST_DIAL_BACK_PORT
             && self.present.iter().any(|(_, present)| *present == ip)
     }
 }
@@ -92,10 +98,15 @@ mod tests {
         guard
     }
 
+    /// Inside are all addresses that begin with 192, 127 or 0.
     fn check(guard: &mut Guard, addresses: &[&str], now: Instant, expected: &[Judgement]) {
         let addresses: Vec<SocketAddr> = addresses.iter().map(|address| address.parse().unwrap()).collect();
-        let judged: Vec<Judgement> =
-            guard.judge(&addresses, now).into_iter().map(|(_, verdict)| verdict).collect();
+        let outside = |ip: IpAddr| match ip {
+            IpAddr::V4(ip) => ![0, 127, 192].contains(&ip.octets()[0]),
+            IpAddr::V6(ip) => ip.segments()[0] != 0,
+        };
+        let judged = guard.judge(&addresses, outside, now);
+        let judged: Vec<Judgement> = judged.into_iter().map(|(_, verdict)| verdict).collect();
         assert_eq!(judged, expected, "{addresses:?}");
     }
 
@@ -119,14 +130,31 @@ mod tests {
             (FRIEND, "[2001:db8::5]:4242", Judgement::NotAllowed),
             ("2001:db8::5", "[2001:db8::5]:4242", Judgement::Call),
             ("2001:db8::5", "[2001:db8::6]:4242", Judgement::NotAllowed),
-            ("127.0.0.1", "127.0.0.1:4242", Judgement::Call),
             ("127.0.0.1", "127.0.0.2:4242", Judgement::NotAllowed),
             ("127.0.0.1", "[::1]:4242", Judgement::NotAllowed),
-            ("0.0.0.0", "0.0.0.0:4242", Judgement::NotAllowed),
-            ("224.0.0.1", "224.0.0.1:4242", Judgement::NotAllowed),
         ] {
             check(&mut connected(&[remote]), &[address], now, &[expected]);
         }
+    }
+
+    #[test]
+    fn an_address_inside_is_not_called_even_if_a_connection_comes_from_there() {
+        let now = Instant::now();
+        for (remote, address) in [
+            ("127.0.0.1", "127.0.0.1:4242"),
+            ("::ffff:127.0.0.1", "127.0.0.1:4242"),
+            ("127.0.0.1", "[::ffff:127.0.0.1]:4242"),
+            ("::1", "[::1]:4242"),
+            ("192.168.1.1", "192.168.1.1:4242"),
+            ("0.0.0.0", "0.0.0.0:4242"),
+        ] {
+            check(&mut connected(&[remote]), &[address], now, &[Judgement::Inside]);
+        }
+        // It doesn't count against what is called, in the same request or in the next.
+        let mut guard = connected(&["192.168.1.1", "2001:db8::5"]);
+        check(&mut guard, &["192.168.1.1:4242"], now, &[Judgement::Inside]);
+        let both = ["192.168.1.1:4242", "[2001:db8::5]:4242"];
+        check(&mut guard, &both, now, &[Judgement::Inside, Judgement::Call]);
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! Proof from outside: a friend calls at an address that we believe to lead to our listener, and we do the same for him.
 //!
 //! Who asks believes nobody but his own listener: the nonce arrived there, or it did not. Who is asked calls only where a
-//! connection of the asker comes from, seldom, and with one ClientHello: nobody gains by asking.
+//! connection of the asker comes from, never inside, seldom, and with one ClientHello: nobody gains by asking.
 
 mod ask;
 mod call;
 mod guard;
+mod outside;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +21,7 @@ use tokio::time::Instant;
 pub use ask::{AskDialBackError, ask_dial_back, ask_dial_back_from};
 use call::call;
 use guard::{Guard, Judgement, PresenceId};
+pub use outside::is_outside;
 
 /// Requests that are carried out at once, over all friends. Each one takes at most two sockets for some seconds.
 const MOST_AT_ONCE: usize = 8;
@@ -56,12 +58,21 @@ impl DialBacks {
         Presence { dial_backs: self.clone(), id: self.guard().enter(remote) }
     }
 
-    /// Does what the friend asks for, as far as he may ask for it.
-    pub(crate) async fn serve(&self, order: &DialBackOrder) -> DialBackAnswer {
-        self.serve_within(&PLACES, order).await
+    /// Does what the friend asks for, as far as he may ask for it; `is_outside` knows which addresses are [outside](is_outside()).
+    pub(crate) async fn serve(
+        &self,
+        order: &DialBackOrder,
+        is_outside: impl Fn(IpAddr) -> bool + Send,
+    ) -> DialBackAnswer {
+        self.serve_within(&PLACES, order, is_outside).await
     }
 
-    async fn serve_within(&self, places: &Semaphore, order: &DialBackOrder) -> DialBackAnswer {
+    async fn serve_within(
+        &self,
+        places: &Semaphore,
+        order: &DialBackOrder,
+        is_outside: impl Fn(IpAddr) -> bool + Send,
+    ) -> DialBackAnswer {
         let Ok(_place) = places.try_acquire() else {
             let busy = |&address| {
                 let detail = "it is calling for too many others".to_owned();
@@ -69,7 +80,7 @@ impl DialBacks {
             };
             return DialBackAnswer { results: order.addresses().iter().map(busy).collect() };
         };
-        let judged = self.guard().judge(order.addresses(), Instant::now());
+        let judged = self.guard().judge(order.addresses(), is_outside, Instant::now());
         let carried_out =
             judged.into_iter().map(|(address, judgement)| carry_out(address, judgement, order.nonce()));
         DialBackAnswer { results: join_all(carried_out).await }
@@ -98,6 +109,11 @@ async fn carry_out(
         }
         Judgement::NotAllowed => {
             let detail = "no connection of the asker comes from this address".to_owned();
+            result(address, DialBackOutcome::NotAllowed, Some(detail))
+        }
+        Judgement::Inside => {
+            let detail =
+                "the asker comes from here by this address: a call to it would prove nothing".to_owned();
             result(address, DialBackOutcome::NotAllowed, Some(detail))
         }
     }

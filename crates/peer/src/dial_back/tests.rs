@@ -40,6 +40,15 @@ fn outcomes(answer: &DialBackAnswer) -> Vec<DialBackOutcome> {
     answer.results.iter().map(|result| result.outcome).collect()
 }
 
+/// All is played on one computer: nothing of it counts as inside.
+const fn everywhere(_: IpAddr) -> bool {
+    true
+}
+
+async fn serve(dial_backs: &DialBacks, order: &DialBackOrder) -> DialBackAnswer {
+    dial_backs.serve(order, everywhere).await
+}
+
 fn friend_on_loopback() -> (Arc<DialBacks>, Presence) {
     let dial_backs = Arc::new(DialBacks::default());
     let presence = dial_backs.connected("127.0.0.1".parse().unwrap());
@@ -137,10 +146,23 @@ async fn an_address_from_which_no_connection_comes_is_not_called() {
     let (dial_backs, presence) = friend_on_loopback();
     let (listener, address) = bind().await;
     let neighbour = SocketAddr::new("127.0.0.2".parse().unwrap(), address.port());
-    assert_eq!(outcomes(&dial_backs.serve(&order(&[neighbour])).await), [DialBackOutcome::NotAllowed]);
+    assert_eq!(outcomes(&serve(&dial_backs, &order(&[neighbour])).await), [DialBackOutcome::NotAllowed]);
     drop(presence);
-    assert_eq!(outcomes(&dial_backs.serve(&order(&[address])).await), [DialBackOutcome::NotAllowed]);
+    assert_eq!(outcomes(&serve(&dial_backs, &order(&[address])).await), [DialBackOutcome::NotAllowed]);
     // Nothing came: what is accepted next is our own.
+    let ours = TcpStream::connect(address).await.unwrap();
+    assert_eq!(listener.accept().await.unwrap().1, ours.local_addr().unwrap());
+}
+
+#[tokio::test]
+async fn a_friend_who_comes_through_a_forwarder_on_this_computer_is_not_called() {
+    let (dial_backs, _presence) = friend_on_loopback();
+    let (listener, address) = bind().await;
+    let network = kith_network::Snapshot::take();
+    let answer = dial_backs.serve(&order(&[address]), |ip| is_outside(ip, &network)).await;
+    assert_eq!(outcomes(&answer), [DialBackOutcome::NotAllowed]);
+    assert!(answer.results[0].detail.as_ref().unwrap().contains("would prove nothing"));
+    assert_eq!(answer.check(), Ok(()));
     let ours = TcpStream::connect(address).await.unwrap();
     assert_eq!(listener.accept().await.unwrap().1, ours.local_addr().unwrap());
 }
@@ -149,9 +171,9 @@ async fn an_address_from_which_no_connection_comes_is_not_called() {
 async fn a_second_request_within_ten_seconds_is_not_carried_out() {
     let (dial_backs, _presence) = friend_on_loopback();
     let (address, served) = server(read_all).await;
-    assert_eq!(outcomes(&dial_backs.serve(&order(&[address])).await), [DialBackOutcome::Sent]);
+    assert_eq!(outcomes(&serve(&dial_backs, &order(&[address])).await), [DialBackOutcome::Sent]);
     served.await.unwrap();
-    let again = dial_backs.serve(&order(&[address])).await;
+    let again = serve(&dial_backs, &order(&[address])).await;
     assert_eq!(outcomes(&again), [DialBackOutcome::TooSoon]);
     assert_eq!(again.results[0].detail.as_deref(), Some("it calls again in 10 s"));
     assert_eq!(again.check(), Ok(()));
@@ -173,17 +195,17 @@ async fn no_more_requests_are_carried_out_at_once_than_there_are_places() {
     let first = order(&[address]);
     let while_the_first_runs = async {
         begins.await.unwrap();
-        let answer = other.serve_within(&places, &order(&[address])).await;
+        let answer = other.serve_within(&places, &order(&[address]), everywhere).await;
         assert_eq!(outcomes(&answer), [DialBackOutcome::TooSoon]);
         end.send(()).unwrap();
     };
-    let (answer, ()) = tokio::join!(one.serve_within(&places, &first), while_the_first_runs);
+    let (answer, ()) = tokio::join!(one.serve_within(&places, &first, everywhere), while_the_first_runs);
     assert_eq!(outcomes(&answer), [DialBackOutcome::Sent]);
     served.await.unwrap();
 
     // Having been turned away does not count.
     let (address, served) = server(read_all).await;
-    let answer = other.serve_within(&places, &order(&[address])).await;
+    let answer = other.serve_within(&places, &order(&[address]), everywhere).await;
     assert_eq!(outcomes(&answer), [DialBackOutcome::Sent]);
     served.await.unwrap();
 }
