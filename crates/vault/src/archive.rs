@@ -3,12 +3,13 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use tracing::{error, info};
+use tracing::info;
 
-use crate::disk::{Disk, is_full, sync_directory};
+use crate::arrivals::Arrivals;
+use crate::disk::{Disk, Severity};
+use crate::incarnation::Incarnation;
 use crate::layout::MAX_ARCHIVES;
 use crate::names::{ArchiveName, Object, ObjectType};
 use crate::owner::OwnerState;
@@ -17,15 +18,19 @@ use crate::refusal::{Code, Refusal};
 /// One archive.
 pub(crate) struct ArchiveState {
     pub(crate) name: ArchiveName,
-    /// A write or sync failed: what is durable is not known.
-    failed: AtomicBool,
+    pub(crate) arrivals: Arrivals,
     /// Shared between a rename and the end of its sync; exclusive for what relies on all of them being durable.
     renames: RwLock<()>,
 }
 
 impl ArchiveState {
     pub(crate) fn new(name: ArchiveName) -> Self {
-        Self { name, failed: AtomicBool::new(false), renames: RwLock::default() }
+        Self { name, arrivals: Arrivals::default(), renames: RwLock::default() }
+    }
+
+    /// Waits until every rename under way is durable, or has failed.
+    pub(crate) fn settle(&self) {
+        drop(self.renames.write().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
@@ -35,6 +40,8 @@ pub(crate) struct Place {
     pub(crate) disk: Arc<Disk>,
     pub(crate) owner: Arc<OwnerState>,
     pub(crate) archive: Arc<ArchiveState>,
+    /// Which installation of the owner asks, if the caller knows.
+    pub(crate) writer: Option<Incarnation>,
 }
 
 /// Keeps those out who rely on all renames being durable, or everybody.
@@ -48,9 +55,10 @@ impl Place {
         self.disk.layout.object(&self.owner.name, &self.archive.name, object)
     }
 
-    /// Refuses if an earlier write failed.
+    /// Refuses if an earlier write failed, or if a newer installation of the owner writes.
     pub(crate) fn check_writable(&self) -> Result<(), Refusal> {
-        if self.archive.failed.load(Ordering::Relaxed) || self.disk.has_failed() {
+        self.owner.check_writer(self.writer)?;
+        if self.disk.has_failed() {
             return Err(Refusal::new(
                 Code::StorageFailed,
                 "an earlier write failed on the disk that keeps this archive: it takes no changes until Kith has been \
@@ -77,33 +85,28 @@ impl Place {
         self.disk.make_directories(parent).map_err(|error| self.failed("make a directory", &error))
     }
 
-    /// Makes the names in the directory of `path` durable. If that fails, the archive is closed for writing.
+    /// Makes the names in the directory of `path` durable. If that fails, nothing more is written.
     pub(crate) fn sync_parent(&self, path: &Path) -> Result<(), Refusal> {
         let Some(parent) = path.parent() else { return Ok(()) };
-        sync_directory(parent).map_err(|error| {
-            self.close();
-            self.failed("sync a directory", &error)
-        })
+        self.disk.sync_directory(parent).map_err(|_| failed_disk("sync a directory"))
     }
 
-    /// Takes no more changes until the vault is opened again.
-    fn close(&self) {
-        self.archive.failed.store(true, Ordering::Relaxed);
-        self.disk.set_unclean();
-    }
-
-    /// What to answer after a failed write. All failures but a full disk close the archive for writing.
+    /// What to answer after a failed write. A disk that is not merely full takes no more changes.
     pub(crate) fn failed(&self, action: &'static str, error: &io::Error) -> Refusal {
-        if is_full(error) {
-            return disk_full();
+        match self.disk.judge(action, error) {
+            // A sync on the way may have failed for want of room, which is worse.
+            _ if self.disk.has_failed() => failed_disk(action),
+            Severity::Full => disk_full(),
+            Severity::Busy | Severity::Failed => Refusal::new(
+                Code::StorageFailed,
+                format!("the vault could not {action} at this moment: try again"),
+            ),
         }
-        self.close();
-        error!(owner = %self.owner.name, archive = %self.archive.name, %error, "could not {action} in the vault");
-        Refusal::new(
-            Code::StorageFailed,
-            format!("the disk that keeps this archive failed: could not {action}"),
-        )
     }
+}
+
+pub(crate) fn failed_disk(action: &'static str) -> Refusal {
+    Refusal::new(Code::StorageFailed, format!("the disk that keeps this archive failed: could not {action}"))
 }
 
 pub(crate) fn disk_full() -> Refusal {
@@ -114,11 +117,17 @@ pub(crate) fn disk_full() -> Refusal {
 }
 
 /// Makes an archive, durably; one that exists is fine. Blocking.
-pub(crate) fn create(disk: &Arc<Disk>, owner: &Arc<OwnerState>, name: &ArchiveName) -> Result<(), Refusal> {
+pub(crate) fn create(
+    disk: &Arc<Disk>,
+    owner: &Arc<OwnerState>,
+    name: &ArchiveName,
+    writer: Option<Incarnation>,
+) -> Result<(), Refusal> {
     let place = Place {
         disk: Arc::clone(disk),
         owner: Arc::clone(owner),
         archive: Arc::new(ArchiveState::new(name.clone())),
+        writer,
     };
     let _directories = owner.directories();
     if let Some(archive) = owner.archive(name) {

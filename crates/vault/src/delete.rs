@@ -1,14 +1,14 @@
 //! Deleting an object: it is moved aside and held, for whoever deletes may be a thief with the owner's key.
 
-use std::fs;
 use std::io;
-use std::time::SystemTime;
 
 use crate::archive::Place;
-use crate::layout::{charge, unix_milliseconds};
+use crate::held::{HeldName, Stamp};
+use crate::layout::charge;
 use crate::names::{Object, ObjectName, ObjectType};
 use crate::read;
 use crate::refusal::{Code, Refusal};
+use crate::view::View;
 
 /// How many milliseconds are tried for a held name; each deletion of the same name within one takes the next.
 const MAX_TRIES: u64 = 1000;
@@ -16,7 +16,7 @@ const MAX_TRIES: u64 = 1000;
 /// Deletes an object, durably. Blocking.
 pub(crate) fn delete(place: &Place, object: &Object) -> Result<(), Refusal> {
     place.check_writable()?;
-    let length = read::length(place, object)?;
+    let length = read::length(place, object, View::Now)?;
     match object {
         // The route refuses this before.
         Object::Config => Err(Refusal::new(Code::WriteOnce, "the config of an archive is never deleted")),
@@ -27,7 +27,7 @@ pub(crate) fn delete(place: &Place, object: &Object) -> Result<(), Refusal> {
 
 fn erase(place: &Place, object: &Object, length: u64) -> Result<(), Refusal> {
     let path = place.path(object);
-    fs::remove_file(&path).map_err(|error| failed(place, object, &error))?;
+    place.disk.medium.remove(&path).map_err(|error| failed(place, object, &error))?;
     place.owner.ledger().erase(charge(length));
     place.sync_parent(&path)
 }
@@ -40,14 +40,20 @@ fn hold(
     length: u64,
 ) -> Result<(), Refusal> {
     let path = place.path(object);
-    let now = unix_milliseconds(SystemTime::now());
+    let metadata = path.symlink_metadata().map_err(|error| failed(place, object, &error))?;
+    let arrived = place.arrived(kind, name, &metadata);
+    let stamp = Some(Stamp { hold: place.disk.hold_time(), arrived });
+    // A clock that was set back must not make it have gone before it came.
+    let now = place.disk.now().max(arrived.saturating_add(1));
     for deleted in now..now.saturating_add(MAX_TRIES) {
-        let held = place.disk.layout.held_object(&place.owner.name, &place.archive.name, kind, name, deleted);
+        let held = place.held_path(kind, &HeldName { object: name.clone(), deleted, stamp });
         place.make_parent(&held)?;
         let _guard = place.begin_rename();
-        match place.disk.rename_new(&path, &held) {
+        place.check_writable()?;
+        match place.disk.medium.rename_new(&path, &held) {
             Ok(()) => {
                 place.owner.ledger().hold(charge(length));
+                place.disk.hold.note(stamp.map_or(0, |stamp| stamp.hold));
                 place.sync_parent(&held)?;
                 return place.sync_parent(&path);
             }

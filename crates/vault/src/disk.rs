@@ -1,34 +1,38 @@
-//! The one place that changes the disk: temporary files, renames that replace nothing, directories and their syncs.
+//! The vault's directory while it is open: temporary files, directories, small files of the vault's own, and what
+//! is known of the disk's health.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, UNIX_EPOCH};
 
 use nix::errno::Errno;
 use nix::fcntl::Flock;
 use nix::sys::statvfs::statvfs;
 use tokio::runtime::Handle;
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
-use crate::layout::Layout;
+use crate::clock::Clock;
+use crate::hold::{Hold, Oldest};
+use crate::layout::{Layout, unix_milliseconds};
+use crate::medium::{Medium, MediumFile};
 
 /// The vault's directory, locked for as long as any work on it is under way.
 pub(crate) struct Disk {
     pub(crate) layout: Layout,
+    pub(crate) medium: Arc<dyn Medium>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) hold: Hold,
     /// What must stay free for others.
     floor: u64,
     /// Announced by uploads under way and not yet written.
     promised: AtomicU64,
     next_temporary: AtomicU64,
-    /// At start it could not be made sure that what is visible is durable.
+    /// A write or a sync failed: what is durable is not known, and nothing more is written.
     failed: AtomicBool,
-    /// What is visible may not be durable: the next start has to sync.
-    unclean: AtomicBool,
-    /// For file systems that can't rename without replacing.
-    renaming: Mutex<()>,
+    failure: Mutex<Option<String>>,
     _lock: Flock<File>,
 }
 
@@ -39,32 +43,95 @@ pub(crate) struct Full {
     pub(crate) floor: u64,
 }
 
+/// What an error in writing means for the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Severity {
+    /// There is no more room: this one change is refused.
+    Full,
+    /// This process or the system lacks something for a moment: this one change is refused.
+    Busy,
+    /// The disk failed: no more changes.
+    Failed,
+}
+
+/// Judges an error of anything but a sync; a failed sync is always a failure.
+pub(crate) fn severity(error: &io::Error) -> Severity {
+    if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+        return Severity::Full;
+    }
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::EINTR) => Severity::Busy,
+        _ => Severity::Failed,
+    }
+}
+
 impl Disk {
-    pub(crate) fn new(layout: Layout, floor: u64, lock: Flock<File>) -> Self {
+    pub(crate) fn new(
+        layout: Layout,
+        floor: u64,
+        lock: Flock<File>,
+        medium: Arc<dyn Medium>,
+        clock: Arc<dyn Clock>,
+        hold: Hold,
+    ) -> Self {
         Self {
             layout,
+            medium,
+            clock,
+            hold,
             floor,
             promised: AtomicU64::new(0),
             next_temporary: AtomicU64::new(0),
             failed: AtomicBool::new(false),
-            unclean: AtomicBool::new(false),
-            renaming: Mutex::new(()),
+            failure: Mutex::default(),
             _lock: lock,
         }
     }
 
     pub(crate) fn has_failed(&self) -> bool {
-        self.failed.load(Ordering::Relaxed)
+        self.failed.load(Ordering::Acquire)
     }
 
-    pub(crate) fn set_failed(&self) {
-        self.failed.store(true, Ordering::Relaxed);
-        self.set_unclean();
+    /// What failed first, as a sentence.
+    pub(crate) fn failure(&self) -> Option<String> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The next start has to sync.
-    pub(crate) fn set_unclean(&self) {
-        self.unclean.store(true, Ordering::Relaxed);
+    /// Nothing more is written until the vault is opened again, which then makes sure of what is visible.
+    pub(crate) fn fail(&self, action: &'static str, error: &io::Error) {
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = failure.get_or_insert_with(|| format!("could not {action}: {error}"));
+        self.failed.store(true, Ordering::Release);
+        error!(path = %self.layout.root().display(), %error, %first, "could not {action} in the vault: it takes no changes");
+    }
+
+    /// What a failed change means; the disk is given up if it means that.
+    pub(crate) fn judge(&self, action: &'static str, error: &io::Error) -> Severity {
+        let severity = severity(error);
+        if severity == Severity::Failed {
+            self.fail(action, error);
+        }
+        severity
+    }
+
+    /// Makes a file durable, or gives the disk up.
+    pub(crate) fn sync_file(&self, file: &dyn MediumFile) -> io::Result<()> {
+        file.sync().inspect_err(|error| self.fail("sync a file", error))
+    }
+
+    /// Makes the names in a directory durable, or gives the disk up.
+    pub(crate) fn sync_directory(&self, path: &Path) -> io::Result<()> {
+        self.medium.sync_directory(path).inspect_err(|error| self.fail("sync a directory", error))
+    }
+
+    /// The time of day in milliseconds since 1970-01-01 UTC.
+    pub(crate) fn now(&self) -> u64 {
+        unix_milliseconds(self.clock.wall())
+    }
+
+    /// Hold time in milliseconds.
+    pub(crate) fn hold_time(&self) -> u64 {
+        self.hold.observe(self.clock.as_ref())
     }
 
     /// What this process may still write.
@@ -96,24 +163,8 @@ impl Disk {
     pub(crate) fn temporary(self: &Arc<Self>) -> io::Result<TemporaryFile> {
         let number = self.next_temporary.fetch_add(1, Ordering::Relaxed);
         let path = self.layout.temporary().join(number.to_string());
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+        let file = self.medium.create(&path)?;
         Ok(TemporaryFile { file: Some(file), path, disk: Arc::clone(self) })
-    }
-
-    /// Renames within the vault; an existing `to` is an error and stays as it is.
-    pub(crate) fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
-        match rename_no_replace(from, to) {
-            Err(Errno::EINVAL | Errno::ENOSYS | Errno::EOPNOTSUPP) => {
-                // Nobody else uses the vault, so that looking first is enough if only one looks at a time.
-                let _renaming = self.renaming.lock().unwrap_or_else(PoisonError::into_inner);
-                match fs::symlink_metadata(to) {
-                    Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => fs::rename(from, to),
-                    Err(error) => Err(error),
-                }
-            }
-            result => result.map_err(io::Error::from),
-        }
     }
 
     /// Makes `path` and what is missing above it, each made durable. Callers take care that two don't do it
@@ -127,10 +178,10 @@ impl Disk {
             && path != self.layout.root()
         {
             self.make_directories(parent)?;
-            make_private_directory(path)?;
-            return sync_directory(parent).inspect_err(|_| {
+            self.medium.make_directory(path)?;
+            return self.sync_directory(parent).inspect_err(|_| {
                 // Else the next one would take it for durable because it exists.
-                if let Err(error) = fs::remove_dir(path) {
+                if let Err(error) = self.medium.remove_directory(path) {
                     warn!(path = %path.display(), %error, "a directory that could not be synced could not be removed");
                 }
             });
@@ -138,50 +189,98 @@ impl Disk {
         // Not made anew: an unmounted disk would be replaced by a directory on the disk below it.
         Err(io::Error::new(io::ErrorKind::NotFound, "the vault's directory has disappeared"))
     }
+
+    /// Puts a small file of the vault's own in its place: after a crash the old one is there, or the new one.
+    /// Its directory exists. The disk is given up after a failure, but not because it is full.
+    pub(crate) fn replace(&self, action: &'static str, path: &Path, text: &str) -> io::Result<()> {
+        replace(self.medium.as_ref(), path, text).inspect_err(|failure| match failure {
+            ReplaceError::Write(error) => {
+                self.judge(action, error);
+            }
+            ReplaceError::Sync(error) => self.fail(action, error),
+        })?;
+        Ok(())
+    }
+
+    /// Makes the hold clock's reading durable if a crash would lose more than `most`, and something is held.
+    pub(crate) fn save_clock(&self, most: Duration) -> io::Result<()> {
+        self.hold_time();
+        let clock = self.hold.clock().clone();
+        if self.has_failed() || self.hold.oldest() == Oldest::Nothing || clock.unsaved() <= most {
+            return Ok(());
+        }
+        self.replace("save the hold clock", &self.layout.clock_file(), &clock.to_text())?;
+        self.hold.clock().set_saved(clock.reading());
+        Ok(())
+    }
 }
 
 impl Drop for Disk {
     /// All work has ended, each rename of it synced.
     fn drop(&mut self) {
+        if let Err(error) = self.save_clock(Duration::ZERO) {
+            warn!(%error, "the hold clock could not be saved: what is held is held a little longer");
+        }
         let path = self.layout.in_use_file();
-        if !*self.unclean.get_mut()
-            && let Err(error) = fs::remove_file(&path)
+        if !self.has_failed()
+            && let Err(error) = self.medium.remove(&path)
         {
             debug!(path = %path.display(), %error, "could not be removed: the next start will sync once more");
         }
     }
 }
 
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-fn rename_no_replace(from: &Path, to: &Path) -> nix::Result<()> {
-    use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
-    renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE)
+/// Why a small file was not replaced.
+pub(crate) enum ReplaceError {
+    Write(io::Error),
+    Sync(io::Error),
 }
 
-#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
-fn rename_no_replace(_from: &Path, _to: &Path) -> nix::Result<()> {
-    Err(Errno::ENOSYS)
+impl From<ReplaceError> for io::Error {
+    fn from(error: ReplaceError) -> Self {
+        match error {
+            ReplaceError::Write(error) | ReplaceError::Sync(error) => error,
+        }
+    }
+}
+
+/// Writes beside `path`, syncs, renames, syncs the directory.
+pub(crate) fn replace(medium: &dyn Medium, path: &Path, text: &str) -> Result<(), ReplaceError> {
+    let new = path.with_added_extension("new");
+    match medium.remove(&new) {
+        // A crash left it behind.
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(ReplaceError::Write(error)),
+    }
+    let mut file = medium.create(&new).map_err(ReplaceError::Write)?;
+    file.write_all(text.as_bytes()).map_err(ReplaceError::Write)?;
+    file.sync().map_err(ReplaceError::Sync)?;
+    drop(file);
+    medium.replace(&new, path).map_err(ReplaceError::Write)?;
+    let Some(parent) = path.parent() else { return Ok(()) };
+    medium.sync_directory(parent).map_err(ReplaceError::Sync)
 }
 
 /// An unfinished file; removed when dropped, unless it was put in its place.
 pub(crate) struct TemporaryFile {
-    file: Option<File>,
+    file: Option<Box<dyn MediumFile>>,
     path: PathBuf,
     disk: Arc<Disk>,
 }
 
 impl TemporaryFile {
     pub(crate) fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file()?.write_all(bytes)
+        self.file.as_mut().ok_or(io::ErrorKind::NotFound)?.write_all(bytes)
     }
 
-    /// Makes the contents durable.
-    pub(crate) fn sync(&self) -> io::Result<()> {
-        self.file()?.sync_all()
-    }
-
-    fn file(&self) -> io::Result<&File> {
-        self.file.as_ref().ok_or_else(|| io::ErrorKind::NotFound.into())
+    /// Notes when it arrived, and makes the contents durable with that.
+    pub(crate) fn sync(&self, arrived: u64) -> io::Result<()> {
+        let file = self.file.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        if let Err(error) = file.set_modified(UNIX_EPOCH + Duration::from_millis(arrived)) {
+            debug!(%error, "a file's time can't be set; it has that of its last write");
+        }
+        self.disk.sync_file(file.as_ref())
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -190,7 +289,7 @@ impl TemporaryFile {
 
     /// Gives it its name, which must be new; the caller syncs the directory. On error it is removed.
     pub(crate) fn place(mut self, to: &Path) -> io::Result<()> {
-        match self.disk.rename_new(&self.path, to) {
+        match self.disk.medium.rename_new(&self.path, to) {
             Ok(()) => {
                 self.file = None;
                 Ok(())
@@ -205,7 +304,7 @@ impl TemporaryFile {
     /// Removes it, on this thread.
     pub(crate) fn discard(mut self) {
         if let Some(file) = self.file.take() {
-            remove(file, &self.path);
+            remove(&self.disk, file, &self.path);
         }
     }
 }
@@ -216,7 +315,7 @@ impl Drop for TemporaryFile {
         let (path, disk) = (std::mem::take(&mut self.path), Arc::clone(&self.disk));
         // A request that was cut off is dropped on an async thread, and removing a large file takes a while.
         let work = move || {
-            remove(file, &path);
+            remove(&disk, file, &path);
             drop(disk);
         };
         match Handle::try_current() {
@@ -226,31 +325,9 @@ impl Drop for TemporaryFile {
     }
 }
 
-fn remove(file: File, path: &Path) {
+fn remove(disk: &Disk, file: Box<dyn MediumFile>, path: &Path) {
     drop(file);
-    if let Err(error) = fs::remove_file(path) {
+    if let Err(error) = disk.medium.remove(path) {
         warn!(path = %path.display(), %error, "an unfinished upload could not be removed; the next start removes it");
     }
-}
-
-/// Makes a directory for this user alone; one that exists is fine.
-pub(crate) fn make_private_directory(path: &Path) -> io::Result<()> {
-    match DirBuilder::new().mode(0o700).create(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
-        result => result,
-    }
-}
-
-/// Makes the names in a directory durable.
-pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
-    match File::open(path)?.sync_all() {
-        // Such a file system syncs names by itself or never: asking again changes nothing.
-        Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => Ok(()),
-        result => result,
-    }
-}
-
-/// There is no more room, which is no failure of the disk.
-pub(crate) fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use thiserror::Error;
 
@@ -49,6 +50,14 @@ pub enum VaultError {
         /// The directory.
         path: PathBuf,
     },
+    /// An earlier write failed, and nothing is changed until the vault is opened again.
+    #[error("the vault at {path} takes no changes until Kith is restarted: it {failure}")]
+    Failed {
+        /// The directory.
+        path: PathBuf,
+        /// What failed first.
+        failure: String,
+    },
     /// The work was cut off because the program ends.
     #[error("the work on the vault was cut off because the program is ending")]
     Ended,
@@ -83,6 +92,14 @@ pub enum StateError {
     /// Nothing is taken from this owner at present.
     #[error("this computer takes nothing from this owner at present")]
     NotAccepted,
+    /// Another installation of the same computer has taken over.
+    #[error(
+        "this computer was recovered elsewhere: the other installation's state objects are kept, not this one's"
+    )]
+    Superseded {
+        /// Since when, by the clock of the computer that keeps it.
+        since: SystemTime,
+    },
     /// The disk is full, or would be fuller than its owner wants.
     #[error("the disk of the vault is full")]
     DiskFull,

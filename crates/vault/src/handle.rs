@@ -17,6 +17,7 @@ use tracing::debug;
 
 use crate::archive::{self, Place};
 use crate::body::{BoxError, VaultBody, full, produced};
+use crate::incarnation::Incarnation;
 use crate::list::{Listing, Version};
 use crate::names::{Object, ObjectType, Owner};
 use crate::range::{Part, select};
@@ -24,7 +25,8 @@ use crate::read::FilePart;
 use crate::refusal::{Code, Refusal};
 use crate::route::{self, Action, Route};
 use crate::vault::Vault;
-use crate::{delete, read, upload};
+use crate::view::View;
+use crate::{delete, read, undelete, upload};
 
 /// How many refused uploads may be read to their end at the same time, so that their senders see why.
 const MAX_DRAINS: usize = 64;
@@ -41,7 +43,37 @@ impl Vault {
     /// Paths are `/{archive}/...`. Every answer other than success carries a [`Code`], see there. At most 16 requests of
     /// an owner work at a time, others wait; a response counts until its body has been sent or dropped. Bodies stream
     /// both ways. If the future is dropped, an unfinished upload leaves nothing behind.
+    ///
+    /// With the header [`AS_OF_HEADER`](crate::AS_OF_HEADER) reads see the archive as it was; writes with it are refused.
     pub async fn handle<B>(&self, owner: &Owner, request: Request<B>) -> Response<VaultBody>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        self.answer_to(owner, None, request).await
+    }
+
+    /// Like [`Vault::handle`], for one installation of `owner`: changes are refused with [`Code::Superseded`] if
+    /// [`Vault::writer`] was told of a newer one.
+    pub async fn handle_from<B>(
+        &self,
+        owner: &Owner,
+        writer: Incarnation,
+        request: Request<B>,
+    ) -> Response<VaultBody>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        self.answer_to(owner, Some(writer), request).await
+    }
+
+    async fn answer_to<B>(
+        &self,
+        owner: &Owner,
+        writer: Option<Incarnation>,
+        request: Request<B>,
+    ) -> Response<VaultBody>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
@@ -49,7 +81,7 @@ impl Vault {
         let (head, body) = request.into_parts();
         let mut body = Box::pin(body);
         let answer = match route::parse(&head.method, &head.uri) {
-            Ok(route) => self.answer(owner, route, &head.headers, &mut body).await,
+            Ok(route) => self.answer(owner, writer, route, &head.headers, &mut body).await,
             Err(refusal) => Err(refusal),
         };
         // Whoever is still sending would otherwise see a broken connection instead of the answer.
@@ -69,6 +101,7 @@ impl Vault {
     async fn answer<B>(
         &self,
         owner: &Owner,
+        writer: Option<Incarnation>,
         route: Route,
         headers: &HeaderMap,
         body: &mut Pin<Box<B>>,
@@ -80,27 +113,48 @@ impl Vault {
         let Route { archive: name, action } = route;
         let disk = Arc::clone(&self.inner.disk);
         let owner = self.owner(owner);
+        let view = View::requested(headers)?;
+        let as_of = match view {
+            View::AsOf(at) if action == Action::Undelete => at,
+            _ if action == Action::Undelete => {
+                let message =
+                    "undelete needs the header kith-as-of: what was deleted after that time is brought back";
+                return Err(Refusal::new(Code::BadRequest, message));
+            }
+            View::AsOf(_) if !action.reads_only() => {
+                let message = "the past can be read, not changed: a request with kith-as-of writes nothing";
+                return Err(Refusal::new(Code::BadRequest, message));
+            }
+            _ => 0,
+        };
         if !action.reads_only() && !owner.is_accepting() {
             let message = "this computer keeps nothing more for you at present: what is stored can be read, not changed";
             return Err(Refusal::new(Code::NotAccepted, message));
         }
         let permit = Arc::clone(&owner.permits).acquire_owned().await.map_err(|_| ended())?;
         if action == Action::Create {
-            blocking(move || archive::create(&disk, &owner, &name)).await?;
+            blocking(move || archive::create(&disk, &owner, &name, writer)).await?;
             return Ok(Response::new(full(Bytes::new())));
         }
         let Some(archive) = owner.archive(&name) else {
             return Err(Refusal::new(Code::NotFound, format!("there is no archive {name} here")));
         };
-        let place = Place { disk, owner, archive };
+        let place = Place { disk, owner, archive, writer };
         match action {
             Action::Create => Err(ended()),
-            Action::List(kind) => Ok(list(&place, kind, headers, permit)),
+            Action::Undelete => {
+                let undeleted = blocking(move || undelete::undelete(&place, as_of)).await?;
+                let mut response = Response::new(full(undeleted.to_json()));
+                let json = HeaderValue::from_static("application/json");
+                response.headers_mut().insert(header::CONTENT_TYPE, json);
+                Ok(response)
+            }
+            Action::List(kind) => Ok(list(place, kind, view, headers, permit)),
             Action::Head(object) => {
-                let length = blocking(move || read::length(&place, &object)).await?;
+                let length = blocking(move || read::length(&place, &object, view)).await?;
                 Ok(with_length(Response::new(full(Bytes::new())), length))
             }
-            Action::Get(object) => get(place, object, headers, permit).await,
+            Action::Get(object) => get(place, object, view, headers, permit).await,
             Action::Store(object) => {
                 let length = content_length(headers, body.size_hint().exact())?;
                 upload::store(place, object, length, body).await?;
@@ -115,13 +169,14 @@ impl Vault {
 }
 
 fn list(
-    place: &Place,
+    place: Place,
     kind: ObjectType,
+    view: View,
     headers: &HeaderMap,
     permit: OwnedSemaphorePermit,
 ) -> Response<VaultBody> {
     let version = Version::requested(headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()));
-    let mut response = Response::new(produced(Listing::new(place, kind, version), None, permit));
+    let mut response = Response::new(produced(Listing::new(place, kind, view, version), None, permit));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(version.content_type()));
     response
 }
@@ -129,10 +184,11 @@ fn list(
 async fn get(
     place: Place,
     object: Object,
+    view: View,
     headers: &HeaderMap,
     permit: OwnedSemaphorePermit,
 ) -> Result<Response<VaultBody>, Refusal> {
-    let (file, length) = blocking(move || read::open(&place, &object)).await?;
+    let (file, length) = blocking(move || read::open(&place, &object, view)).await?;
     let part = select(headers.get(header::RANGE).and_then(|value| value.to_str().ok()), length);
     let (status, bytes) = match part {
         Part::Whole => (StatusCode::OK, 0..length),

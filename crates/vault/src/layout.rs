@@ -62,7 +62,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::names::{ArchiveName, Object, ObjectName, ObjectType, Owner};
 
 /// The version of the format that this crate reads and writes.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// Files are counted in blocks of this many bytes.
 pub const BLOCK: u64 = 4096;
@@ -82,6 +82,9 @@ pub(crate) const STATE: &str = "state";
 /// The file that makes a directory a vault and holds its format version.
 pub const FORMAT_FILE: &str = ".kith-vault";
 pub(crate) const FORMAT_FILE_NEW: &str = ".kith-vault.new";
+pub(crate) const CLOCK_FILE: &str = ".kith-vault.clock";
+/// No archive can have this name.
+pub(crate) const RECORD: &str = ".record";
 pub(crate) const IN_USE_FILE: &str = ".kith-vault.in-use";
 pub(crate) const LOCK_FILE: &str = ".kith-vault.lock";
 
@@ -109,8 +112,8 @@ impl Layout {
         self.root.join(FORMAT_FILE)
     }
 
-    pub(crate) fn format_file_new(&self) -> PathBuf {
-        self.root.join(FORMAT_FILE_NEW)
+    pub(crate) fn clock_file(&self) -> PathBuf {
+        self.root.join(CLOCK_FILE)
     }
 
     pub(crate) fn in_use_file(&self) -> PathBuf {
@@ -154,19 +157,19 @@ impl Layout {
         self.owner(owner).join(HELD)
     }
 
-    /// The place of an object deleted at `deleted_ms`.
-    pub(crate) fn held_object(
-        &self,
-        owner: &Owner,
-        archive: &ArchiveName,
-        kind: ObjectType,
-        name: &ObjectName,
-        deleted_ms: u64,
-    ) -> PathBuf {
-        let mut path = self.held(owner).join(archive.as_str());
-        path.extend(directories(kind, name));
-        path.push(format!("{name}.{deleted_ms}"));
-        path
+    /// What the vault notes about an owner's archives, apart from them.
+    pub(crate) fn record(&self, owner: &Owner) -> PathBuf {
+        self.owner(owner).join(RECORD)
+    }
+
+    /// When the objects of an archive arrived.
+    pub(crate) fn arrivals(&self, owner: &Owner, archive: &ArchiveName) -> PathBuf {
+        self.record(owner).join(format!("{archive}.arrivals"))
+    }
+
+    /// The newest installation of an owner.
+    pub(crate) fn incarnation(&self, owner: &Owner) -> PathBuf {
+        self.record(owner).join("incarnation")
     }
 
     pub(crate) fn state(&self, owner: &Owner) -> PathBuf {
@@ -179,7 +182,7 @@ impl Layout {
 }
 
 /// The directories between an archive and a named object of it.
-fn directories(kind: ObjectType, name: &ObjectName) -> impl Iterator<Item = &str> {
+pub(crate) fn directories(kind: ObjectType, name: &ObjectName) -> impl Iterator<Item = &str> {
     let shard = (kind == ObjectType::Data).then(|| name.as_str().get(..2)).flatten();
     [Some(kind.as_str()), shard].into_iter().flatten()
 }
@@ -187,13 +190,6 @@ fn directories(kind: ObjectType, name: &ObjectName) -> impl Iterator<Item = &str
 /// The sequence number that a file name in `state/` stands for.
 pub(crate) fn parse_state_name(name: &str) -> Option<u64> {
     (name.len() == 20 && name.bytes().all(|c| c.is_ascii_digit())).then(|| name.parse().ok()).flatten()
-}
-
-/// The object and the time of its deletion that a file name under `held/` stands for.
-pub(crate) fn parse_held_name(name: &str) -> Option<(ObjectName, u64)> {
-    let (object, deleted) = name.split_once('.')?;
-    let digits = (1..=20).contains(&deleted.len()) && deleted.bytes().all(|c| c.is_ascii_digit());
-    Some((ObjectName::parse(object).ok()?, digits.then(|| deleted.parse().ok()).flatten()?))
 }
 
 /// Milliseconds since 1970-01-01 UTC; a clock before that counts as that.

@@ -61,6 +61,17 @@ impl Ledger {
         self.held = self.held.saturating_add(bytes);
     }
 
+    /// Held bytes came back: as many as before are on the disk, so that no limit can stand against it.
+    pub(crate) fn unhold(&mut self, bytes: u64) {
+        self.erase_held(bytes);
+        self.live = self.live.saturating_add(bytes);
+    }
+
+    /// Held bytes are gone.
+    pub(crate) fn erase_held(&mut self, bytes: u64) {
+        self.held = self.held.saturating_sub(bytes);
+    }
+
     /// Live bytes are gone.
     pub(crate) fn erase(&mut self, bytes: u64) {
         self.live = self.live.saturating_sub(bytes);

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
-use std::fs::{self, ReadDir};
+use std::fs::{self, DirEntry, ReadDir};
 use std::io;
 use std::path::PathBuf;
 
@@ -10,7 +10,9 @@ use bytes::Bytes;
 
 use crate::archive::Place;
 use crate::body::Producer;
-use crate::names::{ObjectName, ObjectType};
+use crate::held::{self, HeldName};
+use crate::names::{Object, ObjectName, ObjectType};
+use crate::view::View;
 
 /// A piece of a list has about this many bytes.
 const PIECE: usize = 64 << 10;
@@ -42,54 +44,90 @@ impl Version {
 
 /// A list under way.
 pub(crate) struct Listing {
+    place: Place,
+    kind: ObjectType,
+    view: View,
     version: Version,
     /// Directories not yet read.
-    directories: VecDeque<PathBuf>,
+    directories: VecDeque<Directory>,
     /// The directory being read.
-    entries: Option<ReadDir>,
+    entries: Option<(Directory, ReadDir)>,
     /// What goes before the next entry: nothing yet written needs the bracket, everything else a comma.
     separator: char,
     ended: bool,
 }
 
+#[derive(Debug, Clone)]
+enum Directory {
+    Live(PathBuf),
+    Held(PathBuf),
+}
+
 impl Listing {
-    pub(crate) fn new(place: &Place, kind: ObjectType, version: Version) -> Self {
-        let directory = place.disk.layout.objects(&place.owner.name, &place.archive.name, kind);
-        let directories = match kind {
-            ObjectType::Data => (0..=255).map(|shard| directory.join(format!("{shard:02x}"))).collect(),
-            _ => VecDeque::from([directory]),
-        };
-        Self { version, directories, entries: None, separator: '[', ended: false }
+    pub(crate) fn new(place: Place, kind: ObjectType, view: View, version: Version) -> Self {
+        let live = place.disk.layout.objects(&place.owner.name, &place.archive.name, kind);
+        let mut directories: VecDeque<_> =
+            held::shards(live, kind).into_iter().map(Directory::Live).collect();
+        if view != View::Now && ObjectType::HELD.contains(&kind) {
+            // After the live ones: what is deleted meanwhile is met here or there.
+            directories.extend(place.held_directories(kind).into_iter().map(Directory::Held));
+        }
+        Self { place, kind, view, version, directories, entries: None, separator: '[', ended: false }
     }
 
     /// Writes the next object to `text`; false at the end.
     fn step(&mut self, text: &mut String) -> io::Result<bool> {
-        let Some(entries) = self.entries.as_mut() else {
+        let Some((directory, entries)) = self.entries.as_mut() else {
             let Some(directory) = self.directories.pop_front() else { return Ok(false) };
-            self.entries = unless_missing(fs::read_dir(directory))?;
+            let (Directory::Live(path) | Directory::Held(path)) = &directory;
+            self.entries = unless_missing(fs::read_dir(path))?.map(|entries| (directory, entries));
             return Ok(true);
         };
         let Some(entry) = entries.next().transpose()? else {
             self.entries = None;
             return Ok(true);
         };
-        let Some(name) = entry.file_name().to_str().and_then(|name| ObjectName::parse(name).ok()) else {
-            return Ok(true);
+        let file_name = entry.file_name();
+        let Some(file_name) = file_name.to_str() else { return Ok(true) };
+        let shown = match directory {
+            Directory::Live(_) => self.live(&entry, file_name),
+            Directory::Held(_) => self.held(&entry, file_name),
         };
+        // It may have been moved or deleted since its name was read.
+        let Some((name, size)) = unless_missing(shown)?.flatten() else { return Ok(true) };
         let written = match self.version {
-            Version::One => {
-                entry.file_type()?.is_file().then(|| write!(text, "{}\"{name}\"", self.separator))
-            }
-            // It may have been deleted since its name was read.
-            Version::Two => unless_missing(entry.metadata())?.filter(fs::Metadata::is_file).map(|metadata| {
-                write!(text, "{}{{\"name\":\"{name}\",\"size\":{}}}", self.separator, metadata.len())
-            }),
+            Version::One => write!(text, "{}\"{name}\"", self.separator),
+            Version::Two => write!(text, "{}{{\"name\":\"{name}\",\"size\":{size}}}", self.separator),
         };
-        if let Some(written) = written {
-            written.map_err(io::Error::other)?;
-            self.separator = ',';
-        }
+        written.map_err(io::Error::other)?;
+        self.separator = ',';
         Ok(true)
+    }
+
+    /// Name and size of an object, if the view shows it; the size only if it is told.
+    fn live(&self, entry: &DirEntry, name: &str) -> io::Result<Option<(ObjectName, u64)>> {
+        let Ok(name) = ObjectName::parse(name) else { return Ok(None) };
+        if self.view == View::Now && self.version == Version::One {
+            return Ok(entry.file_type()?.is_file().then_some((name, 0)));
+        }
+        let metadata = entry.metadata()?;
+        let (is_file, size) = (metadata.is_file(), metadata.len());
+        let shown = is_file && self.view.shows(&self.place, self.kind, &name, || Ok(metadata))?;
+        Ok(shown.then_some((name, size)))
+    }
+
+    fn held(&self, entry: &DirEntry, name: &str) -> io::Result<Option<(ObjectName, u64)>> {
+        let Some(held) = HeldName::parse(name) else { return Ok(None) };
+        let metadata = entry.metadata()?;
+        let (is_file, size) = (metadata.is_file(), metadata.len());
+        if !is_file || !self.view.shows_held(&held, || Ok(metadata))? {
+            return Ok(None);
+        }
+        // The same object may be there again, and shown as such, if a clock was set back.
+        let live = self.place.path(&Object::Named(self.kind, held.object.clone()));
+        let again = unless_missing(live.symlink_metadata())?.filter(fs::Metadata::is_file);
+        let again = again.map(|live| self.view.shows(&self.place, self.kind, &held.object, || Ok(live)));
+        Ok((!again.transpose()?.unwrap_or(false)).then_some((held.object, size)))
     }
 }
 

@@ -21,6 +21,9 @@ pub enum NameError {
     /// A name the vault uses itself.
     #[error("this name is reserved: the vault itself uses it")]
     Reserved,
+    /// Not an installation's id.
+    #[error("an installation's id has 32 hexadecimal digits")]
+    Installation,
     /// Not an object's name.
     #[error("an object's name has 64 lower-case hexadecimal digits")]
     Object,
@@ -104,6 +107,16 @@ impl ObjectName {
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The 32 bytes that the name writes out.
+    pub(crate) fn digest(&self) -> [u8; 32] {
+        let digit = |c: u8| if c.is_ascii_digit() { c - b'0' } else { c.wrapping_sub(b'a').wrapping_add(10) };
+        let mut digest = [0; 32];
+        for (byte, pair) in digest.iter_mut().zip(self.0.as_bytes().chunks_exact(2)) {
+            *byte = pair.iter().fold(0, |value, &c| (value << 4) | digit(c));
+        }
+        digest
+    }
 }
 
 macro_rules! text_forms {
@@ -126,7 +139,7 @@ macro_rules! text_forms {
 text_forms!(Owner, ArchiveName, ObjectName);
 
 /// The kinds of named objects of a restic repository; each has a directory of this name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum ObjectType {
     Data,
     Index,
@@ -138,6 +151,9 @@ pub(crate) enum ObjectType {
 impl ObjectType {
     /// The types an owner fills, thus those that are counted.
     pub(crate) const STORED: [Self; 4] = [Self::Data, Self::Index, Self::Snapshots, Self::Locks];
+
+    /// The types that are held after a deletion, each before those that refer to it.
+    pub(crate) const HELD: [Self; 3] = [Self::Data, Self::Index, Self::Snapshots];
 
     pub(crate) fn parse(name: &str) -> Option<Self> {
         [Self::Data, Self::Index, Self::Snapshots, Self::Locks, Self::Keys]

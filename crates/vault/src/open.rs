@@ -1,18 +1,22 @@
 //! Opening a vault: whose it is, what format it has, and clearing up after a process that died.
 
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
-use tracing::error;
+use tracing::{error, info, warn};
 
-use crate::disk::{Disk, make_private_directory, sync_directory};
+use crate::clock::{Clock, HoldClock};
+use crate::disk::{Disk, replace};
 use crate::error::VaultError;
+use crate::hold::Hold;
 use crate::layout::{FORMAT_FILE_NEW, FORMAT_VERSION, LOCK_FILE, Layout};
+use crate::medium::Medium;
 use crate::owner::OwnerState;
 use crate::scan;
 
@@ -20,12 +24,17 @@ use crate::scan;
 const FORMAT_NAME: &str = "kith-vault";
 
 /// Opens the vault at `path`, making one if there is nothing. Blocking.
-pub(crate) fn open(path: PathBuf, floor: u64) -> Result<(Arc<Disk>, Vec<Arc<OwnerState>>), VaultError> {
+pub(crate) fn open(
+    path: PathBuf,
+    floor: u64,
+    medium: Arc<dyn Medium>,
+    clock: Arc<dyn Clock>,
+) -> Result<(Arc<Disk>, Vec<Arc<OwnerState>>), VaultError> {
     let root = std::path::absolute(&path).map_err(failed("find", &path))?;
     let layout = Layout::new(root);
     let root = layout.root();
     if !root.is_dir() {
-        make_root(root).map_err(failed("make the vault's directory", root))?;
+        make_root(root, medium.as_ref()).map_err(failed("make the vault's directory", root))?;
     }
     let format = layout.format_file();
     let is_new = !format.try_exists().map_err(failed("read", &format))?;
@@ -35,26 +44,53 @@ pub(crate) fn open(path: PathBuf, floor: u64) -> Result<(Arc<Disk>, Vec<Arc<Owne
     let lock = lock(&layout)?;
     // Another process may have made it before the lock was ours.
     if !format.try_exists().map_err(failed("read", &format))? {
-        initialise(&layout).map_err(failed("make a vault in", root))?;
+        fs::set_permissions(layout.root(), Permissions::from_mode(0o700))
+            .map_err(failed("make a vault in", root))?;
+        write_format(&layout, medium.as_ref())?;
     }
-    check_format(&layout)?;
-    clear_temporary(&layout.temporary()).map_err(failed("empty", &layout.temporary()))?;
-    let owners = scan::owners(&layout).map_err(failed("read", root))?;
+    let version = check_format(&layout)?;
+    if version < FORMAT_VERSION {
+        // Nothing else changes at once: what was deleted before gets its stamp when the janitor first sees it.
+        write_format(&layout, medium.as_ref())?;
+        info!(path = %root.display(), from = version, to = FORMAT_VERSION, "the vault has the new format now");
+    }
+    clear_temporary(&layout.temporary(), medium.as_ref()).map_err(failed("empty", &layout.temporary()))?;
+    let scan::Found { owners, newest_hold, oldest } = scan::owners(&layout).map_err(failed("read", root))?;
+    let mut hold = HoldClock::resume(saved_clock(&layout));
+    hold.raise(Duration::from_millis(newest_hold));
+    hold.observe(clock.monotonic(), clock.wall());
     let in_use = layout.in_use_file();
-    let ended_cleanly = mark_in_use(&in_use).map_err(failed("make", &in_use))?;
-    let disk = Disk::new(layout, floor, lock);
-    if !ended_cleanly && let Err(error) = sync_all(disk.layout.root()) {
+    let ended_cleanly = mark_in_use(&in_use, medium.as_ref()).map_err(failed("make", &in_use))?;
+    let disk = Disk::new(layout, floor, lock, medium, clock, Hold::new(hold, oldest));
+    if !ended_cleanly && let Err(error) = disk.medium.sync_everything(disk.layout.root()) {
         error!(path = %disk.layout.root().display(), %error, "the vault's disk can't be synced: it takes no changes");
-        disk.set_failed();
+        disk.fail("sync what an earlier run left", &error);
     }
     Ok((Arc::new(disk), owners))
 }
 
-fn make_root(root: &Path) -> io::Result<()> {
+/// What hold time was when it was last saved. If that is lost, the newest stamp is where it goes on.
+fn saved_clock(layout: &Layout) -> Duration {
+    let path = layout.clock_file();
+    match fs::read_to_string(&path) {
+        Ok(text) => HoldClock::parse(&text).unwrap_or_else(|| {
+            warn!(path = %path.display(), "the hold clock's file is damaged: what is held is held longer");
+            Duration::ZERO
+        }),
+        Err(error) => {
+            if error.kind() != io::ErrorKind::NotFound {
+                warn!(path = %path.display(), %error, "the hold clock's file can't be read: what is held is held longer");
+            }
+            Duration::ZERO
+        }
+    }
+}
+
+fn make_root(root: &Path, medium: &dyn Medium) -> io::Result<()> {
     if let Some(parent) = root.parent() {
         fs::create_dir_all(parent)?;
-        make_private_directory(root)?;
-        sync_directory(parent)?;
+        medium.make_directory(root)?;
+        medium.sync_directory(parent)?;
     }
     Ok(())
 }
@@ -80,17 +116,14 @@ fn lock(layout: &Layout) -> Result<Flock<File>, VaultError> {
     })
 }
 
-fn initialise(layout: &Layout) -> io::Result<()> {
-    fs::set_permissions(layout.root(), Permissions::from_mode(0o700))?;
-    let new = layout.format_file_new();
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-    writeln!(file, "{FORMAT_NAME} {FORMAT_VERSION}")?;
-    file.sync_all()?;
-    fs::rename(&new, layout.format_file())?;
-    sync_directory(layout.root())
+fn write_format(layout: &Layout, medium: &dyn Medium) -> Result<(), VaultError> {
+    let path = layout.format_file();
+    let text = format!("{FORMAT_NAME} {FORMAT_VERSION}\n");
+    replace(medium, &path, &text).map_err(|error| failed("write", &path)(error.into()))
 }
 
-fn check_format(layout: &Layout) -> Result<(), VaultError> {
+/// The version of the format, if it is known.
+fn check_format(layout: &Layout) -> Result<u32, VaultError> {
     let path = layout.format_file();
     let text = fs::read_to_string(&path).map_err(failed("read", &path))?;
     let version = text.strip_prefix(FORMAT_NAME).and_then(|rest| rest.trim().parse::<u32>().ok());
@@ -98,17 +131,17 @@ fn check_format(layout: &Layout) -> Result<(), VaultError> {
         Some(found) if found > FORMAT_VERSION => {
             Err(VaultError::NewerFormat { path: layout.root().to_owned(), found, known: FORMAT_VERSION })
         }
-        Some(1..) => Ok(()),
+        Some(found @ 1..) => Ok(found),
         _ => Err(VaultError::DamagedFormat { path }),
     }
 }
 
-fn clear_temporary(directory: &Path) -> io::Result<()> {
-    make_private_directory(directory)?;
+fn clear_temporary(directory: &Path, medium: &dyn Medium) -> io::Result<()> {
+    medium.make_directory(directory)?;
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         if !entry.file_type()?.is_dir() {
-            fs::remove_file(entry.path())?;
+            medium.remove(&entry.path())?;
         }
     }
     Ok(())
@@ -116,25 +149,11 @@ fn clear_temporary(directory: &Path) -> io::Result<()> {
 
 /// Leaves the mark that a clean end removes; false if the last end was none. It needs no sync: after a
 /// power failure everything visible is durable anyway.
-fn mark_in_use(path: &Path) -> io::Result<bool> {
-    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+fn mark_in_use(path: &Path, medium: &dyn Medium) -> io::Result<bool> {
+    match medium.create(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
         result => result.map(|_| true),
     }
-}
-
-/// Makes durable what an earlier process had renamed and not yet synced when it died.
-#[cfg(target_os = "linux")]
-fn sync_all(root: &Path) -> io::Result<()> {
-    nix::unistd::syncfs(File::open(root)?)?;
-    Ok(())
-}
-
-/// Makes durable what an earlier process had renamed and not yet synced when it died.
-#[cfg(not(target_os = "linux"))]
-fn sync_all(root: &Path) -> io::Result<()> {
-    nix::unistd::sync();
-    sync_directory(root)
 }
 
 fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> VaultError {

@@ -7,8 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Semaphore;
 
 use crate::archive::ArchiveState;
+use crate::incarnation::{Incarnation, Newest};
 use crate::ledger::Ledger;
 use crate::names::{ArchiveName, Owner};
+use crate::refusal::Refusal;
 
 /// How many requests of one owner work at the same time; more wait. An open download counts.
 const MAX_OPERATIONS: usize = 16;
@@ -23,15 +25,9 @@ pub(crate) struct OwnerState {
     /// Held while directories of this owner are made and synced.
     directories: Mutex<()>,
     /// Held while a state object is written.
-    state: Mutex<StateHealth>,
-}
-
-/// Whether state objects can be written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum StateHealth {
-    Good,
-    /// A sync failed: what is durable is not known.
-    Failed,
+    state: Mutex<()>,
+    /// The newest installation that spoke for this owner; none if nobody ever said.
+    newest: Mutex<Option<Newest>>,
 }
 
 impl OwnerState {
@@ -43,7 +39,8 @@ impl OwnerState {
             permits: Arc::new(Semaphore::new(MAX_OPERATIONS)),
             accepting: AtomicBool::new(true),
             directories: Mutex::default(),
-            state: Mutex::new(StateHealth::Good),
+            state: Mutex::default(),
+            newest: Mutex::default(),
         }
     }
 
@@ -72,8 +69,20 @@ impl OwnerState {
         lock(&self.directories)
     }
 
-    pub(crate) fn state(&self) -> MutexGuard<'_, StateHealth> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, ()> {
         lock(&self.state)
+    }
+
+    pub(crate) fn newest(&self) -> MutexGuard<'_, Option<Newest>> {
+        lock(&self.newest)
+    }
+
+    /// Refuses an installation that another one has taken over from. One that is not named is not judged.
+    pub(crate) fn check_writer(&self, writer: Option<Incarnation>) -> Result<(), Refusal> {
+        match (writer, *self.newest()) {
+            (Some(writer), Some(newest)) if !newest.admits(writer) => Err(Refusal::superseded(newest.since)),
+            _ => Ok(()),
+        }
     }
 }
 

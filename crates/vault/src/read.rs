@@ -14,23 +14,43 @@ use crate::archive::Place;
 use crate::body::Producer;
 use crate::names::Object;
 use crate::refusal::{Code, Refusal};
+use crate::view::View;
 
 /// So much is read at a time; a download has at most two such pieces in memory.
 const PIECE: u64 = 256 << 10;
 
+/// How often an object is looked up again that was moved while it was looked at.
+const MAX_LOOKS: usize = 3;
+
 /// An object's length. Blocking.
-pub(crate) fn length(place: &Place, object: &Object) -> Result<u64, Refusal> {
-    match place.path(object).symlink_metadata() {
-        Ok(metadata) if metadata.is_file() => Ok(metadata.len()),
-        Ok(_) => Err(not_found(object)),
-        Err(error) => Err(unreadable(place, object, &error)),
-    }
+pub(crate) fn length(place: &Place, object: &Object, view: View) -> Result<u64, Refusal> {
+    found(place, object, view, |path| {
+        let metadata = path.symlink_metadata()?;
+        Ok(metadata.is_file().then_some(metadata.len()))
+    })
 }
 
 /// Opens an object; its length comes with it. Blocking.
-pub(crate) fn open(place: &Place, object: &Object) -> Result<(File, u64), Refusal> {
-    let opened = open_regular(&place.path(object)).map_err(|error| unreadable(place, object, &error))?;
-    opened.ok_or_else(|| not_found(object))
+pub(crate) fn open(place: &Place, object: &Object, view: View) -> Result<(File, u64), Refusal> {
+    found(place, object, view, open_regular)
+}
+
+/// Looks an object up and does something with it. One that is moved aside meanwhile is looked up again.
+fn found<T>(
+    place: &Place,
+    object: &Object,
+    view: View,
+    mut look: impl FnMut(&Path) -> io::Result<Option<T>>,
+) -> Result<T, Refusal> {
+    let mut attempt = || place.locate(object, view)?.map_or(Ok(None), |path| look(&path));
+    let mut answer = attempt();
+    for _ in 0..MAX_LOOKS {
+        match &answer {
+            Err(error) if view != View::Now && error.kind() == io::ErrorKind::NotFound => answer = attempt(),
+            _ => break,
+        }
+    }
+    answer.map_err(|error| unreadable(place, object, &error))?.ok_or_else(|| not_found(object))
 }
 
 /// Opens a file unless it is something else: what a person at this disk put here must not lead elsewhere or block.
@@ -50,6 +70,14 @@ fn unreadable(place: &Place, object: &Object, error: &io::Error) -> Refusal {
         Code::StorageFailed,
         format!("{object} is stored, but can't be read from the disk that keeps it"),
     )
+}
+
+impl Place {
+    /// What to answer when something can't be read that has no name of its own.
+    pub(crate) fn unreadable(&self, what: &str, error: &io::Error) -> Refusal {
+        error!(owner = %self.owner.name, archive = %self.archive.name, %error, "cannot read {what}");
+        Refusal::new(Code::StorageFailed, format!("{what} can't be read from the disk that keeps it"))
+    }
 }
 
 pub(crate) fn not_found(object: &Object) -> Refusal {

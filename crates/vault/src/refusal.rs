@@ -10,6 +10,10 @@ use crate::body::{VaultBody, full};
 /// The response header that carries the [`Code`] of a refusal, because an answer to HEAD has no body.
 pub const CODE_HEADER: HeaderName = HeaderName::from_static("kith-code");
 
+/// With [`Code::Superseded`]: since when the other installation writes, in milliseconds since 1970-01-01 UTC by the
+/// clock of the computer that keeps the archive.
+pub const SUPERSEDED_HEADER: HeaderName = HeaderName::from_static("kith-superseded-since");
+
 /// Why something was refused, for programs.
 ///
 /// In the header [`CODE_HEADER`], and in the body as `{"code": "...", "message": "..."}` with a sentence for people.
@@ -34,6 +38,9 @@ pub enum Code {
     WriteOnce,
     /// Keys are not kept (403).
     KeysRefused,
+    /// Another installation of the same computer has taken over; this one can only read (409). The header
+    /// [`SUPERSEDED_HEADER`] says since when.
+    Superseded,
     /// The disk failed; writes are refused until the vault is opened again (500).
     StorageFailed,
     /// The request is not one of the protocol (400).
@@ -63,6 +70,7 @@ impl Code {
             Self::NotFound => "not-found",
             Self::WriteOnce => "write-once",
             Self::KeysRefused => "keys-refused",
+            Self::Superseded => "superseded",
             Self::StorageFailed => "storage-failed",
             Self::BadRequest => "bad-request",
             Self::LengthRequired => "length-required",
@@ -85,6 +93,7 @@ impl Code {
             Self::HashMismatch | Self::BadName | Self::BadRequest => StatusCode::BAD_REQUEST,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Superseded => StatusCode::CONFLICT,
             Self::StorageFailed => StatusCode::INTERNAL_SERVER_ERROR,
             Self::LengthRequired => StatusCode::LENGTH_REQUIRED,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -116,6 +125,17 @@ impl Refusal {
         let message = format!("this path answers to {allowed} only");
         let header = Some((header::ALLOW, HeaderValue::from_static(allowed)));
         Self { code: Code::MethodNotAllowed, message, header }
+    }
+
+    pub(crate) fn superseded(since: u64) -> Self {
+        Self {
+            code: Code::Superseded,
+            message:
+                "this computer was recovered elsewhere, and the other installation writes this archive now: \
+                      from here it can be read, not changed"
+                    .to_owned(),
+            header: Some((SUPERSEDED_HEADER, since.into())),
+        }
     }
 
     pub(crate) fn range(length: u64) -> Self {

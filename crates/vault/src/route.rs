@@ -17,6 +17,8 @@ pub(crate) struct Route {
 pub(crate) enum Action {
     /// Make the archive's directory.
     Create,
+    /// Bring back what was deleted after a time.
+    Undelete,
     /// Name all objects of a type.
     List(ObjectType),
     /// Tell an object's size.
@@ -58,12 +60,16 @@ pub(crate) fn parse(method: &Method, uri: &Uri) -> Result<Route, Refusal> {
 }
 
 fn root(method: &Method, uri: &Uri) -> Result<Action, Refusal> {
-    let create = uri.query().is_some_and(|query| query.split('&').any(|pair| pair == "create=true"));
+    let asks = |wanted: &[&str]| {
+        uri.query().is_some_and(|query| query.split('&').any(|pair| wanted.contains(&pair)))
+    };
     match *method {
-        Method::POST if create => Ok(Action::Create),
-        Method::POST => {
-            Err(Refusal::new(Code::BadRequest, "creating an archive needs the query create=true"))
-        }
+        Method::POST if asks(&["create=true"]) => Ok(Action::Create),
+        Method::POST if asks(&["undelete", "undelete=true"]) => Ok(Action::Undelete),
+        Method::POST => Err(Refusal::new(
+            Code::BadRequest,
+            "an archive is created with the query create=true, and its deletions undone with undelete",
+        )),
         Method::DELETE => Err(Refusal::new(
             Code::NotAllowed,
             "an archive is not deleted as a whole: delete its snapshots and prune, or ask the person who keeps it",

@@ -8,29 +8,42 @@ use std::sync::Arc;
 use tracing::warn;
 
 use crate::archive::ArchiveState;
-use crate::layout::{Layout, charge, parse_held_name};
+use crate::held::{self, HeldFile};
+use crate::hold::Oldest;
+use crate::incarnation;
+use crate::layout::{Layout, charge};
 use crate::names::{ArchiveName, Object, ObjectName, ObjectType, Owner};
 use crate::owner::OwnerState;
 
+/// What a walk over the vault tells.
+pub(crate) struct Found {
+    pub(crate) owners: Vec<Arc<OwnerState>>,
+    /// The latest deletion in hold time: the clock has been this far.
+    pub(crate) newest_hold: u64,
+    pub(crate) oldest: Oldest,
+}
+
 /// Every owner who has a directory, with archives and counted bytes. What can't be read is skipped with a warning:
 /// a damaged directory must not take the rest of the vault from its owners.
-pub(crate) fn owners(layout: &Layout) -> io::Result<Vec<Arc<OwnerState>>> {
-    let mut owners = Vec::new();
+pub(crate) fn owners(layout: &Layout) -> io::Result<Found> {
+    let mut found = Found { owners: Vec::new(), newest_hold: 0, oldest: Oldest::Nothing };
     for entry in fs::read_dir(layout.root())? {
         let entry = entry?;
         let Some(name) = entry.file_name().to_str().and_then(|name| Owner::parse(name).ok()) else {
             continue;
         };
         if entry.file_type()?.is_dir() {
-            owners.push(Arc::new(owner(layout, name)));
+            let owner = Arc::new(owner(layout, name, &mut found));
+            found.owners.push(owner);
         }
     }
-    Ok(owners)
+    Ok(found)
 }
 
-fn owner(layout: &Layout, name: Owner) -> OwnerState {
+fn owner(layout: &Layout, name: Owner, found: &mut Found) -> OwnerState {
     let owner = OwnerState::new(name);
     let name = &owner.name;
+    *owner.newest() = incarnation::load(layout, name);
     for (entry, kind) in entries(&layout.owner(name)) {
         let Some(archive) = entry.file_name().to_str().and_then(|name| ArchiveName::parse(name).ok()) else {
             continue;
@@ -42,7 +55,7 @@ fn owner(layout: &Layout, name: Owner) -> OwnerState {
     }
     for (entry, kind) in entries(&layout.held(name)) {
         if kind.is_dir() {
-            owner.ledger().held += held(&entry.path());
+            owner.ledger().held += held(&entry.path(), found);
         }
     }
     owner
@@ -57,11 +70,28 @@ fn live(layout: &Layout, owner: &Owner, archive: &ArchiveName) -> u64 {
     bytes
 }
 
-fn held(archive: &Path) -> u64 {
-    let count = |kind: ObjectType| {
-        objects(&archive.join(kind.as_str()), kind, |name| parse_held_name(name).is_some())
-    };
-    ObjectType::STORED.into_iter().map(count).sum()
+fn held(archive: &Path, found: &mut Found) -> u64 {
+    let mut bytes = 0;
+    for kind in ObjectType::STORED {
+        for directory in held::shards(archive.join(kind.as_str()), kind) {
+            let visited = held::visit(&directory, |HeldFile { name, path }| {
+                bytes += charge(path.symlink_metadata()?.len());
+                match name.stamp {
+                    Some(stamp) => {
+                        found.newest_hold = found.newest_hold.max(stamp.hold);
+                        found.oldest = found.oldest.and(stamp.hold);
+                    }
+                    None => found.oldest = Oldest::Unknown,
+                }
+                Ok::<_, io::Error>(())
+            });
+            if let Err(error) = visited {
+                found.oldest = Oldest::Unknown;
+                warn!(path = %directory.display(), %error, "a directory of the vault can't be read");
+            }
+        }
+    }
+    bytes
 }
 
 /// The counted bytes of the objects of one type.

@@ -7,15 +7,17 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tracing::warn;
 
-use crate::disk::{Disk, is_full, sync_directory};
+use crate::disk::{Disk, Severity};
 use crate::error::StateError;
+use crate::incarnation::{Incarnation, Writer};
 use crate::layout::{MAX_STATE_BYTES, STATE_VERSIONS, parse_state_name};
-use crate::owner::{OwnerState, StateHealth};
+use crate::owner::OwnerState;
 
 /// Stores a state object, durably. Blocking.
 pub(crate) fn put(
     disk: &Arc<Disk>,
     owner: &OwnerState,
+    writer: Option<Incarnation>,
     sequence: u64,
     bytes: &Bytes,
 ) -> Result<(), StateError> {
@@ -25,8 +27,13 @@ pub(crate) fn put(
     if !owner.is_accepting() {
         return Err(StateError::NotAccepted);
     }
-    let mut health = owner.state();
-    if *health == StateHealth::Failed || disk.has_failed() {
+    let _state = owner.state();
+    if let (Some(writer), Some(newest)) = (writer, *owner.newest())
+        && let Writer::Superseded { since } = newest.writer(writer)
+    {
+        return Err(StateError::Superseded { since });
+    }
+    if disk.has_failed() {
         let source = io::Error::other("an earlier write failed; Kith has to be restarted");
         return Err(StateError::Storage { action: "write", source });
     }
@@ -40,16 +47,14 @@ pub(crate) fn put(
         _ => {}
     }
     write(disk, owner, sequence, bytes).map_err(|error| {
-        if is_full(&error) {
-            return StateError::DiskFull;
+        match disk.judge("write a state object", &error) {
+            Severity::Full if !disk.has_failed() => StateError::DiskFull,
+            _ => StateError::Storage { action: "write", source: error },
         }
-        *health = StateHealth::Failed;
-        disk.set_unclean();
-        StateError::Storage { action: "write", source: error }
     })?;
     let superseded = (stored.len() + 1).saturating_sub(STATE_VERSIONS);
     for &old in stored.iter().take(superseded) {
-        if let Err(error) = fs::remove_file(disk.layout.state_object(&owner.name, old)) {
+        if let Err(error) = disk.medium.remove(&disk.layout.state_object(&owner.name, old)) {
             warn!(owner = %owner.name, sequence = old, %error, "an old state object could not be removed");
         }
     }
@@ -66,12 +71,12 @@ fn write(disk: &Arc<Disk>, owner: &OwnerState, sequence: u64, bytes: &Bytes) -> 
             disk.make_directories(&directory)?;
         }
         let mut file = disk.temporary()?;
-        if let Err(error) = file.write_all(bytes).and_then(|()| file.sync()) {
+        if let Err(error) = file.write_all(bytes).and_then(|()| file.sync(disk.now())) {
             file.discard();
             return Err(error);
         }
         file.place(&disk.layout.state_object(&owner.name, sequence))?;
-        sync_directory(&directory)
+        disk.sync_directory(&directory)
     };
     let result = written();
     disk.fulfil(length);

@@ -3,7 +3,8 @@
 use http::{Method, Uri};
 use proptest::prelude::*;
 
-use crate::layout::{Layout, charge, parse_held_name, parse_state_name};
+use crate::held::{HeldName, Stamp};
+use crate::layout::{Layout, charge, parse_state_name};
 use crate::ledger::{LOCK_ALLOWANCE, Ledger, NoRoom};
 use crate::names::{ArchiveName, NameError, Object, ObjectName, ObjectType, Owner};
 use crate::range::{Part, select};
@@ -25,6 +26,8 @@ fn pack() -> Object {
 #[test]
 fn every_request_of_the_protocol_is_recognised() {
     assert_eq!(route("POST", "/a/?create=true"), Ok(Action::Create));
+    assert_eq!(route("POST", "/a/?undelete"), Ok(Action::Undelete));
+    assert_eq!(route("POST", "/a/?undelete=true"), Ok(Action::Undelete));
     assert_eq!(route("HEAD", "/a/config"), Ok(Action::Head(Object::Config)));
     assert_eq!(route("GET", "/a/config"), Ok(Action::Get(Object::Config)));
     assert_eq!(route("POST", "/a/config"), Ok(Action::Store(Object::Config)));
@@ -106,12 +109,19 @@ fn names_are_checked() {
 
 #[test]
 fn file_names_of_held_and_state_objects_are_read_back() {
-    assert_eq!(parse_held_name(&format!("{NAME}.17")), Some((ObjectName::parse(NAME).unwrap(), 17)));
-    for bad in
-        [NAME.to_owned(), format!("{NAME}."), format!("{NAME}.+1"), format!("{NAME}.1.2"), "x.1".to_owned()]
-    {
-        assert_eq!(parse_held_name(&bad), None, "{bad}");
+    let object = ObjectName::parse(NAME).unwrap();
+    let stamp = Some(Stamp { hold: 5, arrived: 9 });
+    for held in [
+        HeldName { object: object.clone(), deleted: 17, stamp: None },
+        HeldName { object: object.clone(), deleted: u64::MAX, stamp },
+    ] {
+        assert_eq!(HeldName::parse(&held.to_text()), Some(held));
     }
+    assert_eq!(HeldName::parse(&format!("{NAME}.17")), Some(HeldName { object, deleted: 17, stamp: None }));
+    for bad in ["", ".", ".+1", ".1.2", ".1.2.", ".1..3", ".1.2.3.4", ".1.2.x", ".99999999999999999999"] {
+        assert_eq!(HeldName::parse(&format!("{NAME}{bad}")), None, "{bad}");
+    }
+    assert_eq!(HeldName::parse("x.1"), None);
     let owner = Owner::parse("A").unwrap();
     let path = Layout::new("/v".into()).state_object(&owner, u64::MAX);
     assert_eq!(parse_state_name(path.file_name().unwrap().to_str().unwrap()), Some(u64::MAX));
@@ -165,6 +175,25 @@ fn the_ledger_keeps_both_limits() {
 }
 
 #[test]
+fn what_comes_back_counts_as_live_again_and_makes_no_room() {
+    let mut ledger = Ledger { live: 100, quota: Some(100), ..Ledger::default() };
+    ledger.hold(100);
+    ledger.reserve(100, 0).unwrap();
+    ledger.settle(100);
+    // Together they are twice the quota: not one byte more, whichever of them is live.
+    assert_eq!(ledger.reserve(1, 0), Err(NoRoom::Quota { wanted: 1, used: 100, quota: 100 }));
+    ledger.unhold(60);
+    assert_eq!((ledger.live, ledger.held), (160, 40));
+    assert_eq!(ledger.reserve(1, 0), Err(NoRoom::Quota { wanted: 1, used: 160, quota: 100 }));
+    ledger.hold(160);
+    assert_eq!(ledger.reserve(1, 0), Err(NoRoom::Held { held: 200, live: 0, quota: 100 }));
+    // Only the end of the hold window makes room.
+    ledger.erase_held(1);
+    ledger.reserve(1, 0).unwrap();
+    assert!(NoRoom::Held { held: 200, live: 0, quota: 100 }.to_string().contains("hold window"));
+}
+
+#[test]
 fn files_count_in_whole_blocks() {
     assert_eq!([0, 1, 4096, 4097].map(charge), [4096, 4096, 4096, 8192]);
 }
@@ -184,7 +213,7 @@ proptest! {
             prop_assert!(archive.components().all(|c| c.as_os_str() != ".."));
             let object = match route.action {
                 Action::Head(object) | Action::Get(object) | Action::Store(object) | Action::Delete(object) => object,
-                Action::List(_) | Action::Create => continue,
+                Action::List(_) | Action::Create | Action::Undelete => continue,
             };
             let path = layout.object(&owner, &route.archive, &object);
             prop_assert!(path.starts_with(&archive));

@@ -10,11 +10,11 @@ use http_body_util::BodyExt;
 use sha2::{Digest, Sha256};
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use crate::archive::Place;
+use crate::archive::{Place, failed_disk};
 use crate::body::BoxError;
 use crate::disk::TemporaryFile;
 use crate::handle::{blocking, ended};
-use crate::names::{Object, ObjectName};
+use crate::names::{Object, ObjectName, ObjectType};
 use crate::refusal::{Code, Refusal};
 use crate::reservation::Reservation;
 
@@ -110,9 +110,10 @@ impl Upload {
     /// Proves the bytes, makes them durable and gives them their name. Blocking.
     fn commit(self: Box<Self>) -> Result<(), Refusal> {
         let Self { place, object, length, file, hasher, reservation } = *self;
+        let arrived = place.disk.now();
         let prepared = prove(&object, hasher).and_then(|()| {
             place.check_writable()?;
-            file.sync().map_err(|error| place.failed("sync a file", &error))?;
+            file.sync(arrived).map_err(|_| failed_disk("sync a file"))?;
             place.make_parent(&place.path(&object))
         });
         if let Err(refusal) = prepared {
@@ -131,6 +132,11 @@ impl Upload {
             match file.place(&path) {
                 Ok(()) => {
                     reservation.settle();
+                    if let Object::Named(kind, name) = &object
+                        && ObjectType::HELD.contains(kind)
+                    {
+                        place.note_arrivals(*kind, &[(name.clone(), arrived)])?;
+                    }
                     return place.sync_parent(&path);
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {

@@ -3,17 +3,22 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use tokio::task::spawn_blocking;
 use tracing::info;
 
+use crate::clock::{Clock, SystemClock};
 use crate::disk::Disk;
 use crate::error::{StateError, VaultError};
 use crate::handle::Drains;
+use crate::incarnation::{self, Incarnation, Writer};
+use crate::keeper::Keeper;
+use crate::medium::{LocalDisk, Medium};
 use crate::names::{ArchiveName, Owner};
 use crate::owner::OwnerState;
+use crate::sweep::{self, SweepReport};
 use crate::{open, state};
 
 /// What must stay free on the vault's disk unless told otherwise: 1 GiB.
@@ -67,6 +72,7 @@ pub(crate) struct Inner {
     /// Those who have something here and those the caller spoke of: bounded by the caller's list of friends.
     owners: RwLock<BTreeMap<Owner, Arc<OwnerState>>>,
     pub(crate) drains: Drains,
+    _keeper: Keeper,
 }
 
 impl Vault {
@@ -77,12 +83,73 @@ impl Vault {
     /// # Errors
     /// [`VaultError`] if the directory can't be used, has other things in it, is in use, or has a newer format.
     pub async fn open(config: VaultConfig) -> Result<Self, VaultError> {
+        Self::open_on(config, Arc::new(LocalDisk::default()), Arc::new(SystemClock::default())).await
+    }
+
+    /// Like [`Vault::open`], on a disk and by clocks that the caller brings: to see what is done to them, or to have
+    /// them fail.
+    ///
+    /// # Errors
+    /// As [`Vault::open`].
+    pub async fn open_on(
+        config: VaultConfig,
+        medium: Arc<dyn Medium>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, VaultError> {
         let begun = Instant::now();
-        let opened = spawn_blocking(move || open::open(config.path, config.free_space_floor));
+        let opened = spawn_blocking(move || open::open(config.path, config.free_space_floor, medium, clock));
         let (disk, owners) = opened.await.map_err(|_| VaultError::Ended)??;
         info!(path = %disk.layout.root().display(), owners = owners.len(), took = ?begun.elapsed(), "vault opened");
         let owners = owners.into_iter().map(|owner| (owner.name.clone(), owner)).collect();
-        Ok(Self { inner: Arc::new(Inner { disk, owners: RwLock::new(owners), drains: Drains::default() }) })
+        let inner = Arc::new_cyclic(|inner| Inner {
+            disk,
+            owners: RwLock::new(owners),
+            drains: Drains::default(),
+            _keeper: Keeper::start(inner.clone()),
+        });
+        Ok(Self { inner })
+    }
+
+    /// Sets how long deleted objects are held, in hold time: time during which this vault was open and the computer
+    /// awake. It holds at once, also for what was deleted before. [`DEFAULT_HOLD`](crate::DEFAULT_HOLD) until it is set.
+    pub fn set_hold(&self, window: Duration) {
+        self.inner.disk.hold.set_window(window);
+    }
+
+    /// Erases what has been held for its time, up to a bound per run; to be called every hour or so. Nothing else
+    /// erases anything that is held.
+    ///
+    /// # Errors
+    /// [`VaultError::Failed`] after an earlier failure of the disk, [`VaultError::Io`] if it fails now.
+    pub async fn sweep(&self) -> Result<SweepReport, VaultError> {
+        let inner = Arc::clone(&self.inner);
+        let swept = spawn_blocking(move || sweep::sweep(&inner.disk, &inner.all_owners()));
+        swept.await.map_err(|_| VaultError::Ended)?
+    }
+
+    /// What failed, as a sentence, if the disk did: since then nothing is changed any more, until the vault has been
+    /// opened again. Reading goes on.
+    pub fn failure(&self) -> Option<String> {
+        self.inner.disk.failure()
+    }
+
+    /// An installation of `owner` speaks: tells whether it may write. If it is the newest so far it takes over, and
+    /// that is durable; when this returns, no write of an older one will land any more.
+    ///
+    /// The one of the highest number is current; of two with the same number, the one that came first.
+    ///
+    /// # Errors
+    /// [`VaultError::Io`] if a new one could not be made durable. It has taken over all the same, until the next start.
+    pub async fn writer(&self, owner: &Owner, incarnation: Incarnation) -> Result<Writer, VaultError> {
+        let (disk, owner) = (Arc::clone(&self.inner.disk), self.owner(owner));
+        let claimed = spawn_blocking(move || incarnation::claim(&disk, &owner, incarnation));
+        claimed.await.map_err(|_| VaultError::Ended)?
+    }
+
+    /// The newest installation of `owner` that [`Vault::writer`] was told of, and since when.
+    pub fn newest_incarnation(&self, owner: &Owner) -> Option<(Incarnation, SystemTime)> {
+        let newest = (*self.known(owner)?.newest())?;
+        Some((newest.incarnation, newest.since_time()))
     }
 
     /// Sets how many live bytes `owner` may have; `None`: nothing may be written. What is stored stays.
@@ -135,7 +202,22 @@ impl Vault {
     /// [`StateError`] if it is too large, older than the newest, differs from one of the same number, or the disk refuses it.
     pub async fn put_state(&self, owner: &Owner, sequence: u64, sealed: Bytes) -> Result<(), StateError> {
         let (disk, owner) = (Arc::clone(&self.inner.disk), self.owner(owner));
-        state_work(move || state::put(&disk, &owner, sequence, &sealed)).await
+        state_work(move || state::put(&disk, &owner, None, sequence, &sealed)).await
+    }
+
+    /// Like [`Vault::put_state`], for one installation of `owner`.
+    ///
+    /// # Errors
+    /// As [`Vault::put_state`], and [`StateError::Superseded`] if [`Vault::writer`] was told of a newer one.
+    pub async fn put_state_from(
+        &self,
+        owner: &Owner,
+        writer: Incarnation,
+        sequence: u64,
+        sealed: Bytes,
+    ) -> Result<(), StateError> {
+        let (disk, owner) = (Arc::clone(&self.inner.disk), self.owner(owner));
+        state_work(move || state::put(&disk, &owner, Some(writer), sequence, &sealed)).await
     }
 
     /// The newest state object of `owner` and its sequence number.
@@ -178,6 +260,12 @@ impl Vault {
         }
         let mut owners = self.inner.owners.write().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(owners.entry(owner.clone()).or_insert_with(|| Arc::new(OwnerState::new(owner.clone()))))
+    }
+}
+
+impl Inner {
+    pub(crate) fn all_owners(&self) -> Vec<Arc<OwnerState>> {
+        self.owners.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 }
 

@@ -161,7 +161,11 @@ fn after_a_failed_write_an_archive_takes_no_changes_until_the_vault_is_opened_ag
         call(&vault, &alice, "POST", "/a/?create=true", &[], b"").await.expect(500, "storage-failed");
         call(&vault, &alice, "DELETE", &pack_path(b"x"), &[], b"").await.expect(500, "storage-failed");
         assert_eq!(call(&vault, &alice, "GET", &pack_path(b"x"), &[], b"").await.expect_ok().body, "x");
-        call(&vault, &alice, "POST", "/b/config", &[], b"another archive").await.expect_ok();
+        // It is one disk.
+        call(&vault, &alice, "POST", "/b/config", &[], b"another").await.expect(500, "storage-failed");
+        assert!(vault.put_state(&alice, 1, Bytes::from_static(b"state")).await.is_err());
+        assert!(vault.failure().unwrap().contains("could not write a file"), "{:?}", vault.failure());
+        assert!(matches!(vault.sweep().await, Err(VaultError::Failed { .. })));
         assert_eq!(files(&path.join("vault/tmp")), Vec::<PathBuf>::new());
         drop(vault);
         let vault = open(&path.join("vault")).await.unwrap();
@@ -242,7 +246,7 @@ async fn a_folder_with_other_things_in_it_is_not_taken_for_a_vault() {
 async fn a_newer_format_is_refused_with_a_sentence() {
     let directory = tempfile::tempdir().unwrap();
     let format = directory.path().join(".kith-vault");
-    std::fs::write(&format, "kith-vault 2\n").unwrap();
+    std::fs::write(&format, "kith-vault 3\n").unwrap();
     let error = open(directory.path()).await.unwrap_err();
     assert!(error.to_string().contains("install a newer Kith"), "{error}");
     std::fs::write(&format, "nonsense").unwrap();
@@ -257,7 +261,7 @@ async fn an_interrupted_first_start_is_completed_by_the_next() {
     std::fs::create_dir(directory.path().join("lost+found")).unwrap();
     let vault = open(directory.path()).await.unwrap();
     assert_eq!(vault.owners(), []);
-    assert_eq!(std::fs::read_to_string(directory.path().join(".kith-vault")).unwrap(), "kith-vault 1\n");
+    assert_eq!(std::fs::read_to_string(directory.path().join(".kith-vault")).unwrap(), "kith-vault 2\n");
 }
 
 #[tokio::test]
@@ -269,7 +273,7 @@ async fn files_and_directories_are_private() {
     f.vault().put_state(&f.owner, 1, Bytes::from_static(b"state")).await.unwrap();
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     let found = files(&f.root());
-    assert_eq!(found.len(), 6, "{found:?}");
+    assert_eq!(found.len(), 7, "{found:?}");
     for file in found {
         assert_eq!(mode(&file), 0o600, "{}", file.display());
         let mut directory = file.parent().unwrap();

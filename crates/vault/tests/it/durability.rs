@@ -153,7 +153,7 @@ fn a_start_after_a_kill_makes_durable_what_is_visible() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("vault");
     std::fs::create_dir(&path).unwrap();
-    std::fs::write(path.join(".kith-vault"), "kith-vault 1\n").unwrap();
+    std::fs::write(path.join(".kith-vault"), "kith-vault 2\n").unwrap();
     std::fs::write(path.join(".kith-vault.in-use"), "").unwrap();
     let Some(calls) = trace(&path) else { return };
     in_order(&calls, "MARK opened", &["syncfs(*<>"]);

@@ -88,9 +88,11 @@ async fn what_is_deleted_is_held_with_the_time_of_its_deletion() {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
     for file in &held {
         let name = file.file_name().unwrap().to_str().unwrap();
-        let (object, deleted) = name.split_once('.').unwrap();
+        let [object, deleted, hold, arrived] = name.split('.').collect::<Vec<_>>().try_into().unwrap();
         assert_eq!(sha256(&std::fs::read(file).unwrap()), object);
         assert!(now.abs_diff(deleted.parse().unwrap()) < 60_000, "{name}");
+        assert!(now.abs_diff(arrived.parse().unwrap()) < 60_000 && arrived < deleted, "{name}");
+        assert!(hold.parse::<u64>().unwrap() < 60_000, "{name}");
     }
     let shard = &sha256(b"bytes")[..2];
     assert!(held[0].parent().unwrap().ends_with(format!("held/a/data/{shard}")), "{held:?}");

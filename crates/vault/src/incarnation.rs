@@ -1,0 +1,175 @@
+//! Which installation of an owner writes: a recovery makes a new one of a higher number, and from then on the older
+//! one, which may be in a thief's hands or believe itself alone, can only read.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tracing::{info, warn};
+
+use crate::disk::Disk;
+use crate::error::VaultError;
+use crate::layout::Layout;
+use crate::names::{NameError, Owner};
+use crate::owner::OwnerState;
+
+/// What the file begins with; the number is the version of its form.
+const FIRST_LINE: &str = "incarnation 1";
+
+/// One installation of an owner: which recovery it comes from, and its random id.
+///
+/// The id tells two installations apart that were made from the same state and thus have the same number: of these,
+/// the one that came first is the current one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Incarnation {
+    number: u64,
+    installation: [u8; 16],
+}
+
+impl Incarnation {
+    /// The installation of this id, with the number that every recovery raises.
+    pub fn new(number: u64, installation: [u8; 16]) -> Self {
+        Self { number, installation }
+    }
+
+    /// The same with the id in hexadecimal, as a hello tells it.
+    ///
+    /// # Errors
+    /// [`NameError::Installation`] if the id has another form.
+    pub fn parse(number: u64, installation: &str) -> Result<Self, NameError> {
+        let digits = installation.len() == 32 && installation.bytes().all(|c| c.is_ascii_hexdigit());
+        let id = digits.then(|| u128::from_str_radix(installation, 16).ok()).flatten();
+        id.map(|id| Self { number, installation: id.to_be_bytes() }).ok_or(NameError::Installation)
+    }
+
+    /// The number that every recovery raises.
+    pub fn number(self) -> u64 {
+        self.number
+    }
+
+    /// The random id of the installation.
+    pub fn installation(self) -> [u8; 16] {
+        self.installation
+    }
+}
+
+impl fmt::Display for Incarnation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:032x}", self.number, u128::from_be_bytes(self.installation))
+    }
+}
+
+/// Whether an installation may write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writer {
+    /// Nobody newer is known.
+    Current,
+    /// Another one has taken over; this one may read.
+    Superseded {
+        /// Since when, by the clock of this computer.
+        since: SystemTime,
+    },
+}
+
+/// The newest installation seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Newest {
+    pub(crate) incarnation: Incarnation,
+    /// When it was first seen: milliseconds since 1970-01-01 UTC.
+    pub(crate) since: u64,
+    /// Known after a restart.
+    durable: bool,
+}
+
+impl Newest {
+    pub(crate) fn admits(&self, writer: Incarnation) -> bool {
+        writer == self.incarnation || writer.number > self.incarnation.number
+    }
+
+    pub(crate) fn writer(&self, writer: Incarnation) -> Writer {
+        if self.admits(writer) {
+            return Writer::Current;
+        }
+        Writer::Superseded { since: self.since_time() }
+    }
+
+    pub(crate) fn since_time(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(self.since)
+    }
+
+    fn to_text(self) -> String {
+        format!("{FIRST_LINE}\n{} {}\n", self.incarnation, self.since)
+    }
+
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let line = text.strip_prefix(FIRST_LINE)?.strip_prefix('\n')?.strip_suffix('\n')?;
+        let mut fields = line.split(' ');
+        let (number, installation, since) = (fields.next()?, fields.next()?, fields.next()?);
+        let incarnation = Incarnation::parse(number.parse().ok()?, installation).ok()?;
+        let newest = Self { incarnation, since: since.parse().ok()?, durable: true };
+        fields.next().is_none().then_some(newest)
+    }
+}
+
+/// What a file in the record says; damage is no reason to lock an owner out.
+pub(crate) fn load(layout: &Layout, owner: &Owner) -> Option<Newest> {
+    let path = layout.incarnation(owner);
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) => {
+            if error.kind() != std::io::ErrorKind::NotFound {
+                warn!(path = %path.display(), %error, "the record of an owner's installations can't be read");
+            }
+            return None;
+        }
+    };
+    let newest = Newest::parse(&text);
+    if newest.is_none() {
+        warn!(path = %path.display(), "the record of an owner's installations is damaged: the next one counts as the newest");
+    }
+    newest
+}
+
+/// An installation speaks for its owner: if it is newer than all before it, it takes over, durably. When this
+/// returns, no write of an older one will land any more. Blocking.
+pub(crate) fn claim(
+    disk: &Arc<Disk>,
+    owner: &Arc<OwnerState>,
+    incarnation: Incarnation,
+) -> Result<Writer, VaultError> {
+    let writer = {
+        let mut newest = owner.newest();
+        let known = match *newest {
+            Some(known) if known.incarnation == incarnation || !known.admits(incarnation) => known,
+            _ => Newest { incarnation, since: disk.now(), durable: false },
+        };
+        // Even if it can't be made durable: until the next start it counts.
+        *newest = Some(known);
+        if !known.durable {
+            save(disk, owner, known)?;
+            *newest = Some(Newest { durable: true, ..known });
+            info!(owner = %owner.name, number = incarnation.number, "an installation speaks for the first time");
+        }
+        known.writer(incarnation)
+    };
+    let archives: Vec<_> = owner.archives().values().cloned().collect();
+    archives.iter().for_each(|archive| archive.settle());
+    Ok(writer)
+}
+
+fn save(disk: &Disk, owner: &OwnerState, newest: Newest) -> Result<(), VaultError> {
+    let path = disk.layout.incarnation(&owner.name);
+    let failed = |source| VaultError::Io { action: "write", path: path.clone(), source };
+    if disk.has_failed() {
+        return Err(failed(std::io::Error::other("an earlier write failed; Kith has to be restarted")));
+    }
+    {
+        let _directories = owner.directories();
+        disk.make_directories(&disk.layout.record(&owner.name))
+            .inspect_err(|error| {
+                disk.judge("make a directory", error);
+            })
+            .map_err(failed)?;
+    }
+    disk.replace("write the record of installations", &path, &newest.to_text()).map_err(failed)
+}
