@@ -9,13 +9,13 @@ use std::time::{Duration, Instant, SystemTime};
 use kith_control::Event;
 use kith_identity::{DeviceId, DialBackNonce};
 use kith_listener::{Arrival, Expected};
-use kith_nat::{Mapping, Nat, Proof, ProofOutcome, ProofReport};
+use kith_nat::{Family, GatewayState, Mapping, Nat, Proof, ProofOutcome, ProofReport, State};
 use kith_peer::AskDialBackError;
 use kith_wire::{DIAL_BACK_CAPABILITY, DialBackAnswer, DialBackOutcome, Link};
 use tokio::sync::broadcast::error::RecvError;
 use tracing::{debug, info};
 
-use self::plan::{Plan, Step, Witness};
+use self::plan::{Judgement, Met, Plan, Step, Witness};
 use super::core::{Core, lock};
 use super::roster::Friend;
 
@@ -36,7 +36,7 @@ pub(super) async fn keep(core: Arc<Core>, nat: Nat) {
     let mut known: Vec<Witness> = Vec::new();
     loop {
         let now = Instant::now();
-        let targets = core.targets(&state.borrow_and_update().mappings);
+        let targets = core.targets(&state.borrow_and_update());
         plan.set_targets(&targets.iter().map(|target| (target.external, target.proved)).collect(), now);
         let witnesses = core.witnesses(&targets);
         if witnesses.iter().any(|witness| !known.contains(witness)) {
@@ -46,10 +46,15 @@ pub(super) async fn keep(core: Arc<Core>, nat: Nat) {
         let until = match plan.next(&known, now) {
             Step::Ask { friend, target } => {
                 let found = targets.iter().find(|found| found.external == target);
-                if let Some(found) = found
-                    && let Some(arrived) = core.prove(&nat, &friend, found).await
-                {
-                    plan.handle_outcome(target, arrived, Instant::now());
+                if let Some(found) = found {
+                    let outcome = core.prove(&friend, found).await;
+                    let judgement =
+                        plan.handle_outcome(target, friend, Met::of(outcome.as_ref()), Instant::now());
+                    if let Some(outcome) = outcome
+                        && judgement == Judgement::Tell
+                    {
+                        core.note_proof(&nat, found, &friend, outcome).await;
+                    }
                 }
                 continue;
             }
@@ -107,10 +112,11 @@ enum Way {
 }
 
 impl Core {
-    /// What is to be proved: the routers' mappings, and what a person forwarded.
-    fn targets(&self, mappings: &[Mapping]) -> Vec<Target> {
+    /// What is to be proved: the routers' mappings, IPv6 addresses that may be open without one, and what a person forwarded.
+    fn targets(&self, nat: &State) -> Vec<Target> {
         let proved = |proof: &Proof| matches!(proof, Proof::Proved { .. });
-        let mut targets: Vec<Target> = mappings
+        let mut targets: Vec<Target> = nat
+            .mappings
             .iter()
             .filter_map(|mapping| {
                 Some(Target {
@@ -121,6 +127,14 @@ impl Core {
                 })
             })
             .collect();
+        let held =
+            |gateway: &&GatewayState| nat.mappings.iter().any(|mapping| mapping.uplink == gateway.uplink);
+        for gateway in
+            nat.gateways.iter().filter(|gateway| gateway.uplink.family() == Family::V6 && !held(gateway))
+        {
+            let external = SocketAddr::new(gateway.uplink.local, self.listen_port());
+            targets.push(Target { external, internal: Some(external), by_hand: false, proved: false });
+        }
         let proofs = lock(&self.static_proofs);
         for advertised in &self.loaded().settings().listener.advertise {
             let Some(ip) = advertised.ip() else { continue };
@@ -175,8 +189,8 @@ impl Core {
         kith_peer::is_outside(ip, &self.network.snapshot())
     }
 
-    /// Asks a friend to dial one of our external addresses; whether that proved it, none if he did not try.
-    async fn prove(&self, nat: &Nat, friend: &DeviceId, target: &Target) -> Option<bool> {
+    /// Asks a friend to dial one of our external addresses; what came of it, none if that says nothing about us.
+    async fn prove(&self, friend: &DeviceId, target: &Target) -> Option<ProofOutcome> {
         let friend = self.roster.get(friend)?;
         let way = self.way(&friend, target)?;
         let nonce = DialBackNonce::generate();
@@ -191,18 +205,14 @@ impl Core {
                 if let Some(doubt) = doubt {
                     // Not even that nothing arrives from outside.
                     debug!(target = %target.external, by = %friend.name, ?doubt, "what arrived proves nothing");
-                    return Some(false);
+                    return None;
                 }
-                let outcome = met(answer, target.external);
-                info!(target = %target.external, by = %friend.name, ?outcome, "the mapping is not proved");
-                outcome?
+                let outcome = met(answer, target.external)?;
+                info!(target = %target.external, by = %friend.name, ?outcome, "the dial of a friend did not arrive");
+                outcome
             }
         };
-        let arrived = outcome == ProofOutcome::Arrived;
-        let report =
-            ProofReport { external: target.external, by: friend.name, at: SystemTime::now(), outcome };
-        self.note_proof(nat, target, report).await;
-        Some(arrived)
+        Some(outcome)
     }
 
     /// Has the friend dial; what he says of it, a moment after he has said it.
@@ -240,7 +250,10 @@ impl Core {
     }
 
     /// Keeps the outcome where the state of the target is kept.
-    async fn note_proof(&self, nat: &Nat, target: &Target, report: ProofReport) {
+    async fn note_proof(&self, nat: &Nat, target: &Target, friend: &DeviceId, outcome: ProofOutcome) {
+        let Some(friend) = self.roster.get(friend) else { return };
+        let report =
+            ProofReport { external: target.external, by: friend.name, at: SystemTime::now(), outcome };
         if target.by_hand {
             lock(&self.static_proofs).insert(target.external, report.into());
             self.tell(Event::Status);
@@ -298,6 +311,7 @@ fn met(answer: Result<DialBackAnswer, AskDialBackError>, target: SocketAddr) -> 
         DialBackOutcome::Sent => Some(ProofOutcome::Other("something else answers there".into())),
         DialBackOutcome::Refused => Some(ProofOutcome::Refused),
         DialBackOutcome::NoResponse => Some(ProofOutcome::NoResponse),
+        // Firewalls also say no that way (ICMP, "administratively prohibited").
         DialBackOutcome::Unreachable => Some(ProofOutcome::Other(words())),
         DialBackOutcome::NotAllowed | DialBackOutcome::TooSoon | DialBackOutcome::Unknown => None,
     }

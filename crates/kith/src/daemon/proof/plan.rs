@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use kith_identity::DeviceId;
+use kith_nat::ProofOutcome;
 
 /// How long a proof is believed before it is asked for again.
 const FRESH: Duration = Duration::from_mins(30);
@@ -37,6 +38,37 @@ pub(super) enum Step {
     Wait(Option<Instant>),
 }
 
+/// What came of a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Met {
+    /// The dial arrived here.
+    Arrived,
+    /// The friend dialled, and did not come through.
+    Failed,
+    /// He did not dial, or could not: that says nothing about us.
+    Nothing,
+}
+
+impl Met {
+    /// Of what a friend's dial came to, if he tried.
+    pub(super) fn of(outcome: Option<&ProofOutcome>) -> Self {
+        match outcome {
+            Some(ProofOutcome::Arrived) => Self::Arrived,
+            Some(_) => Self::Failed,
+            None => Self::Nothing,
+        }
+    }
+}
+
+/// Whether an outcome is to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Judgement {
+    /// It counts.
+    Tell,
+    /// Not yet: whoever came through before is asked first.
+    Withhold,
+}
+
 /// The plan.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
@@ -51,6 +83,8 @@ struct Target {
     due: Instant,
     failures: usize,
     proved: bool,
+    /// Who came through last.
+    proved_by: Option<DeviceId>,
     /// Asked last: the next question goes to another friend, if there is one.
     asked_last: Option<DeviceId>,
 }
@@ -61,7 +95,7 @@ impl Plan {
     pub(super) fn set_targets(&mut self, wanted: &BTreeMap<SocketAddr, bool>, now: Instant) {
         self.targets.retain(|target, _| wanted.contains_key(target));
         for (address, proved) in wanted {
-            let new = Target { due: now, failures: 0, proved: false, asked_last: None };
+            let new = Target { due: now, failures: 0, proved: false, proved_by: None, asked_last: None };
             let target = self.targets.entry(*address).or_insert(new);
             if target.proved && !proved {
                 *target = Target { asked_last: target.asked_last, ..new };
@@ -99,7 +133,12 @@ impl Plan {
             }
             let mut able: Vec<&Witness> =
                 witnesses.iter().filter(|witness| witness.outside.contains(&address.ip())).collect();
-            able.sort_by_key(|witness| (target.asked_last == Some(witness.friend), witness.friend));
+            // Who came through before is asked first: another one may be held up on his own side.
+            able.sort_by_key(|witness| {
+                let proved = target.proved_by == Some(witness.friend);
+                let again = target.asked_last == Some(witness.friend);
+                (!proved, again, witness.friend)
+            });
             match able.iter().find(|witness| !self.asked.contains_key(&witness.friend)) {
                 Some(witness) => {
                     self.asked.insert(witness.friend, now);
@@ -116,16 +155,36 @@ impl Plan {
         Step::Wait(wake)
     }
 
-    /// The question was answered: the dial arrived here, or it did not.
-    pub(super) fn handle_outcome(&mut self, target: SocketAddr, arrived: bool, now: Instant) {
-        let Some(target) = self.targets.get_mut(&target) else { return };
-        target.proved = arrived;
-        if arrived {
-            target.failures = 0;
-            target.due = now + FRESH;
-        } else {
-            target.due = now + PAUSES[target.failures.min(PAUSES.len() - 1)];
-            target.failures += 1;
+    /// The question was answered, or not.
+    pub(super) fn handle_outcome(
+        &mut self,
+        target: SocketAddr,
+        friend: DeviceId,
+        met: Met,
+        now: Instant,
+    ) -> Judgement {
+        let Some(target) = self.targets.get_mut(&target) else { return Judgement::Withhold };
+        if met == Met::Arrived {
+            *target =
+                Target { due: now + FRESH, failures: 0, proved: true, proved_by: Some(friend), ..*target };
+            return Judgement::Tell;
+        }
+        target.due = now + PAUSES[target.failures.min(PAUSES.len() - 1)];
+        target.failures += 1;
+        match met {
+            Met::Failed if target.proved_by.is_some_and(|prover| prover != friend) => {
+                // Asked once more, he is asked before all others; when he is gone, the failures of others count.
+                if target.failures > 1 {
+                    target.proved_by = None;
+                }
+                Judgement::Withhold
+            }
+            Met::Failed => {
+                target.proved = false;
+                target.proved_by = None;
+                Judgement::Tell
+            }
+            Met::Arrived | Met::Nothing => Judgement::Withhold,
         }
     }
 }
@@ -135,6 +194,9 @@ mod tests {
     use super::*;
 
     const TARGET: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::new(11, 0, 113, 5)), 4242);
+
+    const FIRST: DeviceId = DeviceId::from_bytes([1; 32]);
+    const SECOND: DeviceId = DeviceId::from_bytes([2; 32]);
 
     fn witness(number: u8, sees: IpAddr) -> Witness {
         Witness { friend: DeviceId::from_bytes([number; 32]), outside: vec![sees] }
@@ -166,11 +228,11 @@ mod tests {
         plan.set_targets(&BTreeMap::from([(TARGET, false)]), now);
         let witnesses = [witness(1, TARGET.ip()), witness(2, TARGET.ip())];
         let first = asked(plan.next(&witnesses, now));
-        plan.handle_outcome(TARGET, false, now);
+        plan.handle_outcome(TARGET, FIRST, Met::Failed, now);
         let later = now + PAUSES[0];
         let second = asked(plan.next(&witnesses, later));
         assert_ne!(first, second);
-        plan.handle_outcome(TARGET, false, later);
+        plan.handle_outcome(TARGET, SECOND, Met::Failed, later);
         plan.handle_doubt(later);
         assert_eq!(plan.next(&witnesses, later), Step::Wait(Some(now + PER_FRIEND)));
         assert_eq!(asked(plan.next(&witnesses, now + PER_FRIEND)), first);
@@ -182,7 +244,7 @@ mod tests {
         let witnesses = [witness(1, TARGET.ip())];
         plan.set_targets(&BTreeMap::from([(TARGET, false)]), now);
         asked(plan.next(&witnesses, now));
-        plan.handle_outcome(TARGET, true, now);
+        plan.handle_outcome(TARGET, FIRST, Met::Arrived, now);
         assert_eq!(plan.next(&witnesses, now + Duration::from_mins(1)), Step::Wait(Some(now + FRESH)));
         asked(plan.next(&witnesses, now + FRESH));
     }
@@ -193,7 +255,7 @@ mod tests {
         let witnesses = [witness(1, TARGET.ip())];
         plan.set_targets(&BTreeMap::from([(TARGET, false)]), now);
         asked(plan.next(&witnesses, now));
-        plan.handle_outcome(TARGET, true, now);
+        plan.handle_outcome(TARGET, FIRST, Met::Arrived, now);
         let later = now + Duration::from_mins(1);
         plan.set_targets(&BTreeMap::from([(TARGET, true)]), later);
         assert_eq!(plan.next(&witnesses, later), Step::Wait(Some(now + FRESH)));
@@ -206,7 +268,7 @@ mod tests {
         let (mut plan, now) = (Plan::default(), Instant::now());
         plan.set_targets(&BTreeMap::from([(TARGET, false)]), now);
         asked(plan.next(&[witness(1, TARGET.ip())], now));
-        plan.handle_outcome(TARGET, false, now);
+        plan.handle_outcome(TARGET, FIRST, Met::Failed, now);
         plan.handle_new_witness(now);
         assert_eq!(
             asked(plan.next(&[witness(1, TARGET.ip()), witness(2, TARGET.ip())], now)),
@@ -222,7 +284,7 @@ mod tests {
         let mut pauses = Vec::new();
         for _ in 0..6 {
             asked(plan.next(&witnesses, now));
-            plan.handle_outcome(TARGET, false, now);
+            plan.handle_outcome(TARGET, FIRST, Met::Failed, now);
             let mut at = now;
             while let Step::Wait(Some(until)) = plan.next(&[], at)
                 && until > at
@@ -235,9 +297,57 @@ mod tests {
         assert_eq!(pauses[..5], PAUSES);
         assert_eq!(pauses[5], PAUSES[4]);
         asked(plan.next(&witnesses, now));
-        plan.handle_outcome(TARGET, false, now);
+        plan.handle_outcome(TARGET, FIRST, Met::Failed, now);
         plan.handle_doubt(now);
         assert_eq!(plan.next(&witnesses, now), Step::Wait(Some(now + PER_FRIEND)));
+    }
+
+    #[test]
+    fn a_friend_who_is_held_up_himself_does_not_undo_the_proof_of_another() {
+        let (mut plan, now) = (Plan::default(), Instant::now());
+        let both = [witness(1, TARGET.ip()), witness(2, TARGET.ip())];
+        plan.set_targets(&BTreeMap::from([(TARGET, false)]), now);
+        asked(plan.next(&both[..1], now));
+        assert_eq!(plan.handle_outcome(TARGET, FIRST, Met::Arrived, now), Judgement::Tell);
+        // Half an hour later the first one is asked again, although the second one never was.
+        let later = now + FRESH;
+        assert_eq!(asked(plan.next(&both, later)), FIRST);
+        assert_eq!(plan.handle_outcome(TARGET, FIRST, Met::Arrived, later), Judgement::Tell);
+        // When he is busy, the failure of the second one waits for his word.
+        let later = later + FRESH;
+        assert_eq!(asked(plan.next(&both[1..], later)), SECOND);
+        assert_eq!(plan.handle_outcome(TARGET, SECOND, Met::Failed, later), Judgement::Withhold);
+        assert_eq!(asked(plan.next(&both, later + PER_FRIEND)), FIRST);
+        assert_eq!(plan.handle_outcome(TARGET, FIRST, Met::Failed, later), Judgement::Tell);
+    }
+
+    #[test]
+    fn failures_count_when_whoever_came_through_is_gone() {
+        let (mut plan, now) = (Plan::default(), Instant::now());
+        plan.set_targets(&BTreeMap::from([(TARGET, false)]), now);
+        asked(plan.next(&[witness(1, TARGET.ip())], now));
+        plan.handle_outcome(TARGET, FIRST, Met::Arrived, now);
+        let mut judgements = Vec::new();
+        for round in 1..4 {
+            let later = now + FRESH * round;
+            assert_eq!(asked(plan.next(&[witness(2, TARGET.ip())], later)), SECOND);
+            judgements.push(plan.handle_outcome(TARGET, SECOND, Met::Failed, later));
+        }
+        assert_eq!(judgements, [Judgement::Withhold, Judgement::Withhold, Judgement::Tell]);
+    }
+
+    #[test]
+    fn a_friend_who_can_not_dial_is_asked_ever_less_often_and_blames_nobody() {
+        let (mut plan, mut now) = (Plan::default(), Instant::now());
+        let witnesses = [witness(1, TARGET.ip())];
+        plan.set_targets(&BTreeMap::from([(TARGET, false)]), now);
+        for pause in [PAUSES[1], PAUSES[2], PAUSES[3], PAUSES[4], PAUSES[4]] {
+            asked(plan.next(&witnesses, now));
+            assert_eq!(plan.handle_outcome(TARGET, FIRST, Met::Nothing, now), Judgement::Withhold);
+            let Step::Wait(Some(until)) = plan.next(&witnesses, now + PAUSES[0]) else { panic!() };
+            assert!(until <= now + pause, "{until:?}");
+            now += pause;
+        }
     }
 
     #[test]
@@ -248,7 +358,7 @@ mod tests {
             [Witness { friend: DeviceId::from_bytes([1; 32]), outside: vec![TARGET.ip(), pinhole.ip()] }];
         plan.set_targets(&BTreeMap::from([(TARGET, false), (pinhole, false)]), now);
         asked(plan.next(&witnesses, now));
-        plan.handle_outcome(TARGET, true, now);
+        plan.handle_outcome(TARGET, FIRST, Met::Arrived, now);
         plan.handle_doubt(now);
         let step = plan.next(&witnesses, now + PER_FRIEND);
         assert_eq!(step, Step::Ask { friend: witnesses[0].friend, target: pinhole });
