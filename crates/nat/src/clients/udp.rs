@@ -1,7 +1,7 @@
 //! Asking one question over UDP, for PCP and NAT-PMP: sent again until the answer comes, within bounded time and work.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -9,6 +9,7 @@ use tokio::net::UdpSocket;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::{debug, trace};
 
+use super::sockets::{keep_to, scoped};
 use crate::{Answer, Lifetime, Refusal, RefusalKind, Uplink};
 
 /// Where routers listen for PCP (RFC 6887, section 19.1) and NAT-PMP (RFC 6886, section 3.8).
@@ -40,7 +41,7 @@ const FIRST_PORT: u16 = 1024;
 pub(super) struct Path {
     local: SocketAddr,
     server: SocketAddr,
-    /// Name of the interface to keep to: two routers at two interfaces may have the same address.
+    /// Name of the interface to keep to.
     device: Option<String>,
 }
 
@@ -169,25 +170,6 @@ async fn exchange<T>(
         }
     }
     Ok(Heard::Flood)
-}
-
-/// Keeps a socket to an interface. Where that is not allowed or not known, the source address must do.
-#[cfg(target_os = "linux")]
-fn keep_to(socket: &Socket, device: &str) {
-    if let Err(error) = socket.bind_device(Some(device.as_bytes())) {
-        debug!(%error, device, "a socket can't be kept to an interface");
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn keep_to(_socket: &Socket, _device: &str) {}
-
-/// A socket address; a link-local one gets its scope.
-fn scoped(ip: IpAddr, port: u16, index: u32) -> SocketAddr {
-    match ip.to_canonical() {
-        IpAddr::V6(ip) if ip.is_unicast_link_local() => SocketAddrV6::new(ip, port, 0, index).into(),
-        ip => SocketAddr::new(ip, port),
-    }
 }
 
 /// The lifetime to ask for, in seconds. Neither protocol knows "for ever": the longest stands for it. Never 0, which deletes.

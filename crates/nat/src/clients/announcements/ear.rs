@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, trace, warn};
 
 use super::{Place, places, read};
+use crate::clients::allowance::{Allowance, Sender};
 use crate::clients::udp::LONGEST_DATAGRAM;
 use crate::{Family, Hint};
 
@@ -23,11 +24,6 @@ const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
 /// When a port that is taken, or an interface that could not be joined, is tried again.
 const RETRY: Duration = Duration::from_secs(60);
-
-/// Most datagrams that are read in a window of time. Beyond it nothing is read at all: the system drops what its small buffer
-/// can't hold, which costs this program nothing. Routers repeat their news.
-const MOST_READ: u32 = 20;
-const WINDOW: Duration = Duration::from_secs(1);
 
 /// What the system shall keep for us at most, bytes: a few dozen datagrams, so that after a flood old ones are not waded through.
 const SYSTEM_BUFFER: usize = 16 * 1024;
@@ -137,9 +133,9 @@ impl Ear {
     async fn hear(&mut self, socket: &UdpSocket, places: &[Place], joined: bool) -> End {
         let retry = Instant::now() + RETRY;
         let mut buffer = [0; LONGEST_DATAGRAM + 1];
-        let mut rate = Rate::new(Instant::now());
+        let mut allowance = Allowance::new(Instant::now());
         loop {
-            let quiet = rate.quiet_until();
+            let quiet = allowance.quiet_until();
             tokio::select! {
                 changed = self.snapshots.changed() => {
                     if changed.is_err() {
@@ -152,9 +148,13 @@ impl Ear {
                 () = sleep_until(retry), if !joined => return End::Retry,
                 () = self.hints.closed() => return End::Over,
                 received = receive(socket, &mut buffer, quiet) => {
-                    rate.count(Instant::now());
+                    let sender = received.as_ref().map_or(Sender::Other, |(_, from)| {
+                        Sender::of(from.ip(), &self.snapshots.borrow())
+                    });
+                    let admitted = allowance.admits(sender, Instant::now());
                     match received {
-                        Ok((length, from)) => self.tell(from, &buffer[..length]),
+                        Ok((length, from)) if admitted => self.tell(from, &buffer[..length]),
+                        Ok(_) => {}
                         Err(error) => trace!(%error, "an error while listening for routers' news"),
                     }
                 }
@@ -165,7 +165,7 @@ impl Ear {
     fn tell(&self, from: SocketAddr, datagram: &[u8]) {
         match read(from, &self.snapshots.borrow(), datagram) {
             Some(hint) => {
-                debug!(%from, ?hint, "routers' news");
+                trace!(%from, ?hint, "routers' news");
                 if self.hints.try_send(hint).is_err() {
                     trace!(%from, "no room for routers' news");
                 }
@@ -185,28 +185,4 @@ async fn receive(
         sleep_until(time).await;
     }
     socket.recv_from(buffer).await
-}
-
-/// Counts datagrams in windows of time.
-pub(super) struct Rate {
-    window: Instant,
-    count: u32,
-}
-
-impl Rate {
-    pub(super) fn new(now: Instant) -> Self {
-        Self { window: now, count: 0 }
-    }
-
-    pub(super) fn count(&mut self, now: Instant) {
-        if now >= self.window + WINDOW {
-            *self = Self::new(now);
-        }
-        self.count += 1;
-    }
-
-    /// Until when nothing is to be read, if there were too many.
-    pub(super) fn quiet_until(&self) -> Option<Instant> {
-        (self.count >= MOST_READ).then(|| self.window + WINDOW)
-    }
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use kith_network::{Address, Gateway, Interface, InterfaceKind, Snapshot};
 use proptest::prelude::*;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::task::yield_now;
+use tokio::time::{sleep, timeout};
 
-use super::ear::Rate;
 use super::{Announcements, places, read};
 use crate::{Epoch, Family, Hint, Protocol};
 
@@ -91,20 +91,6 @@ fn it_listens_where_routers_can_be_and_first_where_one_is() {
     assert_eq!(places(&many, Family::V4).len(), 16);
 }
 
-#[test]
-fn a_flood_is_read_at_a_bounded_rate() {
-    let start = Instant::now();
-    let mut rate = Rate::new(start);
-    for _ in 0..19 {
-        rate.count(start);
-    }
-    assert_eq!(rate.quiet_until(), None);
-    rate.count(start);
-    assert_eq!(rate.quiet_until(), Some(start + Duration::from_secs(1)));
-    rate.count(start + Duration::from_secs(1));
-    assert_eq!(rate.quiet_until(), None);
-}
-
 /// A port that is free in both families.
 fn free_port() -> u16 {
     UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap().local_addr().unwrap().port()
@@ -148,6 +134,36 @@ async fn news_arrive_in_both_families_and_garbage_does_not_stop_them() {
     assert!(matches!(hint, Hint::Announced { protocol: Protocol::NatPmp, .. }), "{hint:?}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_gateway_is_heard_through_a_flood_of_garbage() {
+    let port = free_port();
+    let (sender, mut hints) = mpsc::channel(4);
+    let announcements = Announcements::start_at(port, sender);
+    let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let gateway = Gateway { index: 4, interface: "if4".to_owned(), address, metric: 100 };
+    let home = Snapshot { gateways: vec![gateway], ..snapshot() };
+    announcements.interfaces(std::sync::Arc::new(home));
+    let to = SocketAddr::new(address, port);
+    hint_after(&mut hints, to, &announce()).await;
+    sleep(Duration::from_secs(2)).await;
+    while hints.try_recv().is_ok() {}
+
+    let stranger = UdpSocket::bind(("127.0.0.9", 0)).unwrap();
+    for _ in 0..40 {
+        for _ in 0..8 {
+            stranger.send_to(b"garbage", to).unwrap();
+        }
+        // No time passes, but the listener may run.
+        for _ in 0..20 {
+            yield_now().await;
+        }
+    }
+    let gateway = UdpSocket::bind((address, 0)).unwrap();
+    gateway.send_to(&announce(), to).unwrap();
+    let hint = timeout(Duration::from_millis(500), hints.recv()).await;
+    assert!(matches!(hint, Ok(Some(Hint::Announced { from, .. })) if from == address), "{hint:?}");
+}
+
 #[tokio::test]
 async fn two_programs_can_listen_and_one_that_ends_leaves_the_port() {
     let port = free_port();
@@ -165,7 +181,7 @@ async fn two_programs_can_listen_and_one_that_ends_leaves_the_port() {
     while heard_too.recv().await.is_some() {}
     // Not shared: only if nobody is left, which may take the tasks a moment to see.
     while UdpSocket::bind(v4).is_err() {
-        tokio::task::yield_now().await;
+        yield_now().await;
     }
 }
 

@@ -15,19 +15,20 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::search::{GROUP_V4, GROUP_V6};
 use super::ssdp::{self, News};
+use crate::clients::allowance::{Allowance, Sender};
 use crate::{Hint, Protocol};
 
-/// Most interfaces that are listened on. Linux allows 20 groups on a socket.
+/// Most interfaces that are listened on, each with a socket or two.
 const MOST_INTERFACES: usize = 16;
 /// After how long what could not be opened is tried again.
 const RETRY: Duration = Duration::from_secs(60);
-/// Most datagrams of a socket that are read in one [`WINDOW`]; the system drops what its buffer can't hold.
-const MOST_DATAGRAMS: u32 = 64;
-/// See [`MOST_DATAGRAMS`].
-const WINDOW: Duration = Duration::from_secs(1);
+/// How long a socket that fails is left alone.
+const PAUSE: Duration = Duration::from_secs(1);
 /// Gateways announce each of their parts in one burst: the same news from the same device is passed on once in this time. Short,
 /// because a restart after it is news again.
 const SAME_NEWS: Duration = Duration::from_millis(300);
+/// Most news within [`SAME_NEWS`] that come from others than our gateways.
+const MOST_OF_OTHERS: usize = 16;
 
 /// Listens for the announcements of gateways until it is dropped.
 #[derive(Debug)]
@@ -44,7 +45,7 @@ impl Notifies {
     #[must_use]
     pub fn start(hints: mpsc::Sender<Hint>) -> Self {
         let (snapshot, changes) = watch::channel(Arc::default());
-        let task = tokio::spawn(Ears::new(hints, ssdp::PORT).run(changes));
+        let task = tokio::spawn(Ears::new(hints, ssdp::PORT, changes.clone()).run(changes));
         Self { snapshot, _task: AbortOnDropHandle::new(task) }
     }
 
@@ -66,13 +67,18 @@ pub(super) struct Place {
 pub(super) struct Ears {
     hints: mpsc::Sender<Hint>,
     port: u16,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
     listening: HashMap<Place, AbortOnDropHandle<()>>,
     warned: bool,
 }
 
 impl Ears {
-    pub(super) fn new(hints: mpsc::Sender<Hint>, port: u16) -> Self {
-        Self { hints, port, listening: HashMap::new(), warned: false }
+    pub(super) fn new(
+        hints: mpsc::Sender<Hint>,
+        port: u16,
+        snapshots: watch::Receiver<Arc<Snapshot>>,
+    ) -> Self {
+        Self { hints, port, snapshots, listening: HashMap::new(), warned: false }
     }
 
     async fn run(mut self, mut changes: watch::Receiver<Arc<Snapshot>>) {
@@ -105,7 +111,7 @@ impl Ears {
             }
             match open(place, self.port) {
                 Ok(socket) => {
-                    let task = tokio::spawn(hear(socket, place, self.hints.clone()));
+                    let task = tokio::spawn(hear(socket, place, self.snapshots.clone(), self.hints.clone()));
                     self.listening.insert(place, AbortOnDropHandle::new(task));
                 }
                 Err(error) => {
@@ -161,34 +167,39 @@ fn open(place: Place, port: u16) -> io::Result<UdpSocket> {
 }
 
 /// Passes on what is heard on one socket.
-pub(super) async fn hear(socket: UdpSocket, place: Place, hints: mpsc::Sender<Hint>) {
+pub(super) async fn hear(
+    socket: UdpSocket,
+    place: Place,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+    hints: mpsc::Sender<Hint>,
+) {
     let mut buffer = [0; ssdp::LONGEST + 1];
-    let mut window = (Instant::now(), 0);
-    let mut last: Vec<(IpAddr, News, Instant)> = Vec::new();
+    let mut allowance = Allowance::new(Instant::now());
+    let mut last: Vec<(IpAddr, News, Sender, Instant)> = Vec::new();
     loop {
+        if let Some(time) = allowance.quiet_until() {
+            sleep_until(time).await;
+        }
         let Ok((length, from)) = socket.recv_from(&mut buffer).await else {
             // The interface went away, for instance. The next snapshot, or the retry, opens it anew if it is still wanted.
-            sleep(WINDOW).await;
+            sleep(PAUSE).await;
             continue;
         };
-        let now = Instant::now();
-        if now >= window.0 + WINDOW {
-            window = (now, 0);
-        }
-        window.1 += 1;
-        if window.1 > MOST_DATAGRAMS {
-            sleep_until(window.0 + WINDOW).await;
+        let (from, now) = (from.ip(), Instant::now());
+        let sender = Sender::of(from, &snapshots.borrow());
+        if !allowance.admits(sender, now) {
+            continue;
         }
         let Some(notify) = ssdp::notify(&buffer[..length]).filter(|notify| notify.gateway) else { continue };
-        let from = from.ip();
         last.retain(|(.., at)| now < *at + SAME_NEWS);
-        if last.len() >= MOST_INTERFACES
-            || last.iter().any(|(ip, news, _)| (*ip, *news) == (from, notify.news))
+        let of_others = last.iter().filter(|(_, _, sender, _)| *sender == Sender::Other).count();
+        if (sender == Sender::Other && of_others >= MOST_OF_OTHERS)
+            || last.iter().any(|(ip, news, ..)| (*ip, *news) == (from, notify.news))
         {
             continue;
         }
-        last.push((from, notify.news, now));
-        tracing::debug!(%from, index = place.index, news = ?notify.news, "a UPnP gateway announces itself");
+        last.push((from, notify.news, sender, now));
+        tracing::trace!(%from, index = place.index, news = ?notify.news, "a UPnP gateway announces itself");
         let hint = Hint::Announced { from, index: Some(place.index), protocol: Protocol::Upnp, epoch: None };
         if hints.try_send(hint).is_err() {
             tracing::trace!(%from, "a hint found no room");

@@ -1,9 +1,10 @@
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use kith_network::{Address, Interface, InterfaceKind, Snapshot};
+use kith_network::{Address, Gateway, Interface, InterfaceKind, Snapshot};
 use tokio::net::UdpSocket;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -24,6 +25,13 @@ fn news(kind: &str, nts: &str) -> Vec<u8> {
         .into_bytes()
 }
 
+/// A network whose gateway is 127.0.0.1, for ever.
+fn home() -> watch::Receiver<Arc<Snapshot>> {
+    let address = "127.0.0.1".parse().unwrap();
+    let gateway = Gateway { index: 7, interface: "if7".to_owned(), address, metric: 100 };
+    watch::Sender::new(Arc::new(Snapshot { gateways: vec![gateway], ..Snapshot::default() })).subscribe()
+}
+
 #[test]
 fn networks_are_listened_to_and_containers_are_not() {
     let found = places(&snapshot(vec![
@@ -42,7 +50,7 @@ fn networks_are_listened_to_and_containers_are_not() {
 #[tokio::test]
 async fn an_interface_that_is_not_there_is_tried_again_later() {
     let (sender, _hints) = mpsc::channel(1);
-    let mut ears = Ears::new(sender, 0);
+    let mut ears = Ears::new(sender, 0, home());
     let gone = interface(u32::MAX >> 2, InterfaceKind::Physical, &["192.168.1.23", "fe80::2"]);
     assert!(!ears.listen(&snapshot(vec![gone])));
     assert!(ears.listen(&Snapshot::default()), "what is not wanted is not missed");
@@ -54,7 +62,7 @@ async fn a_gateways_news_are_passed_on_once_in_a_burst_and_others_never() {
     let socket = UdpSocket::bind(("127.0.0.1", 0)).await.unwrap();
     let (to, from) = (socket.local_addr().unwrap(), UdpSocket::bind(("127.0.0.1", 0)).await.unwrap());
     let mut tasks = JoinSet::new();
-    tasks.spawn(hear(socket, Place { index: 7, v6: false }, sender));
+    tasks.spawn(hear(socket, Place { index: 7, v6: false }, home(), sender));
     let mut told = async |kind: &str, nts: &str| {
         for _ in 0..5 {
             from.send_to(&news(kind, nts), to).await.unwrap();
@@ -84,7 +92,7 @@ async fn a_flood_of_news_is_read_slowly_and_ends() {
     let socket = UdpSocket::bind(("127.0.0.1", 0)).await.unwrap();
     let (to, from) = (socket.local_addr().unwrap(), UdpSocket::bind(("127.0.0.1", 0)).await.unwrap());
     let mut tasks = JoinSet::new();
-    tasks.spawn(hear(socket, Place { index: 7, v6: false }, sender));
+    tasks.spawn(hear(socket, Place { index: 7, v6: false }, home(), sender));
     let begin = Instant::now();
     for _ in 0..60 {
         from.send_to(&[b'x'; 1400], to).await.unwrap();
@@ -98,4 +106,34 @@ async fn a_flood_of_news_is_read_slowly_and_ends() {
     from.send_to(&news("WANDevice", "update"), to).await.unwrap();
     let hint = timeout(Duration::from_secs(2), hints.recv()).await;
     assert!(hint.is_ok_and(|hint| hint.is_some()), "after {:?}", begin.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_gateway_is_heard_through_whatever_others_say() {
+    let (sender, mut hints) = mpsc::channel(64);
+    let socket = UdpSocket::bind(("127.0.0.1", 0)).await.unwrap();
+    let to = socket.local_addr().unwrap();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(hear(socket, Place { index: 7, v6: false }, home(), sender));
+    let mut heard = async |from: &str| {
+        let other = UdpSocket::bind((from, 0)).await.unwrap();
+        other.send_to(&news("WANDevice", "alive"), to).await.unwrap();
+        sleep(Duration::from_millis(1)).await;
+        let hint = hints.try_recv().ok();
+        matches!(hint, Some(Hint::Announced { from: heard, .. }) if heard.to_string() == from)
+    };
+    for number in 10..40 {
+        assert_eq!(heard(&format!("127.0.0.{number}")).await, number < 26, "{number}");
+    }
+    assert!(heard("127.0.0.1").await, "others said much at once");
+    sleep(Duration::from_secs(2)).await;
+    let stranger = UdpSocket::bind(("127.0.0.9", 0)).await.unwrap();
+    for _ in 0..20 {
+        for _ in 0..10 {
+            stranger.send_to(b"x", to).await.unwrap();
+        }
+        sleep(Duration::from_millis(1)).await;
+    }
+    assert!(!heard("127.0.0.10").await, "too much was said");
+    assert!(heard("127.0.0.1").await, "but not by the gateway");
 }
