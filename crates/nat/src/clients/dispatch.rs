@@ -1,5 +1,9 @@
 //! All protocols behind one door.
 
+use std::sync::Arc;
+
+use kith_network::Snapshot;
+
 use super::upnp::Upnp;
 use super::{nat_pmp, pcp};
 use crate::{Answer, Protocol, Request, Uplink};
@@ -11,7 +15,13 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// Asks the gateway of `uplink`. Takes some seconds at most, whatever the gateway does; may be dropped at any time.
+    /// Tells what the network is now.
+    pub fn interfaces(&self, snapshot: Arc<Snapshot>) {
+        self.upnp.interfaces(snapshot);
+    }
+
+    /// Asks the gateway of `uplink`. Takes 8 s at most, and 15 s for [`Request::Entries`], whatever the gateway does; may be
+    /// dropped at any time.
     pub async fn ask(&self, uplink: &Uplink, protocol: Protocol, request: Request) -> Answer {
         match protocol {
             Protocol::Pcp => pcp::ask(uplink, request).await,

@@ -10,6 +10,7 @@ pub mod reading;
 pub mod soap;
 pub mod ssdp;
 
+mod contest;
 mod control;
 mod device;
 mod endpoint;
@@ -25,11 +26,13 @@ mod xml;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use kith_network::Snapshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+use self::contest::{Contest, Standing};
 use self::device::Device;
-use self::endpoint::{Endpoint, Rank};
+use self::endpoint::{Endpoint, Rank, is_this_computer};
 use self::http::{Failure, Transport};
 use self::search::{Places, Search};
 use crate::{Answer, Request, Uplink};
@@ -42,7 +45,8 @@ const DISCOVER: Duration = Duration::from_secs(8);
 const REQUEST: Duration = Duration::from_secs(8);
 /// Longest time for reading a table of 128 entries.
 const ENTRIES: Duration = Duration::from_secs(15);
-/// How long a device elsewhere waits for one on the gateway.
+/// How long a device elsewhere waits for one on the gateway. Also one that the gateway names: a gateway can name itself, and who
+/// says to be the gateway may lie.
 const GRACE: Duration = Duration::from_millis(600);
 
 /// Asks the UPnP devices behind uplinks, and remembers the device found behind each.
@@ -50,6 +54,8 @@ const GRACE: Duration = Duration::from_millis(600);
 pub struct Upnp {
     /// The newest last.
     devices: Mutex<Vec<(Uplink, Arc<Device>)>>,
+    /// The network as it is now.
+    snapshot: Mutex<Arc<Snapshot>>,
 }
 
 impl Upnp {
@@ -58,6 +64,16 @@ impl Upnp {
     /// Anything but [`Request::Discover`] is [`Answer::Closed`] if no device is known there, or not any more.
     pub async fn ask(&self, uplink: &Uplink, request: Request) -> Answer {
         self.ask_at(uplink, request, Places::of(uplink)).await
+    }
+
+    /// Tells what the network is now: who is near, and which addresses are this computer's own, which are never asked. Until it
+    /// is told, nothing is known but the uplinks.
+    pub fn interfaces(&self, snapshot: Arc<Snapshot>) {
+        self.devices
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|(_, device)| !is_this_computer(device.location.address.ip(), &snapshot));
+        *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner) = snapshot;
     }
 
     /// Forgets the device behind `uplink`.
@@ -88,7 +104,9 @@ impl Upnp {
 
     async fn discover(&self, uplink: &Uplink, places: Places) -> Answer {
         let known = self.known(uplink);
-        let opened = candidates(uplink, places, known.as_ref().map(|known| known.location.clone())).await;
+        let snapshot = Arc::clone(&self.snapshot.lock().unwrap_or_else(PoisonError::into_inner));
+        let location = known.as_ref().map(|known| known.location.clone());
+        let opened = candidates(uplink, snapshot, places, location).await;
         let (device, mut answer) = match opened {
             Ok(opened) => opened,
             Err(failure) => {
@@ -129,17 +147,19 @@ impl Upnp {
 /// Searches, opens all that is found side by side, and takes the first good one on the gateway, or after some grace the best one.
 async fn candidates(
     uplink: &Uplink,
+    snapshot: Arc<Snapshot>,
     places: Places,
     known: Option<Endpoint>,
 ) -> Result<(Device, Answer), Failure> {
     let transport = Transport::new(uplink, DISCOVER);
-    let mut search = Search::start(uplink, places)
+    let mut search = Search::start(uplink, snapshot, places)
         .inspect_err(|error| tracing::debug!(%uplink, %error, "a search can't begin"))
         .ok();
     let mut opening = JoinSet::new();
     let tried_before = known.clone();
     let open = |opening: &mut JoinSet<_>, location: Endpoint, rank: Rank| {
-        let (uplink, searched) = (uplink.clone(), tried_before.as_ref() != Some(&location));
+        let (uplink, transport) = (uplink.clone(), transport.clone());
+        let searched = tried_before.as_ref() != Some(&location);
         opening.spawn(async move {
             let opened = Device::open(location, &uplink, &transport).await;
             // Who answers a search is there: that he falls silent then is not the silence of nobody.
@@ -158,8 +178,7 @@ async fn candidates(
         let here = known.address.ip() == uplink.gateway.to_canonical();
         open(&mut opening, known, if here { Rank::Gateway } else { Rank::Other });
     }
-    let mut best: Option<(bool, Rank, Device, Answer)> = None;
-    let mut failed: Option<(Rank, Failure)> = None;
+    let mut contest = Contest::new();
     let mut until = transport.deadline();
     while search.is_some() || !opening.is_empty() {
         tokio::select! {
@@ -167,22 +186,18 @@ async fn candidates(
             biased;
             Some(opened) = opening.join_next(), if !opening.is_empty() => match opened {
                 Ok((rank, Ok((device, answer)))) => {
-                    let refused = !matches!(answer, Answer::Found(_));
-                    if !refused && rank < Rank::Other {
-                        return Ok((device, answer));
-                    }
-                    if best.is_none() {
+                    if !contest.has_one() {
                         until = until.min(Instant::now() + GRACE);
                     }
-                    if best.as_ref().is_none_or(|(worse, known, ..)| (refused, rank) < (*worse, *known)) {
-                        best = Some((refused, rank, device, answer));
+                    let refuses = !matches!(answer, Answer::Found(_));
+                    contest.enter(Standing { refuses, rank }, (device, answer));
+                    if contest.is_decided() {
+                        break;
                     }
                 }
                 Ok((rank, Err(failure))) => {
                     tracing::debug!(%uplink, ?rank, ?failure, "a device can't be used");
-                    if failed.as_ref().is_none_or(|(known, _)| rank < *known) {
-                        failed = Some((rank, failure));
-                    }
+                    contest.fail(rank, failure);
                 }
                 Err(error) => tracing::debug!(%uplink, %error, "a device could not be looked at"),
             },
@@ -194,9 +209,5 @@ async fn candidates(
             () = sleep_until(until) => break,
         }
     }
-    match (best, failed) {
-        (Some((_, _, device, answer)), _) => Ok((device, answer)),
-        (None, Some((_, failure))) => Err(failure),
-        (None, None) => Err(Failure::Silent),
-    }
+    contest.result()
 }

@@ -89,7 +89,8 @@ pub(super) async fn through<T, E>(
     service: &Service,
     request: impl Future<Output = Result<T, E>>,
 ) -> Result<T, Problem> {
-    let call = Arc::new(Call { transport: *transport, service: service.clone(), came: Mutex::default() });
+    let call =
+        Arc::new(Call { transport: transport.clone(), service: service.clone(), came: Mutex::default() });
     let result = CALL.scope(Arc::clone(&call), Box::pin(request)).await;
     let came = call.came.lock().unwrap_or_else(PoisonError::into_inner).take();
     result.map_err(|_| match came {

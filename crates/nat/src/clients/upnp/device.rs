@@ -2,8 +2,11 @@
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use futures::stream::{FuturesUnordered, StreamExt as _};
 use http::StatusCode;
+use tokio::time::{Instant, timeout_at};
 
 use super::control::{Problem, gateway, own, through};
 use super::description::{self, Description, Kind};
@@ -11,12 +14,15 @@ use super::endpoint::Endpoint;
 use super::http::{Failure, Transport, nonsense};
 use super::printable::printable;
 use super::{mapping, pinhole};
+use crate::clients::udp::far_side;
 use crate::{Answer, Family, Found, Request, Uplink};
 
 /// Longest name of a model, characters.
 const LONGEST_MODEL: usize = 64;
 /// Most connection services that are asked which of them is connected.
 const MOST_ASKED: usize = 4;
+/// How long a connection service that is up waits for better kinds of the same device.
+const GRACE: Duration = Duration::from_millis(600);
 
 /// A service of a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +44,21 @@ pub(super) struct Device {
     pub(super) any_port: AtomicBool,
     /// Whether it shows its mappings, as far as is known.
     pub(super) readable: AtomicBool,
+    /// The pinholes that it gave us since it was found.
+    pub(super) pinholes: pinhole::Given,
+}
+
+/// How much a connection service is worth. Ordered: the first is the best.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Worth {
+    /// It is connected and has an address.
+    Up,
+    /// It has an address.
+    Addressed,
+    /// It answers.
+    There,
+    /// It does not.
+    Dead,
 }
 
 impl Device {
@@ -61,16 +82,20 @@ impl Device {
         let device = Self {
             any_port: AtomicBool::new(service.kind == Kind::Ip2),
             readable: AtomicBool::new(family == Family::V4),
+            pinholes: pinhole::Given::default(),
             location,
             service,
         };
         let answer = device.greet(transport).await?;
         let answer = match answer {
             Answer::Found(found) => {
-                let on_gateway = device.location.address.ip() == uplink.gateway.to_canonical();
-                let page = description.page.as_deref().filter(|_| on_gateway && family == Family::V4);
+                // In IPv6 a router has several addresses: which of them are the gateway's is not known.
+                let elsewhere =
+                    family == Family::V4 && device.location.address.ip() != uplink.gateway.to_canonical();
+                let page = description.page.as_deref().filter(|_| !elsewhere && family == Family::V4);
                 let page = page.and_then(|page| device.location.page(description.base.as_deref(), page));
-                Answer::Found(Found { model: model(&description), page, ..found })
+                let model = model(&description, Some(device.location.address.ip()).filter(|_| elsewhere));
+                Answer::Found(Found { model, page, ..found })
             }
             answer => answer,
         };
@@ -103,7 +128,7 @@ impl Device {
         self.readable.load(Ordering::Relaxed)
     }
 
-    /// Takes over what was learned about the same device before.
+    /// Takes over what was learned about the same device before; not the pinholes, for it may have been restarted in between.
     pub(super) fn learn(&self, before: &Self) {
         if self.location == before.location && self.service == before.service {
             self.any_port.fetch_and(before.any_port(), Ordering::Relaxed);
@@ -118,26 +143,8 @@ impl Device {
             return Err(nonsense("the device has no service that makes mappings"));
         }
         if services.len() > 1 {
-            let mut addressed = None;
-            for (number, guesses) in services.iter().enumerate().take(MOST_ASKED) {
-                let Some(service) = guesses.first() else { continue };
-                let status = own(transport, service, "GetStatusInfo", &[]).await;
-                let connected = status.is_ok_and(|status| {
-                    status
-                        .value("NewConnectionStatus")
-                        .is_some_and(|status| status.eq_ignore_ascii_case("connected"))
-                });
-                let address = own(transport, service, "GetExternalIPAddress", &[]).await;
-                let known =
-                    address.is_ok_and(|address| external(address.value("NewExternalIPAddress")).is_some());
-                if connected && known {
-                    return Ok(service.clone());
-                }
-                if known && addressed.is_none() {
-                    addressed = Some(number);
-                }
-            }
-            services.swap(0, addressed.unwrap_or(0));
+            let best = best(&services, transport).await;
+            services.swap(0, best);
         }
         let mut guesses = services.swap_remove(0).into_iter();
         let (first, second) = (guesses.next(), guesses.next());
@@ -159,7 +166,7 @@ impl Device {
             let gateway = gateway(self, &self.service);
             let asked = through(transport, &self.service, gateway.get_external_ip()).await;
             match asked {
-                Ok(ip) => Ok(external(Some(&ip.to_string()))),
+                Ok(ip) => Ok(Some(ip).filter(IpAddr::is_ipv4).and_then(far_side)),
                 // Without an address of its own a router leaves it empty, or writes something into it.
                 Err(Problem::Odd(_)) => Ok(None),
                 Err(problem) => Err(problem),
@@ -173,10 +180,40 @@ impl Device {
     }
 }
 
-/// An address that can be one of the far side.
-fn external(text: Option<&str>) -> Option<IpAddr> {
-    let ip: IpAddr = text?.trim().parse().ok()?;
-    (ip.is_ipv4() && !ip.is_unspecified()).then_some(ip)
+/// Which of several services is worth most; of equal ones the first. They are asked side by side: one that is dead holds up none.
+async fn best(services: &[Vec<Service>], transport: &Transport) -> usize {
+    let firsts = services.iter().enumerate().take(MOST_ASKED);
+    let firsts = firsts.filter_map(|(number, guesses)| Some((number, guesses.first()?)));
+    let mut asked: FuturesUnordered<_> =
+        firsts.map(async |(number, service)| (worth(service, transport).await, number)).collect();
+    let (mut best, mut until) = ((Worth::Dead, 0), transport.deadline());
+    while let Ok(Some(found)) = timeout_at(until, asked.next()).await {
+        best = best.min(found);
+        if best.0 == Worth::Up {
+            until = until.min(Instant::now() + GRACE);
+        }
+    }
+    best.1
+}
+
+async fn worth(service: &Service, transport: &Transport) -> Worth {
+    let status = own(transport, service, "GetStatusInfo", &[]).await;
+    if let Err(Problem::Failed(Failure::Silent | Failure::Closed)) = status {
+        return Worth::Dead;
+    }
+    let connected = status.is_ok_and(|status| {
+        status.value("NewConnectionStatus").is_some_and(|status| status.eq_ignore_ascii_case("connected"))
+    });
+    let address = match own(transport, service, "GetExternalIPAddress", &[]).await {
+        Ok(address) => address.value("NewExternalIPAddress").and_then(|ip| ip.trim().parse::<IpAddr>().ok()),
+        Err(Problem::Refused(_) | Problem::Odd(_)) => None,
+        Err(Problem::Failed(_)) => return Worth::Dead,
+    };
+    match address.filter(IpAddr::is_ipv4).and_then(far_side) {
+        Some(_) if connected => Worth::Up,
+        Some(_) => Worth::Addressed,
+        None => Worth::There,
+    }
 }
 
 /// The services for a family of addresses, the best kinds first.
@@ -194,8 +231,8 @@ pub(super) fn services(description: &Description, location: &Endpoint, family: F
     services
 }
 
-/// Maker and model in one, without saying the maker twice.
-pub(super) fn model(description: &Description) -> Option<String> {
+/// Maker and model in one, without saying the maker twice; and the address of a device that is not where one expects it.
+pub(super) fn model(description: &Description, elsewhere: Option<IpAddr>) -> Option<String> {
     let maker = description.maker.as_deref().unwrap_or_default().trim();
     let model = description.model.as_deref().unwrap_or_default().trim();
     let whole = if model.to_lowercase().starts_with(&maker.to_lowercase()) {
@@ -203,6 +240,12 @@ pub(super) fn model(description: &Description) -> Option<String> {
     } else {
         format!("{maker} {model}")
     };
-    let whole = printable(&whole, LONGEST_MODEL);
+    let whole = match elsewhere.map(|ip| format!(" at {ip}")) {
+        Some(place) => match printable(&whole, LONGEST_MODEL - place.len()) {
+            nameless if nameless.is_empty() => format!("a device{place}"),
+            name => name + &place,
+        },
+        None => printable(&whole, LONGEST_MODEL),
+    };
     (!whole.is_empty()).then_some(whole)
 }

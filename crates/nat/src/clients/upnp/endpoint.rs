@@ -1,10 +1,12 @@
 //! Where a device's description and services are, and which of the places that it names are believed.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, SocketAddr};
 
+use kith_network::Snapshot;
 use url::{Host, Url};
 
 use crate::Uplink;
+use crate::clients::sockets::scoped;
 
 /// Longest path with its query, bytes.
 const LONGEST_PATH: usize = 1024;
@@ -21,43 +23,46 @@ pub(super) struct Endpoint {
 /// How near to the gateway a device is. Ordered: the first is the best.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Rank {
-    /// It is on the gateway.
+    /// It is on the gateway, which says so itself.
     Gateway,
-    /// The gateway says where it is (a pair of routers that stand in for each other).
+    /// The gateway says where it is: one of a pair of routers that stand in for each other, or in IPv6 another of its addresses.
     ByGateway,
-    /// Another computer says so.
+    /// Another computer says that it is one.
     Other,
 }
 
 impl Endpoint {
-    /// Reads and checks the LOCATION in the reply that `from` sent.
+    /// Reads and checks the LOCATION in the reply that `from` sent; `snapshot` is the network as it is now.
     ///
-    /// Anybody on the local network can send replies, so a LOCATION is a way to have us ask any web server for any page. Believed
-    /// are the gateway itself, the sender, and a near private address; never a public one, and never this computer.
-    pub(super) fn of_location(location: &str, uplink: &Uplink, from: IpAddr) -> Option<(Self, Rank)> {
+    /// Anybody on the local network can send replies, so a LOCATION is a way to have us ask a web server for a page, from our
+    /// address. Heard is who is on the link of the uplink, or its gateway. Believed is the gateway about itself and about others on
+    /// that link (see [`Rank::ByGateway`]), and everybody else about himself alone; never a place out of the link, and never this
+    /// computer by any of its addresses.
+    pub(super) fn of_location(
+        location: &str,
+        uplink: &Uplink,
+        snapshot: &Snapshot,
+        from: IpAddr,
+    ) -> Option<(Self, Rank)> {
         let url = parse(location)?;
         let ip = match url.host()? {
             Host::Ipv4(ip) => IpAddr::V4(ip),
             Host::Ipv6(ip) => IpAddr::V6(ip).to_canonical(),
             Host::Domain(_) => return None,
         };
-        if ip.is_ipv4() != uplink.local.to_canonical().is_ipv4() {
+        let (from, gateway) = (from.to_canonical(), uplink.gateway.to_canonical());
+        if ip.is_ipv4() != uplink.local.to_canonical().is_ipv4() || is_this_computer(ip, snapshot) {
             return None;
         }
-        let gateway = uplink.gateway.to_canonical();
-        let from = from.to_canonical();
-        let ours = uplink.local.to_canonical();
-        let believed = ip == gateway
-            || (ip != ours && is_local(ip) && ip == from)
-            || (ip != ours && is_near(ip, uplink));
         let rank = match () {
-            () if ip == gateway => Rank::Gateway,
-            () if from == gateway => Rank::ByGateway,
-            () => Rank::Other,
-        };
+            () if ip == gateway => (from == gateway).then_some(Rank::Gateway),
+            () if ip == uplink.local.to_canonical() || !is_near(ip, uplink, snapshot) => None,
+            () if from == gateway => Some(Rank::ByGateway),
+            () => (from == ip).then_some(Rank::Other),
+        }?;
         let endpoint =
-            Self { address: address(ip, url.port_or_known_default()?, uplink.index), path: path(&url)? };
-        (believed && endpoint.address.port() != 0).then_some((endpoint, rank))
+            Self { address: scoped(ip, url.port_or_known_default()?, uplink.index), path: path(&url)? };
+        (endpoint.address.port() != 0).then_some((endpoint, rank))
     }
 
     /// Where a service of the device described here is, by the `controlURL` and `URLBase` of the description; the best guess
@@ -157,43 +162,32 @@ fn without_zone(text: &str) -> String {
     text.to_owned()
 }
 
-/// Whether an address is one of local networks, as far as it tells by itself.
-const fn is_local(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => ip.is_private() || ip.is_link_local(),
-        IpAddr::V6(ip) => is_link_local(ip) || ip.is_unique_local(),
-    }
+/// Whether an address is one of ours, at any interface.
+pub(super) fn is_this_computer(ip: IpAddr, snapshot: &Snapshot) -> bool {
+    let mut ours = snapshot.interfaces.iter().flat_map(|interface| &interface.addresses);
+    ours.any(|address| address.ip.to_canonical() == ip)
 }
 
-/// Whether an address is in the same network as ours or the gateway's. How large that is is not known here: the sizes that nearly
-/// all homes have. In IPv6 a device has several addresses: one that can't be routed in the Internet is near.
-fn is_near(ip: IpAddr, uplink: &Uplink) -> bool {
-    let near = |other: IpAddr| match (ip, other.to_canonical()) {
-        (IpAddr::V4(v4), IpAddr::V4(other)) => {
-            is_local(ip) && v4.octets()[..3] == other.octets()[..3] && is_host(v4)
+/// Whether a device on the link of the uplink can have that address.
+fn is_near(ip: IpAddr, uplink: &Uplink, snapshot: &Snapshot) -> bool {
+    let interface = snapshot.interface(uplink.index);
+    let addresses = interface.map_or(&[][..], |interface| &interface.addresses);
+    let covered = addresses.iter().any(|address| address.covers(ip));
+    match (ip, uplink.local.to_canonical()) {
+        // Clouds keep what their computers are trusted with at such an address.
+        (IpAddr::V4(ip), IpAddr::V4(local)) if ip.is_link_local() && !local.is_link_local() => false,
+        (IpAddr::V4(ip), IpAddr::V4(local)) => {
+            let known = addresses.iter().any(|address| address.ip.is_ipv4());
+            // How large the network is is not known: the size that nearly all homes have.
+            let covered = if known { covered } else { ip.octets()[..3] == local.octets()[..3] };
+            covered && (ip.is_private() || ip.is_link_local())
         }
-        (IpAddr::V6(v6), IpAddr::V6(other)) => {
-            !v6.is_loopback() && (is_local(ip) || v6.octets()[..8] == other.octets()[..8])
+        // Addresses that DHCP gives out don't tell how large the network is, which is always the same on a link.
+        (IpAddr::V6(ip), IpAddr::V6(local)) => {
+            let same_network = ip.octets()[..8] == local.octets()[..8];
+            let special = ip.is_loopback() || ip.is_unspecified() || ip.is_multicast();
+            !special && (ip.is_unicast_link_local() || covered || same_network)
         }
         _ => false,
-    };
-    near(uplink.local) || near(uplink.gateway)
-}
-
-const fn is_host(ip: Ipv4Addr) -> bool {
-    !ip.is_loopback() && !ip.is_unspecified() && !ip.is_multicast() && !ip.is_broadcast()
-}
-
-pub(super) const fn is_link_local(ip: Ipv6Addr) -> bool {
-    ip.is_unicast_link_local()
-}
-
-/// A socket address; with a scope where it needs one.
-pub(super) fn address(ip: IpAddr, port: u16, index: u32) -> SocketAddr {
-    match ip {
-        IpAddr::V6(ip) if is_link_local(ip) || ip.is_multicast() => {
-            SocketAddrV6::new(ip, port, 0, index).into()
-        }
-        ip => SocketAddr::new(ip, port),
     }
 }

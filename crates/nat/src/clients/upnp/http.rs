@@ -4,6 +4,7 @@
 use std::error::Error as _;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,12 +14,14 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::endpoint::{self, Endpoint};
+use super::endpoint::Endpoint;
+use crate::clients::sockets::{keep_to, scoped};
 use crate::{Answer, Uplink};
 
 /// Longest wait for a connection: one repetition of the SYN.
@@ -31,10 +34,12 @@ const LARGEST_HEAD: usize = 16 * 1024;
 const MOST_FIELDS: usize = 64;
 
 /// A device as it is dialled within one task.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Transport {
     /// Our address there: routers make mappings only for who asks.
     local: SocketAddr,
+    /// Name of the interface to keep to.
+    interface: Arc<str>,
     /// When the task must be at its end.
     deadline: Instant,
 }
@@ -74,7 +79,11 @@ impl From<Failure> for Answer {
 impl Transport {
     /// For a task that may take that long.
     pub(super) fn new(uplink: &Uplink, most: Duration) -> Self {
-        Self { local: endpoint::address(uplink.local, 0, uplink.index), deadline: Instant::now() + most }
+        Self {
+            local: scoped(uplink.local, 0, uplink.index),
+            interface: uplink.interface.as_str().into(),
+            deadline: Instant::now() + most,
+        }
     }
 
     /// Our address.
@@ -123,10 +132,15 @@ impl Transport {
     }
 
     async fn connect(&self, to: SocketAddr) -> Result<TcpStream, Failure> {
-        let socket = if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
-        let socket = socket.map_err(|error| broken(&error))?;
-        socket.bind(self.local).map_err(|error| broken(&error))?;
+        let socket = self.socket(to).map_err(|error| broken(&error))?;
         socket.connect(to).await.map_err(|error| broken(&error))
+    }
+
+    pub(super) fn socket(&self, to: SocketAddr) -> io::Result<TcpSocket> {
+        let socket = if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        keep_to(&SockRef::from(&socket), &self.interface);
+        socket.bind(self.local)?;
+        Ok(socket)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Pinholes of IPv6 at a firewall control service (WANIPv6FirewallControl:1).
 
 use std::net::{IpAddr, SocketAddrV6};
+use std::sync::{Mutex, PoisonError};
 
 use igd_next::PortMappingProtocol;
 
@@ -18,6 +19,34 @@ const NO_SUCH_ENTRY: u16 = 704;
 /// The arguments are wrong. `DeletePinhole` has but the number: `miniupnpd` says so where the one above is meant.
 const INVALID_ARGUMENTS: u16 = 402;
 
+/// Most numbers that are remembered; one is in use at a time.
+const MOST_GIVEN: usize = 16;
+
+/// The numbers of pinholes that a device gave us. After a restart a router's numbers begin anew, and what was ours may be another
+/// computer's; nothing shows whose a pinhole is. So a number counts only at the device that gave it, until that is searched anew:
+/// then it gives a number for the same pinhole anew. One that does not count any more goes with its lease.
+#[derive(Debug, Default)]
+pub(super) struct Given(Mutex<Vec<u16>>);
+
+impl Given {
+    fn add(&self, number: u16) {
+        let mut numbers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        numbers.retain(|known| *known != number);
+        if numbers.len() >= MOST_GIVEN {
+            numbers.remove(0);
+        }
+        numbers.push(number);
+    }
+
+    fn has(&self, number: u16) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&number)
+    }
+
+    fn remove(&self, number: u16) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|known| *known != number);
+    }
+}
+
 /// Makes or renews a pinhole.
 pub(super) async fn map(device: &Device, transport: &Transport, request: &MapRequest) -> Answer {
     let lease = match request.lifetime {
@@ -33,12 +62,12 @@ pub(super) async fn map(device: &Device, transport: &Transport, request: &MapReq
             pinhole,
         })
     };
-    if let Some(pinhole) = request.pinhole {
+    if let Some(pinhole) = request.pinhole.filter(|pinhole| device.pinholes.has(*pinhole)) {
         match update(device, transport, pinhole, lease).await {
             Ok(()) => return grant(Some(pinhole)),
-            // After a restart the numbers begin anew: it may be nobody's now, or another computer's, and routers find many
-            // numbers of errors for that.
+            // It is gone; routers find many numbers of errors for that.
             Err(Problem::Refused(refusal)) => {
+                device.pinholes.remove(pinhole);
                 tracing::debug!(pinhole, ?refusal, "a pinhole can't be renewed");
             }
             Err(problem) => return told(problem),
@@ -48,18 +77,25 @@ pub(super) async fn map(device: &Device, transport: &Transport, request: &MapReq
         return told(problem);
     }
     match add(device, transport, request.internal_port, lease).await {
-        Ok(pinhole) => grant(Some(pinhole)),
+        Ok(pinhole) => {
+            device.pinholes.add(pinhole);
+            grant(Some(pinhole))
+        }
         Err(problem) if problem.code() == Some(FIREWALL_DISABLED) => grant(None),
         Err(problem) => told(problem),
     }
 }
 
-/// Closes a pinhole.
+/// Closes a pinhole, if it is known to be ours.
 pub(super) async fn unmap(device: &Device, transport: &Transport, request: &UnmapRequest) -> Answer {
-    let Some(pinhole) = request.pinhole else { return Answer::Unmapped };
+    let ours = request.pinhole.filter(|pinhole| device.pinholes.has(*pinhole));
+    let Some(pinhole) = ours else { return Answer::Unmapped };
     let gateway = gateway(device, &device.service);
     match through(transport, &device.service, gateway.remove_pinhole(pinhole)).await {
-        Ok(()) => Answer::Unmapped,
+        Ok(()) => {
+            device.pinholes.remove(pinhole);
+            Answer::Unmapped
+        }
         Err(problem)
             if matches!(problem.code(), Some(NO_SUCH_ENTRY | FIREWALL_DISABLED | INVALID_ARGUMENTS)) =>
         {

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use ::http::Method;
 use bytes::Bytes;
+use kith_network::Snapshot;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::description::{self, Kind};
@@ -30,11 +31,12 @@ pub struct Device {
     pub services: Vec<Vec<(Kind, Place)>>,
 }
 
-/// Where the description is fetched if `from` sends this datagram; `None` if nothing is fetched.
+/// Where the description is fetched if `from` sends this datagram, as long as nothing is known of the network but `uplink`; `None`
+/// if nothing is fetched.
 #[must_use]
 pub fn reply(datagram: &[u8], uplink: &Uplink, from: IpAddr) -> Option<Place> {
     let reply = ssdp::reply(datagram)?;
-    let (endpoint, _) = Endpoint::of_location(&reply.location, uplink, from)?;
+    let (endpoint, _) = Endpoint::of_location(&reply.location, uplink, &Snapshot::default(), from)?;
     Some((endpoint.address, endpoint.path))
 }
 
@@ -53,7 +55,7 @@ pub fn device(document: &[u8], place: &Place, uplink: &Uplink) -> Result<Device,
         guesses.map(|guess| (guess.kind, (guess.endpoint.address, guess.endpoint.path))).collect()
     };
     Ok(Device {
-        model: device::model(&description),
+        model: device::model(&description, None),
         page: page.and_then(|page| location.page(description.base.as_deref(), page)),
         services: services.map(guesses).collect(),
     })

@@ -3,14 +3,17 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
+use kith_network::Snapshot;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::endpoint::{self, Endpoint, Rank};
+use super::endpoint::{Endpoint, Rank};
 use super::ssdp;
+use crate::clients::sockets::{keep_to, scoped};
 use crate::{Family, Uplink};
 
 /// Where the devices of IPv4 listen.
@@ -27,9 +30,14 @@ const MULTICAST: [u64; 3] = [150, 500, 1500];
 const WAIT: Duration = Duration::from_millis(3500);
 /// Most routers on the way of a multicast (UPnP Device Architecture 1.1, section 1.3.3, says 2).
 const HOPS: u32 = 2;
-/// Most candidates that are given out, and how many of these places are kept for the gateway's.
-const MOST_CANDIDATES: usize = 8;
-const KEPT_FOR_GATEWAY: usize = 4;
+/// Most candidates of each rank that are given out: what others say takes no place from the gateway.
+const fn most_candidates(rank: Rank) -> usize {
+    match rank {
+        Rank::Gateway => 6,
+        Rank::ByGateway => 2,
+        Rank::Other => 4,
+    }
+}
 /// Most datagrams that are read in one search as fast as they come, and the pause between them from then on.
 const MOST_DATAGRAMS: usize = 512;
 const IN_FLOOD: Duration = Duration::from_millis(5);
@@ -50,8 +58,8 @@ impl Places {
             Family::V4 => IpAddr::V4(GROUP_V4),
             Family::V6 => IpAddr::V6(GROUP_V6),
         };
-        let place = |ip| endpoint::address(ip, ssdp::PORT, uplink.index);
-        Self { gateway: place(uplink.gateway.to_canonical()), group: place(group) }
+        let place = |ip| scoped(ip, ssdp::PORT, uplink.index);
+        Self { gateway: place(uplink.gateway), group: place(group) }
     }
 }
 
@@ -60,6 +68,7 @@ impl Places {
 pub(super) struct Search {
     socket: UdpSocket,
     uplink: Uplink,
+    snapshot: Arc<Snapshot>,
     /// What is still to be sent: when, where.
     plan: VecDeque<(Instant, SocketAddr)>,
     end: Instant,
@@ -68,8 +77,8 @@ pub(super) struct Search {
 }
 
 impl Search {
-    /// Begins.
-    pub(super) fn start(uplink: &Uplink, places: Places) -> io::Result<Self> {
+    /// Begins, in the network as `snapshot` shows it.
+    pub(super) fn start(uplink: &Uplink, snapshot: Arc<Snapshot>, places: Places) -> io::Result<Self> {
         let now = Instant::now();
         let at = |times: [u64; 3], place| times.map(|after| (now + Duration::from_millis(after), place));
         let mut plan: Vec<_> =
@@ -78,6 +87,7 @@ impl Search {
         Ok(Self {
             socket: socket(uplink)?,
             uplink: uplink.clone(),
+            snapshot,
             plan: plan.into(),
             end: now + WAIT,
             known: Vec::new(),
@@ -125,8 +135,10 @@ impl Search {
     /// The candidate in a datagram, if it is a new one and may be believed.
     fn judge(&mut self, datagram: &[u8], from: IpAddr) -> Option<(Endpoint, Rank)> {
         let reply = ssdp::reply(datagram)?;
-        let Some((endpoint, rank)) = Endpoint::of_location(&reply.location, &self.uplink, from) else {
-            tracing::debug!(%from, location = ?reply.location, "a place that is not believed");
+        let Some((endpoint, rank)) =
+            Endpoint::of_location(&reply.location, &self.uplink, &self.snapshot, from)
+        else {
+            tracing::trace!(%from, location = ?reply.location, "a place that is not believed");
             return None;
         };
         // Some gateways answer with odd types. Anybody else has to say that he is one.
@@ -136,12 +148,7 @@ impl Search {
         if self.known.iter().any(|(known, _)| *known == endpoint) {
             return None;
         }
-        let others = self.known.iter().filter(|(_, known)| *known == Rank::Other).count();
-        let full = match rank {
-            Rank::Other => others >= MOST_CANDIDATES - KEPT_FOR_GATEWAY,
-            Rank::Gateway | Rank::ByGateway => self.known.len() >= MOST_CANDIDATES,
-        };
-        if full {
+        if self.known.iter().filter(|(_, known)| *known == rank).count() >= most_candidates(rank) {
             return None;
         }
         self.known.push((endpoint.clone(), rank));
@@ -149,9 +156,10 @@ impl Search {
     }
 }
 
-fn socket(uplink: &Uplink) -> io::Result<UdpSocket> {
-    let local = endpoint::address(uplink.local, 0, uplink.index);
+pub(super) fn socket(uplink: &Uplink) -> io::Result<UdpSocket> {
+    let local = scoped(uplink.local, 0, uplink.index);
     let socket = Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
+    keep_to(&socket, &uplink.interface);
     match uplink.local {
         IpAddr::V4(ip) => {
             socket.set_multicast_if_v4(&ip)?;

@@ -1,8 +1,10 @@
 use std::net::IpAddr;
 
+use kith_network::{Address, Interface, InterfaceKind, Snapshot};
 use proptest::prelude::*;
 
 use super::super::description::{self, Described, Kind, Malformed};
+use super::super::device;
 use super::super::endpoint::{Endpoint, Rank};
 use super::super::printable::printable;
 use super::super::soap::{self, Arguments, Response};
@@ -66,70 +68,176 @@ fn announcements_are_read() {
     assert_eq!(ssdp::notify(b"NOTIFY * HTTP/1.1\r\nNT: x\r\n\r\n"), None);
 }
 
-#[test]
-fn only_the_gateway_the_sender_and_near_places_are_believed() {
-    let v4 = home("192.168.1.1", "192.168.1.23");
-    let check = |uplink: &Uplink, location: &str, from: &str, expected: Option<(&str, Rank)>| {
-        let found = Endpoint::of_location(location, uplink, from.parse().unwrap());
-        let found = found.map(|(endpoint, rank)| (format!("{}{}", endpoint.address, endpoint.path), rank));
-        assert_eq!(found, expected.map(|(place, rank)| (place.to_owned(), rank)), "{location} from {from}");
+/// A computer at two networks by `eth0`, at the same home by `wlan0`, and with containers.
+fn network() -> Snapshot {
+    let interface = |index, name: &str, kind, addresses: &[(&str, u8)]| Interface {
+        index,
+        name: name.to_owned(),
+        kind,
+        addresses: addresses
+            .iter()
+            .map(|(ip, prefix)| Address { ip: ip.parse().unwrap(), prefix: *prefix, temporary: false })
+            .collect(),
     };
-    let gateway = "192.168.1.1";
-    check(&v4, "http://192.168.1.1:5000/d.xml", gateway, Some(("192.168.1.1:5000/d.xml", Rank::Gateway)));
-    check(&v4, "http://192.168.1.1/d?a=b#c", "192.168.1.9", Some(("192.168.1.1:80/d?a=b", Rank::Gateway)));
-    check(&v4, "http://192.168.1.2:80/d", gateway, Some(("192.168.1.2:80/d", Rank::ByGateway)));
-    check(&v4, "http://10.9.9.9:80/d", "10.9.9.9", Some(("10.9.9.9:80/d", Rank::Other)));
-    check(&v4, "http://192.168.1.7:80/d", "192.168.1.8", Some(("192.168.1.7:80/d", Rank::Other)));
-    for refused in [
-        "http://127.0.0.1:80/",
-        "http://0x7f.1/",
-        "http://2130706433/",
-        "http://0.0.0.0:80/",
-        "http://8.8.8.8/",
-        "http://10.9.9.9/",
-        "http://192.168.1.255.nip.io/",
-        "http://239.255.255.250/",
-        "http://192.168.1.23/",
-        "http://192.168.1.1:0/",
-        "http://192.168.1.1:99999/",
-        "http://user@192.168.1.1/",
-        "http://[fe80::1]/",
-        "http://[::ffff:127.0.0.1]/",
-        "https://192.168.1.1/",
-        "ftp://192.168.1.1/",
-        "file:///etc/passwd",
-        "192.168.1.1/",
-        "http://",
-        "",
-    ] {
-        check(&v4, refused, gateway, None);
-        check(&v4, refused, "192.168.1.9", None);
+    let at_eth0 = [
+        ("192.168.1.23", 24),
+        ("10.7.0.23", 16),
+        ("169.254.7.23", 16),
+        ("2001:db8:1:2::23", 128),
+        ("2001:db8:1:2::aaaa", 64),
+        ("fd77::23", 64),
+        ("fe80::23", 64),
+    ];
+    Snapshot {
+        interfaces: vec![
+            interface(3, "eth0", InterfaceKind::Physical, &at_eth0),
+            interface(4, "wlan0", InterfaceKind::Physical, &[("192.168.1.24", 24), ("fe80::24", 64)]),
+            interface(5, "docker0", InterfaceKind::Container, &[("172.17.0.1", 16)]),
+        ],
+        ..Snapshot::default()
     }
-    check(&v4, "http://8.8.8.8/", "8.8.8.8", None);
-    check(&v4, "http://127.0.0.1/", "127.0.0.1", None);
-    let long = format!("http://192.168.1.1/{}", "a".repeat(10_000));
-    check(&v4, &long, gateway, None);
-    // A gateway whose own address is public, as at some universities, is the gateway all the same.
-    let public = home("11.0.113.1", "11.0.113.7");
-    check(&public, "http://11.0.113.1:5000/", "11.0.113.1", Some(("11.0.113.1:5000/", Rank::Gateway)));
-    check(&public, "http://11.0.113.2:5000/", "11.0.113.1", None);
+}
 
-    let v6 = home("fe80::1", "2001:db8:1:2::23");
-    check(&v6, "http://[fe80::1%25eth0]:80/", "fe80::1", Some(("[fe80::1%3]:80/", Rank::Gateway)));
-    check(&v6, "http://[fe80::2]:80/", "fe80::1", Some(("[fe80::2%3]:80/", Rank::ByGateway)));
-    let global = Some(("[2001:db8:1:2::1]:80/", Rank::Other));
-    check(&v6, "http://[2001:db8:1:2::1]/", "2001:db8:1:2::1", global);
-    check(&v6, "http://[fd00::1]/", "fe80::1", Some(("[fd00::1]:80/", Rank::ByGateway)));
-    check(&v6, "http://[2001:db8:9:9::1]/", "2001:db8:9:9::1", None);
-    check(&v6, "http://[::1]/", "fe80::1", None);
-    check(&v6, "http://192.168.1.1/", "fe80::1", None);
+fn check_place(
+    snapshot: &Snapshot,
+    uplink: &Uplink,
+    location: &str,
+    from: &str,
+    expected: Option<(&str, Rank)>,
+) {
+    let found = Endpoint::of_location(location, uplink, snapshot, from.parse().unwrap());
+    let found = found.map(|(endpoint, rank)| (format!("{}{}", endpoint.address, endpoint.path), rank));
+    assert_eq!(found, expected.map(|(place, rank)| (place.to_owned(), rank)), "{location} from {from}");
+}
+
+#[test]
+fn the_gateway_is_believed_and_others_about_themselves_alone() {
+    let v4 = home("192.168.1.1", "192.168.1.23");
+    let gateway = "192.168.1.1";
+    for snapshot in [Snapshot::default(), network()] {
+        let check = |uplink: &Uplink, location: &str, from: &str, expected: Option<(&str, Rank)>| {
+            check_place(&snapshot, uplink, location, from, expected);
+        };
+        check(&v4, "http://192.168.1.1:5000/d.xml", gateway, Some(("192.168.1.1:5000/d.xml", Rank::Gateway)));
+        check(&v4, "http://192.168.1.1/d?a=b#c", gateway, Some(("192.168.1.1:80/d?a=b", Rank::Gateway)));
+        check(&v4, "http://192.168.1.2:80/d", gateway, Some(("192.168.1.2:80/d", Rank::ByGateway)));
+        check(&v4, "http://192.168.1.7:80/d", "192.168.1.7", Some(("192.168.1.7:80/d", Rank::Other)));
+        // A neighbour would have us ask the gateway, or another neighbour, what he likes.
+        check(&v4, "http://192.168.1.1/reboot?now", "192.168.1.9", None);
+        check(&v4, "http://192.168.1.7:80/d", "192.168.1.8", None);
+        for refused in [
+            "http://127.0.0.1:80/",
+            "http://0x7f.1/",
+            "http://2130706433/",
+            "http://0.0.0.0:80/",
+            "http://8.8.8.8/",
+            "http://10.9.9.9/",
+            "http://172.17.0.1/",
+            "http://169.254.169.254/latest/meta-data/",
+            "http://192.168.1.255.nip.io/",
+            "http://239.255.255.250/",
+            "http://192.168.1.23/",
+            "http://192.168.1.1:0/",
+            "http://192.168.1.1:99999/",
+            "http://user@192.168.1.1/",
+            "http://[fe80::1]/",
+            "http://[::ffff:127.0.0.1]/",
+            "https://192.168.1.1/",
+            "ftp://192.168.1.1/",
+            "file:///etc/passwd",
+            "192.168.1.1/",
+            "http://",
+            "",
+        ] {
+            check(&v4, refused, gateway, None);
+            check(&v4, refused, "192.168.1.9", None);
+        }
+        // Whoever is not on the link is not heard, whatever he says of whom.
+        for far in ["8.8.8.8", "10.9.9.9", "127.0.0.1", "172.17.0.1", "172.17.0.2", "169.254.169.254"] {
+            check(&v4, &format!("http://{far}/"), far, None);
+            check(&v4, "http://192.168.1.50/", far, None);
+            check(&v4, "http://192.168.1.1/", far, None);
+        }
+        let long = format!("http://192.168.1.1/{}", "a".repeat(10_000));
+        check(&v4, &long, gateway, None);
+        // A gateway whose own address is public, as at some universities, is the gateway all the same.
+        let public = home("11.0.113.1", "11.0.113.7");
+        check(&public, "http://11.0.113.1:5000/", "11.0.113.1", Some(("11.0.113.1:5000/", Rank::Gateway)));
+        check(&public, "http://11.0.113.2:5000/", "11.0.113.1", None);
+
+        let v6 = home("fe80::1", "2001:db8:1:2::23");
+        check(&v6, "http://[fe80::1%25eth0]:80/", "fe80::1", Some(("[fe80::1%3]:80/", Rank::Gateway)));
+        check(&v6, "http://[fe80::2]:80/", "fe80::1", Some(("[fe80::2%3]:80/", Rank::ByGateway)));
+        check(&v6, "http://[fe80::2]:80/", "fe80::3", None);
+        check(&v6, "http://[fe80::1]:80/", "fe80::3", None);
+        let global = "http://[2001:db8:1:2::1]/";
+        check(&v6, global, "2001:db8:1:2::1", Some(("[2001:db8:1:2::1]:80/", Rank::Other)));
+        check(&v6, global, "fe80::1", Some(("[2001:db8:1:2::1]:80/", Rank::ByGateway)));
+        check(&v6, global, "fe80::3", None);
+        check(&v6, "http://[fd00::1]/", "fe80::1", None);
+        check(&v6, "http://[fd00::1]/", "fd00::1", None);
+        check(&v6, "http://[2001:db8:9:9::1]/", "2001:db8:9:9::1", None);
+        check(&v6, "http://[::1]/", "fe80::1", None);
+        check(&v6, "http://192.168.1.1/", "fe80::1", None);
+    }
+}
+
+#[test]
+fn no_address_of_this_computer_is_a_place_and_no_other_network() {
+    let (v4, v6) = (home("192.168.1.1", "192.168.1.23"), home("fe80::1", "2001:db8:1:2::23"));
+    let check = |uplink: &Uplink, location: &str, from: &str, expected: Option<(&str, Rank)>| {
+        check_place(&network(), uplink, location, from, expected);
+    };
+    // Whoever says so: the address can be forged.
+    for (uplink, ours) in [
+        (&v4, "192.168.1.24"),
+        (&v4, "10.7.0.23"),
+        (&v4, "172.17.0.1"),
+        (&v6, "[2001:db8:1:2::aaaa]"),
+        (&v6, "[fd77::23]"),
+        (&v6, "[fe80::23]"),
+        (&v6, "[fe80::24]"),
+    ] {
+        let location = format!("http://{ours}:4243/");
+        check(uplink, &location, ours.trim_matches(['[', ']']), None);
+        check(uplink, &location, &uplink.gateway.to_string(), None);
+    }
+    // A gateway that would be this computer is none.
+    check(&home("192.168.1.24", "192.168.1.23"), "http://192.168.1.24/", "192.168.1.24", None);
+    // Near is what the interface says, at this interface alone.
+    check(&v4, "http://10.7.9.9/", "10.7.9.9", Some(("10.7.9.9:80/", Rank::Other)));
+    check(&v4, "http://10.8.9.9/", "10.8.9.9", None);
+    check(&v4, "http://172.17.0.9/", "192.168.1.1", None);
+    check(&v6, "http://[fd77::9]/", "fe80::1", Some(("[fd77::9]:80/", Rank::ByGateway)));
+    check(&v6, "http://[fd78::9]/", "fe80::1", None);
+    // Addresses without a router are for uplinks that have one themselves.
+    check(&v4, "http://169.254.7.1/", "192.168.1.1", None);
+    check(&v4, "http://169.254.169.254/", "169.254.169.254", None);
+    let bare = home("169.254.7.1", "169.254.7.23");
+    check(&bare, "http://169.254.7.2/", "169.254.7.1", Some(("169.254.7.2:80/", Rank::ByGateway)));
+}
+
+#[test]
+fn a_device_that_is_not_the_gateway_is_named_with_its_address() {
+    let check = |maker: &str, model: &str, expected: &str| {
+        let known = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+        let described =
+            description::Description { maker: known(maker), model: known(model), ..Default::default() };
+        let named = device::model(&described, Some("192.168.1.2".parse().unwrap()));
+        assert_eq!(named.as_deref(), Some(expected));
+    };
+    check("Maker", "Model 7", "Maker Model 7 at 192.168.1.2");
+    check("", "", "a device at 192.168.1.2");
+    let long = "x".repeat(100);
+    check("", &long, &format!("{} at 192.168.1.2", "x".repeat(49)));
 }
 
 #[test]
 fn urls_of_services_are_understood_in_all_their_spellings_and_stay_on_their_host() {
     let check = |location: &str, base: Option<&str>, control: &str, expected: &[&str]| {
         let uplink = home("192.168.1.1", "192.168.1.23");
-        let (location, _) = Endpoint::of_location(location, &uplink, uplink.gateway).unwrap();
+        let (location, _) =
+            Endpoint::of_location(location, &uplink, &Snapshot::default(), uplink.gateway).unwrap();
         let found = location.services(base, control);
         let found: Vec<_> = found.iter().map(|found| format!("{}{}", found.address, found.path)).collect();
         assert_eq!(found, expected, "{base:?} {control}");
@@ -298,7 +406,7 @@ proptest! {
             ignore(soap::response(&bytes));
             if let Ok(found) = description::parse(&bytes) {
                 let uplink = home("192.168.1.1", "192.168.1.23");
-                let (here, _) = Endpoint::of_location("http://192.168.1.1/d", &uplink, uplink.gateway).unwrap();
+                let (here, _) = Endpoint::of_location("http://192.168.1.1/d", &uplink, &Snapshot::default(), uplink.gateway).unwrap();
                 for service in found.services {
                     ignore(here.services(found.base.as_deref(), &service.control));
                 }
@@ -309,7 +417,7 @@ proptest! {
     #[test]
     fn no_location_makes_the_check_panic(location in "(http://)?[\\[\\]a-f0-9:.%/@]{0,40}") {
         for uplink in [home("192.168.1.1", "192.168.1.23"), home("fe80::1", "2001:db8::2")] {
-            ignore(Endpoint::of_location(&location, &uplink, uplink.gateway));
+            ignore(Endpoint::of_location(&location, &uplink, &Snapshot::default(), uplink.gateway));
         }
     }
 }

@@ -1,11 +1,14 @@
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
+use kith_network::{Address, Interface, InterfaceKind, Snapshot};
 use tokio::net::UdpSocket;
 use tokio::time::Instant;
 
 use super::super::Upnp;
-use super::super::search::{Places, Search};
+use super::super::http::Transport;
+use super::super::search::{self, Places, Search};
 use super::fake::{Fake, IP1, Say, description, done, fault, router};
 use crate::{Answer, Request, Uplink};
 
@@ -52,7 +55,7 @@ async fn the_gateway_is_asked_first_and_everybody_again_and_again() {
             }
         }
     };
-    let mut search = Search::start(&uplink(), places).unwrap();
+    let mut search = Search::start(&uplink(), Arc::default(), places).unwrap();
     let (found, at_gateway, at_group) = tokio::join!(search.next(), listen(&gateway), listen(&group));
     assert_eq!(found, None);
     assert!(begin.elapsed() >= Duration::from_millis(3500) && begin.elapsed() < Duration::from_secs(4));
@@ -161,7 +164,7 @@ async fn a_device_that_moved_to_another_port_is_found_there() {
 async fn a_flood_of_places_is_cut_off_and_the_gateway_still_heard() {
     let socket = UdpSocket::bind((HERE, 0)).await.unwrap();
     let near = Uplink { gateway: "127.0.0.1".parse().unwrap(), local: HERE.parse().unwrap(), ..uplink() };
-    let mut search = Search::start(&near, silent_places(&socket)).unwrap();
+    let mut search = Search::start(&near, Arc::default(), silent_places(&socket)).unwrap();
     let mut answers: Vec<_> = (0..60).map(|n| ("127.0.0.9", format!("http://192.168.1.{n}:80/"))).collect();
     answers.extend((0..60).map(|n| ("127.0.0.9", format!("http://127.0.0.9:{}/", 1000 + n))));
     answers.extend((0..60).map(|n| ("127.0.0.1", format!("http://127.0.0.1:{}/", 1000 + n))));
@@ -176,4 +179,41 @@ async fn a_flood_of_places_is_cut_off_and_the_gateway_still_heard() {
     let gateway = |address: &SocketAddr| address.ip() == near.gateway;
     assert!(found.len() <= 8 && found.iter().filter(|found| gateway(found)).count() >= 4, "{found:?}");
     assert!(found.iter().all(gateway), "loopback and far places are not believed: {found:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_neighbour_who_names_the_gateway_takes_no_place_from_it() {
+    let fake = Fake::start(HERE, router(IP1, |_| fault(501, ""))).await;
+    let socket = UdpSocket::bind((HERE, 0)).await.unwrap();
+    let mut answers: Vec<_> = (1..=8).map(|port| ("127.0.0.9", format!("http://{HERE}:{port}/"))).collect();
+    answers.push((HERE, format!("http://{}/rootDesc.xml", fake.http)));
+    let (upnp, uplink) = (Upnp::default(), uplink());
+    let asking = upnp.ask_at(&uplink, Request::Discover, silent_places(&socket));
+    let (answer, ()) = tokio::join!(asking, answer_from(&socket, &answers));
+    assert!(matches!(answer, Answer::Found(_)), "{answer:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_that_became_this_computers_own_is_asked_no_more() {
+    let fake = Fake::start(HERE, router(IP1, |_| fault(501, ""))).await;
+    let upnp = fake.found().await;
+    let here = Address { ip: HERE.parse().unwrap(), prefix: 24, temporary: false };
+    let kind = InterfaceKind::Physical;
+    let interface = Interface { index: 7, name: "eth7".to_owned(), kind, addresses: vec![here] };
+    upnp.interfaces(Arc::new(Snapshot { interfaces: vec![interface], ..Snapshot::default() }));
+    assert_eq!(fake.ask(&upnp, Request::ReadBack { external_port: 1 }).await, Answer::Closed);
+    assert_eq!(fake.ask(&upnp, Request::Discover).await, Answer::Silent);
+    assert!(fake.asked().is_empty(), "{:?}", fake.asked());
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn all_sockets_keep_to_the_interface_of_the_uplink() {
+    use socket2::SockRef;
+
+    let searching = search::socket(&uplink()).unwrap();
+    assert_eq!(SockRef::from(&searching).device().unwrap().as_deref(), Some(&b"lo"[..]));
+    let transport = Transport::new(&uplink(), Duration::from_secs(1));
+    let asking = transport.socket("127.0.0.1:80".parse().unwrap()).unwrap();
+    assert_eq!(SockRef::from(&asking).device().unwrap().as_deref(), Some(&b"lo"[..]));
 }
