@@ -5,7 +5,7 @@ use kith_network::{Network, News};
 
 #[tokio::main]
 async fn main() {
-    let network = Network::start();
+    let Ok(network) = tokio::task::spawn_blocking(Network::start).await else { return };
     let mut news = network.watch();
     loop {
         let News { snapshot, changes, resumes, slept } = news.borrow_and_update().clone();
@@ -20,6 +20,8 @@ async fn main() {
         for gateway in &snapshot.gateways {
             println!("  gateway {} over {}, metric {}", gateway.address, gateway.interface, gateway.metric);
         }
+        println!("  direct {:?}", snapshot.direct);
+        println!("  leaves by {:?}", snapshot.leaves_by);
         if news.changed().await.is_err() {
             return;
         }

@@ -9,7 +9,6 @@ mod burst;
 mod gateways;
 mod interfaces;
 mod kind;
-mod leaving;
 mod network;
 mod news;
 mod platform;

@@ -1,6 +1,7 @@
 //! Any system: interfaces from `getifaddrs(3)`, gateways from `netstat(1)`, no news from the kernel, sleep from the time of
 //! day.
 
+mod leaving;
 mod netstat;
 
 use std::io;
@@ -9,7 +10,6 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::burst::Burst;
 use crate::interfaces::{interfaces, links};
-use crate::leaving::leaves_by;
 use crate::sleep::Clocks;
 use crate::snapshot::Snapshot;
 use crate::{gateways, kind};
@@ -21,7 +21,7 @@ pub(crate) fn take() -> Snapshot {
     let routes = netstat::routes();
     let gateways = gateways::gateways(&interfaces, &routes);
     let direct = gateways::direct(&interfaces, &routes);
-    let leaves_by = leaves_by(&interfaces);
+    let leaves_by = leaving::leaves_by(&interfaces);
     Snapshot { interfaces, gateways, direct, leaves_by }
 }
 
@@ -63,7 +63,7 @@ mod tests {
         };
         let (portable, native) = (take(), Snapshot::take());
         assert_eq!(addresses(&portable), addresses(&native));
-        assert_eq!(portable.leaves_by, native.leaves_by);
+        assert_eq!(portable.leaves_by.v4, native.leaves_by.v4);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What netlink messages are about (netlink(7), rtnetlink(7)). Every length is checked; what can't be read is a change.
 
+use std::net::IpAddr;
+
 use crate::burst::Burst;
 
 /// Length of a message's head: length, kind, flags, sequence, sender.
@@ -11,6 +13,19 @@ const LINK: usize = 16;
 const ADDRESS: usize = 8;
 const ROUTE: usize = 12;
 
+/// Kinds of messages: here is a route; which is it?
+const NEW_ROUTE: u16 = 24;
+const GET_ROUTE: u16 = 26;
+/// Flag of a message: a question.
+const REQUEST: u16 = 0x1;
+/// Families of addresses.
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
+/// Attribute of a route: the address it leads to.
+const DESTINATION: u16 = 1;
+/// Kinds of routes: to somewhere, to this computer.
+const UNICAST: u8 = 1;
+const LOCAL: u8 = 2;
 /// Flag of a message: it replaced another of the same name.
 const REPLACED: u16 = 0x100;
 /// Flags of a link that decide whether it carries anything, and which way: up, point to point, running, carrier, dormant.
@@ -48,7 +63,7 @@ fn message(message: &[u8], burst: &mut Burst) {
         1..=3 => return,
         16 | 17 => link(kind == 17, body),
         20 | 21 => address(kind == 21, body),
-        24 | 25 => route(kind == 24 && flags & REPLACED != 0, body),
+        NEW_ROUTE | 25 => route(kind == NEW_ROUTE && flags & REPLACED != 0, body),
         // An overrun, and rules: who leads all traffic elsewhere changes them.
         4 | 32 | 33 => None,
         _ => return,
@@ -58,6 +73,40 @@ fn message(message: &[u8], burst: &mut Burst) {
         Some(Subject::Interface(index)) => burst.interface(index),
         None => burst.everything(),
     }
+}
+
+/// The question for the route to an address.
+pub(super) fn question(to: IpAddr) -> Vec<u8> {
+    let (family, address) = match to {
+        IpAddr::V4(ip) => (AF_INET, ip.octets().to_vec()),
+        IpAddr::V6(ip) => (AF_INET6, ip.octets().to_vec()),
+    };
+    // Both are below 40.
+    let (attribute, bits) = (ATTRIBUTE_HEAD + address.len(), address.len() * 8);
+    let mut bytes = Vec::with_capacity(HEAD + ROUTE + attribute);
+    bytes.extend(u32::try_from(HEAD + ROUTE + attribute).unwrap_or_default().to_ne_bytes());
+    bytes.extend(GET_ROUTE.to_ne_bytes());
+    bytes.extend(REQUEST.to_ne_bytes());
+    bytes.extend([0; 8]);
+    bytes.extend([family, u8::try_from(bits).unwrap_or_default()]);
+    bytes.extend([0; ROUTE - 2]);
+    bytes.extend(u16::try_from(attribute).unwrap_or_default().to_ne_bytes());
+    bytes.extend(DESTINATION.to_ne_bytes());
+    bytes.extend(address);
+    bytes
+}
+
+/// The interface of the route that is the answer to a question; none if there is no such route.
+pub(super) fn output(datagram: &[u8]) -> Option<u32> {
+    let body = datagram.get(HEAD..)?;
+    if u16_at(datagram, 4)? != NEW_ROUTE || !matches!(*body.get(7)?, UNICAST | LOCAL) {
+        return None;
+    }
+    output_of(body.get(ROUTE..)?)
+}
+
+fn output_of(attributes: &[u8]) -> Option<u32> {
+    attributes_of(attributes).find(|(kind, _)| *kind == OUTPUT).and_then(|(_, value)| u32_at(value, 0))
 }
 
 enum Subject {
@@ -94,10 +143,7 @@ fn route(replaced: bool, body: &[u8]) -> Option<Subject> {
         return Some(Subject::Look);
     }
     // Without an interface it has several, or refuses; then it may matter.
-    attributes_of(attributes)
-        .find(|(kind, _)| *kind == OUTPUT)
-        .and_then(|(_, value)| u32_at(value, 0))
-        .map(Subject::Interface)
+    output_of(attributes).map(Subject::Interface)
 }
 
 /// Kinds and values of attributes, as far as they are whole.

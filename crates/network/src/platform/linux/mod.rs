@@ -1,6 +1,7 @@
 //! Linux: `/proc/self/net`, `/sys/class/net`, netlink.
 
 mod device;
+mod leaving;
 mod message;
 mod netlink;
 mod tables;
@@ -14,7 +15,6 @@ use nix::time::{ClockId, clock_gettime};
 
 pub(crate) use self::netlink::KernelNews;
 use crate::interfaces::{interfaces, links};
-use crate::leaving::leaves_by;
 use crate::sleep::Clocks;
 use crate::snapshot::Snapshot;
 use crate::{gateways, kind};
@@ -40,7 +40,7 @@ pub(crate) fn take() -> Snapshot {
     routes.extend(tables::ipv6_routes(&table("ipv6_route")));
     let gateways = gateways::gateways(&interfaces, &routes);
     let direct = gateways::direct(&interfaces, &routes);
-    let leaves_by = leaves_by(&interfaces);
+    let leaves_by = leaving::leaves_by(&interfaces);
     Snapshot { interfaces, gateways, direct, leaves_by }
 }
 

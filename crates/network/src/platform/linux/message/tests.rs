@@ -171,3 +171,34 @@ fn no_bytes_make_it_fail() {
         drop(told(&bytes));
     }
 }
+
+#[test]
+fn a_question_for_a_route_is_as_long_as_it_says() {
+    for (ip, length, bits) in [("198.41.0.4", 36, 32), ("2001:503:ba3e::2:30", 48, 128)] {
+        let ip: IpAddr = ip.parse().unwrap();
+        let bytes = question(ip);
+        assert_eq!((bytes.len(), u32_at(&bytes, 0)), (length, Some(u32::try_from(length).unwrap())));
+        assert_eq!((u16_at(&bytes, 4), u16_at(&bytes, 6), bytes[17]), (Some(26), Some(1), bits));
+        let destination: Vec<_> = attributes_of(&bytes[HEAD + ROUTE..]).collect();
+        let octets = match ip {
+            IpAddr::V4(ip) => ip.octets().to_vec(),
+            IpAddr::V6(ip) => ip.octets().to_vec(),
+        };
+        assert_eq!(destination, [(1, octets.as_slice())]);
+    }
+}
+
+#[test]
+fn the_answer_is_an_interface_only_if_the_route_leads_somewhere() {
+    let over_seven = attribute(4, &7_u32.to_ne_bytes());
+    let answer = |kind: u16, route: u8| packet(kind, 0, &route_body(route, &over_seven));
+    assert_eq!(output(&answer(24, 1)), Some(7));
+    // Blackhole, unreachable, prohibited; another message, and an error.
+    for refusal in [answer(24, 6), answer(24, 7), answer(24, 8), answer(25, 1), packet(2, 0, &[0; 20])] {
+        assert_eq!(output(&refusal), None);
+    }
+    let whole = answer(24, 1);
+    for end in 0..whole.len() {
+        assert_eq!(output(&whole[..end]), None, "{end}");
+    }
+}
