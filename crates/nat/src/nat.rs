@@ -172,6 +172,7 @@ impl Shell {
         let mut known = news.borrow_and_update().clone();
         let (hints, mut hinted) = mpsc::channel(MOST_HINTS);
         let mut ears = crate::clients::Ears::new(hints);
+        self.clients.interfaces(known.snapshot.clone());
         self.core.handle_network(&known.snapshot, Instant::now());
         loop {
             self.execute();
@@ -190,6 +191,7 @@ impl Shell {
                 Ok(()) = news.changed() => {
                     let now = news.borrow_and_update().clone();
                     ears.interfaces(&now.snapshot);
+                    self.clients.interfaces(now.snapshot.clone());
                     self.network(&known, &now);
                     known = now;
                 }

@@ -8,7 +8,7 @@ use igd_next::{PortMappingEntry, PortMappingProtocol};
 
 use super::control::{Problem, gateway, own, through};
 use super::device::Device;
-use super::http::{Transport, nonsense};
+use super::http::{Failure, Transport, nonsense};
 use super::printable::printable;
 use super::soap::Arguments;
 use crate::{Answer, Entry, Grant, Lifetime, MapRequest, Refusal, RefusalKind, UnmapRequest};
@@ -17,6 +17,8 @@ use crate::{Answer, Entry, Grant, Lifetime, MapRequest, Refusal, RefusalKind, Un
 const MOST_ENTRIES: u32 = 128;
 /// Longest label that is kept, characters.
 const LONGEST_LABEL: usize = 64;
+/// Ports below this one are the router's own, or other programs'.
+const FIRST_PORT: u16 = 1024;
 
 const TCP: PortMappingProtocol = PortMappingProtocol::TCP;
 
@@ -65,7 +67,8 @@ pub(super) async fn read_back(device: &Device, transport: &Transport, external_p
     }
 }
 
-/// All entries for TCP whose label begins like that.
+/// All entries for TCP whose label begins like that. A table that was not read to its end is no answer: what is missing would be
+/// taken for gone.
 pub(super) async fn entries(device: &Device, transport: &Transport, label: &str) -> Answer {
     let gateway = gateway(device, &device.service);
     let mut entries = Vec::new();
@@ -74,11 +77,18 @@ pub(super) async fn entries(device: &Device, transport: &Transport, label: &str)
             Ok(entry) => entries.extend(generic(&entry).filter(|entry| entry.label.starts_with(label))),
             // One odd entry of somebody else's does not hide ours.
             Err(Problem::Odd(_)) => {}
-            Err(problem) if index > 0 || matches!(problem.code(), Some(713 | 714)) => break,
+            // Routers find many numbers for "there are no more".
+            Err(Problem::Refused(refusal)) if index > 0 || matches!(refusal.code, 713 | 714) => {
+                return Answer::Entries(entries);
+            }
+            // It has answered before: it is no reason to search it anew.
+            Err(Problem::Failed(Failure::Closed | Failure::Missing)) if index > 0 => {
+                return Answer::Nonsense(format!("its table of mappings breaks off after {index} entries"));
+            }
             Err(problem) => return problem.into(),
         }
     }
-    Answer::Entries(entries)
+    Answer::Nonsense(format!("its table of mappings has {MOST_ENTRIES} entries or more"))
 }
 
 /// Asks for the mapping; the port that it is on.
@@ -122,8 +132,19 @@ async fn add_any(
         ("NewLeaseDuration", &lease.to_string()),
     ];
     let done = own(transport, &device.service, "AddAnyPortMapping", &arguments).await?;
-    match done.number("NewReservedPort") {
-        Some(port) if port != 0 => Ok(port),
+    match done.number::<u16>("NewReservedPort") {
+        Some(port) if port >= FIRST_PORT || (port != 0 && port == request.external_port) => Ok(port),
+        Some(port) if port != 0 => {
+            let internal = SocketAddr::new(transport.local(), request.internal_port);
+            if let Ok(Some(entry)) = specific(device, transport, port).await
+                && entry.internal == internal
+            {
+                let deleted = delete(device, transport, port).await;
+                tracing::debug!(port, ?deleted, "a mapping on a port that is not ours to use is removed");
+            }
+            let words = format!("the router chose port {port}, which is not for programs");
+            Err(Problem::Refused(Refusal { kind: RefusalKind::Other, code: 0, words }))
+        }
         _ => Err(Problem::Odd(done)),
     }
 }

@@ -1,11 +1,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::super::Upnp;
 use super::fake::{
     Asked, FIREWALL, Fake, IP1, IP2, PPP1, Say, description, done, entry, fault, map, router, unmap,
 };
-use crate::{Answer, Entry, Found, Grant, Lifetime, MapRequest, Refusal, RefusalKind, Request};
+use crate::{Answer, Entry, Found, Grant, Lifetime, MapRequest, Refusal, RefusalKind, Request, UnmapRequest};
 
 const HERE: &str = "127.0.0.1";
 
@@ -39,7 +41,7 @@ async fn a_router_is_found_with_all_that_it_tells() {
 
 #[tokio::test(start_paused = true)]
 async fn a_router_without_an_address_is_found_all_the_same() {
-    for address in ["", "0.0.0.0", "none yet"] {
+    for address in ["", "0.0.0.0", "none yet", "127.0.0.1", "224.0.0.5", "255.255.255.255"] {
         let fake = Fake::start(HERE, move |asked| match asked.action.as_str() {
             "" => description(&[(IP1, "/ctl")]).into(),
             _ => done(asked, &[("NewExternalIPAddress", address)]),
@@ -354,7 +356,8 @@ async fn the_table_is_searched_for_our_labels_until_its_end() {
 async fn a_table_without_an_end_is_read_only_so_far() {
     let fake = Fake::start(HERE, router(IP1, |asked| done(asked, &[("NewExternalPort", "odd")]))).await;
     let upnp = fake.found().await;
-    assert_eq!(fake.ask(&upnp, Request::Entries { label: String::new() }).await, Answer::Entries(vec![]));
+    let answer = fake.ask(&upnp, Request::Entries { label: String::new() }).await;
+    assert_eq!(answer, Answer::Nonsense("its table of mappings has 128 entries or more".to_owned()));
     assert_eq!(fake.asked().len(), 128);
     let empty = Fake::start(HERE, router(IP1, |_| fault(713, ""))).await;
     let upnp = empty.found().await;
@@ -363,6 +366,85 @@ async fn a_table_without_an_end_is_read_only_so_far() {
     let upnp = off.found().await;
     let answer = off.ask(&upnp, Request::Entries { label: String::new() }).await;
     assert_eq!(answer, refused(RefusalKind::NotAuthorized, 606, ""));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_that_was_not_read_to_its_end_is_no_answer() {
+    let check = async |third: fn() -> Say, expected: Answer| {
+        let fake = Fake::start(
+            HERE,
+            router(IP1, move |asked| match asked.value("NewPortMappingIndex") {
+                "0" | "1" => done(asked, &[("NewExternalPort", "odd")]),
+                _ => third(),
+            }),
+        );
+        let fake = fake.await;
+        let upnp = fake.found().await;
+        assert_eq!(fake.ask(&upnp, Request::Entries { label: String::new() }).await, expected);
+        assert_eq!(upnp.devices.lock().unwrap().len(), 1, "the device is known on");
+    };
+    let broken = || Answer::Nonsense("its table of mappings breaks off after 2 entries".to_owned());
+    check(|| Say::ThenHang(vec![]), Answer::Silent).await;
+    check(|| Say::Raw(vec![]), broken()).await;
+    check(|| Say::Raw(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec()), broken()).await;
+    check(|| fault(402, ""), Answer::Entries(vec![])).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reserved_port_is_taken_only_if_it_was_wished_for() {
+    let check = async |client: &'static str, wished: u16, expected: Answer, deletes: usize| {
+        let fake = Fake::start(
+            HERE,
+            router(IP2, move |asked| match asked.action.as_str() {
+                "AddAnyPortMapping" => done(asked, &[("NewReservedPort", "443")]),
+                "GetSpecificPortMappingEntry" => entry(asked, client, "4242", "Kith", "3600"),
+                _ => done(asked, &[]),
+            }),
+        );
+        let fake = fake.await;
+        let upnp = fake.found().await;
+        let request = MapRequest { any_port: true, ..map(wished) };
+        assert_eq!(fake.ask(&upnp, Request::Map(request)).await, expected);
+        let deleted = fake.asked().into_iter().filter(|asked| asked.action == "DeletePortMapping");
+        assert_eq!(deleted.count(), deletes, "{client} {wished}");
+    };
+    let hour = granted(443, Lifetime::Seconds(3600), None);
+    let no = || refused(RefusalKind::Other, 0, "the router chose port 443, which is not for programs");
+    check(HERE, 443, hour, 0).await;
+    check(HERE, 4242, no(), 1).await;
+    check("127.0.0.9", 4242, no(), 0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_connection_does_not_hide_the_one_that_is_up() {
+    for dead in ["silent", "closed"] {
+        let fake = Fake::start(HERE, move |asked| match (asked.path.as_str(), asked.action.as_str()) {
+            (_, "") => description(&[(IP1, "/ip"), (PPP1, "/ppp")]).into(),
+            ("/ip", _) if dead == "silent" => Say::ThenHang(vec![]),
+            ("/ip", _) => Say::Raw(vec![]),
+            (_, "GetStatusInfo") => done(asked, &[("NewConnectionStatus", "Connected")]),
+            (_, "GetExternalIPAddress") => done(asked, &[("NewExternalIPAddress", "11.0.113.5")]),
+            _ => ours(asked, "3600"),
+        });
+        let fake = fake.await;
+        let begin = Instant::now();
+        let upnp = fake.found().await;
+        assert!(begin.elapsed() < Duration::from_secs(2), "{dead}: {:?}", begin.elapsed());
+        let answer = fake.ask(&upnp, Request::ReadBack { external_port: 4242 }).await;
+        assert!(matches!(answer, Answer::Entry(Some(_))), "{dead}: {answer:?}");
+        assert_eq!(fake.asked()[0].path, "/ppp", "{dead}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_connections_that_are_down_the_one_that_answers_is_asked() {
+    let fake = Fake::start(HERE, |asked| match (asked.path.as_str(), asked.action.as_str()) {
+        (_, "") => description(&[(IP1, "/ip"), (PPP1, "/ppp")]).into(),
+        ("/ip", _) => Say::ThenHang(vec![]),
+        _ => fault(501, ""),
+    });
+    let answer = fake.await.ask(&Upnp::default(), Request::Discover).await;
+    assert_eq!(answer, refused(RefusalKind::Failed, 501, ""));
 }
 
 #[tokio::test(start_paused = true)]
@@ -434,7 +516,7 @@ async fn only_so_many_devices_are_remembered() {
     let upnp = Upnp::default();
     for index in 0..40 {
         let mut uplink = fake.uplink();
-        uplink.interface = format!("eth{index}");
+        uplink.interface = format!("none{index}");
         let answer = upnp.ask_at(&uplink, Request::Discover, fake.places()).await;
         assert!(matches!(answer, Answer::Found(_)), "{answer:?}");
     }
@@ -475,15 +557,11 @@ async fn a_pinhole_is_made_renewed_and_closed() {
     }
     assert_eq!(fake.ask(&upnp, pinhole(Some(7))).await, granted(4242, hour, Some(7)));
     assert_eq!(fake.actions().last().unwrap(), "UpdatePinhole");
-    // After a restart of the router its numbers are others.
-    assert_eq!(fake.ask(&upnp, pinhole(Some(99))).await, granted(4242, hour, Some(7)));
-    let mut request = unmap(4242);
-    assert_eq!(fake.ask(&upnp, Request::Unmap(request.clone())).await, Answer::Unmapped);
-    for known in [7, 99] {
-        request.pinhole = Some(known);
-        assert_eq!(fake.ask(&upnp, Request::Unmap(request.clone())).await, Answer::Unmapped);
-        assert_eq!(fake.actions().last().unwrap(), "DeletePinhole");
-    }
+    let close = |pinhole| Request::Unmap(UnmapRequest { pinhole, ..unmap(4242) });
+    assert_eq!(fake.ask(&upnp, close(None)).await, Answer::Unmapped);
+    assert_eq!(fake.actions().last().unwrap(), "UpdatePinhole");
+    assert_eq!(fake.ask(&upnp, close(Some(7))).await, Answer::Unmapped);
+    assert_eq!(fake.actions().last().unwrap(), "DeletePinhole");
     let answer = fake.ask(&upnp, Request::ReadBack { external_port: 4242 }).await;
     assert!(matches!(answer, Answer::Refused(Refusal { kind: RefusalKind::Unsupported, .. })));
     let forever = MapRequest { lifetime: Lifetime::Permanent, ..map(4242) };
@@ -491,6 +569,37 @@ async fn a_pinhole_is_made_renewed_and_closed() {
         fake.ask(&upnp, Request::Map(forever)).await,
         granted(4242, Lifetime::Seconds(86_400), Some(7))
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_number_that_the_router_did_not_give_since_it_was_found_is_somebody_elses() {
+    let fake = Fake::start(
+        "::1",
+        router(FIREWALL, |asked| match asked.action.as_str() {
+            "AddPinhole" => done(asked, &[("UniqueID", "8")]),
+            _ => done(asked, &[]),
+        }),
+    );
+    let fake = fake.await;
+    let upnp = fake.found().await;
+    let close = |number| Request::Unmap(UnmapRequest { pinhole: Some(number), ..unmap(4242) });
+    let new = granted(4242, Lifetime::Seconds(3600), Some(8));
+    let mut asked = vec!["GetFirewallStatus", "AddPinhole"];
+    // Of a former run.
+    assert_eq!(fake.ask(&upnp, close(7)).await, Answer::Unmapped);
+    assert_eq!(fake.ask(&upnp, pinhole(Some(7))).await, new);
+    assert_eq!(fake.actions(), asked);
+    assert_eq!(fake.ask(&upnp, pinhole(Some(8))).await, new);
+    asked.push("UpdatePinhole");
+    assert_eq!(fake.actions(), asked);
+    // Of before a restart of the router, which made a search necessary.
+    assert!(matches!(fake.ask(&upnp, Request::Discover).await, Answer::Found(_)));
+    let asked = fake.actions().len();
+    assert_eq!(fake.ask(&upnp, close(8)).await, Answer::Unmapped);
+    assert_eq!(fake.ask(&upnp, pinhole(Some(8))).await, new);
+    assert_eq!(fake.actions()[asked..], ["GetFirewallStatus", "AddPinhole"]);
+    assert_eq!(fake.ask(&upnp, close(8)).await, Answer::Unmapped);
+    assert_eq!(fake.actions().last().unwrap(), "DeletePinhole");
 }
 
 #[tokio::test(start_paused = true)]
