@@ -5,8 +5,14 @@
 mod crash;
 mod disk;
 mod durability;
+mod every_call;
+mod formats;
+mod hold;
+mod incarnation;
+mod past;
 mod protocol;
 mod restic;
 mod rules;
+mod simulated;
 mod state;
 mod support;

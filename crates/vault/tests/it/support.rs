@@ -4,17 +4,20 @@ use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use kith_vault::{CODE_HEADER, Owner, Vault, VaultConfig, VaultError};
+use kith_vault::{CODE_HEADER, Clock, LocalDisk, Medium, Owner, Vault, VaultConfig, VaultError};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+
+use crate::simulated::TestClock;
 
 pub(crate) const QUOTA: u64 = 1 << 30;
 
@@ -98,6 +101,32 @@ impl Fixture {
         let vault = open(&directory.path().join("vault")).await.unwrap();
         vault.set_quota(&owner, Some(QUOTA));
         Self { directory, owner, vault: Some(vault) }
+    }
+
+    /// Like [`Fixture::new`], by clocks of the test's own; the window of what is deleted is an hour.
+    pub(crate) async fn by(clock: &Arc<TestClock>) -> Self {
+        let mut fixture = Self::closed();
+        fixture.start(clock).await;
+        fixture.post("/a/?create=true", b"").await.expect_ok();
+        fixture
+    }
+
+    /// A place for a vault that is not open.
+    pub(crate) fn closed() -> Self {
+        Self { directory: tempfile::tempdir().unwrap(), owner: owner("ALICE"), vault: None }
+    }
+
+    /// Opens the vault by clocks of the test's own.
+    pub(crate) async fn start(&mut self, clock: &Arc<TestClock>) {
+        let vault = open_on(&self.root(), Arc::new(LocalDisk::default()), clock).await.unwrap();
+        vault.set_quota(&self.owner, Some(QUOTA));
+        vault.set_hold(HOLD);
+        self.vault = Some(vault);
+    }
+
+    /// Closes the vault.
+    pub(crate) fn stop(&mut self) {
+        self.vault = None;
     }
 
     pub(crate) fn vault(&self) -> &Vault {
@@ -185,6 +214,23 @@ impl Fixture {
 
 pub(crate) async fn open(path: &Path) -> Result<Vault, VaultError> {
     Vault::open(VaultConfig { path: path.to_owned(), free_space_floor: 0 }).await
+}
+
+/// The window of vaults whose time is a test's.
+pub(crate) const HOLD: Duration = Duration::from_secs(3600);
+
+pub(crate) async fn open_on(
+    path: &Path,
+    medium: Arc<dyn Medium>,
+    clock: &Arc<TestClock>,
+) -> Result<Vault, VaultError> {
+    let config = VaultConfig { path: path.to_owned(), free_space_floor: 0 };
+    Vault::open_on(config, medium, Arc::clone(clock) as Arc<dyn Clock>).await
+}
+
+/// A temporary directory in memory, where there is one: these tests write much and need nothing of it after a crash.
+pub(crate) fn fast_directory() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
 pub(crate) async fn call(

@@ -1,0 +1,159 @@
+//! Two installations of one computer: the newer writes, the older reads.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use bytes::Bytes;
+use futures::StreamExt;
+use http::Request;
+use http_body_util::{BodyExt, Full};
+use kith_vault::{CODE_HEADER, Incarnation, NameError, StateError, Writer};
+
+use crate::simulated::TestClock;
+use crate::support::{Fixture, pack_path, sha256};
+
+const BEGIN: u64 = 1_700_000_000_000;
+
+fn installation(number: u64, id: u8) -> Incarnation {
+    Incarnation::new(number, [id; 16])
+}
+
+impl Fixture {
+    async fn from(
+        &self,
+        writer: Incarnation,
+        method: &str,
+        path: &str,
+        body: &'static [u8],
+    ) -> (u16, String) {
+        let request = Request::builder().method(method).uri(path);
+        let request = request.header("content-length", body.len()).body(Full::new(Bytes::from_static(body)));
+        let response = self.vault().handle_from(&self.owner, writer, request.unwrap()).await;
+        let code = response.headers().get(CODE_HEADER).map(|code| code.to_str().unwrap().to_owned());
+        if code.as_deref() == Some("superseded") {
+            assert_eq!(response.headers()["kith-superseded-since"], (BEGIN + 5000).to_string());
+        }
+        let status = response.status().as_u16();
+        drop(response.into_body().collect().await.unwrap());
+        (status, code.unwrap_or_default())
+    }
+}
+
+#[tokio::test]
+async fn the_older_installation_reads_and_no_more() {
+    let clock = TestClock::at(BEGIN);
+    let mut f = Fixture::by(&clock).await;
+    let (old, new) = (installation(3, 1), installation(4, 2));
+    assert_eq!(f.vault().newest_incarnation(&f.owner), None);
+    assert_eq!(f.vault().writer(&f.owner, old).await.unwrap(), Writer::Current);
+    assert_eq!(f.from(old, "POST", &pack_path(b"one"), b"one").await, (200, String::new()));
+    clock.pass(5000);
+    assert_eq!(f.vault().writer(&f.owner, new).await.unwrap(), Writer::Current);
+    clock.pass(5000);
+    let since = UNIX_EPOCH + Duration::from_millis(BEGIN + 5000);
+    for _ in 0..2 {
+        assert_eq!(f.vault().writer(&f.owner, old).await.unwrap(), Writer::Superseded { since });
+        assert_eq!(f.vault().newest_incarnation(&f.owner), Some((new, since)));
+        let refused = (409, "superseded".to_owned());
+        let lock = format!("/a/locks/{}", sha256(b"lock"));
+        for (method, path, body) in [
+            ("POST", pack_path(b"two"), &b"two"[..]),
+            ("POST", pack_path(b"one"), b"one"),
+            ("POST", "/a/config".to_owned(), b"config"),
+            ("POST", lock, b"lock"),
+            ("POST", "/b/?create=true".to_owned(), b""),
+            ("DELETE", pack_path(b"one"), b""),
+        ] {
+            assert_eq!(f.from(old, method, &path, body).await, refused, "{method} {path}");
+        }
+        let state = f.vault().put_state_from(&f.owner, old, 1, Bytes::from_static(b"state")).await;
+        assert!(matches!(state, Err(StateError::Superseded { since: at }) if at == since));
+        assert_eq!(f.from(old, "GET", &pack_path(b"one"), b"").await.0, 200);
+        assert_eq!(f.from(old, "GET", "/a/data/", b"").await.0, 200);
+        assert_eq!(f.from(new, "GET", "/a/data/", b"").await.0, 200);
+        // It is remembered.
+        f.stop();
+        f.start(&clock).await;
+    }
+    assert_eq!(f.from(new, "DELETE", &pack_path(b"one"), b"").await.0, 200);
+    assert_eq!(f.from(new, "POST", &pack_path(b"two"), b"two").await.0, 200);
+    f.vault().put_state_from(&f.owner, new, 1, Bytes::from_static(b"state")).await.unwrap();
+    // Whoever is not named is not judged.
+    f.post(&pack_path(b"three"), b"three").await.expect_ok();
+}
+
+#[tokio::test]
+async fn the_older_installation_can_not_undelete_either() {
+    let f = Fixture::new().await;
+    f.vault().writer(&f.owner, installation(2, 2)).await.unwrap();
+    let request =
+        Request::post("/a/?undelete").header("kith-as-of", "0").body(Full::new(Bytes::new())).unwrap();
+    let response = f.vault().handle_from(&f.owner, installation(1, 1), request).await;
+    assert_eq!(response.status(), 409);
+}
+
+#[tokio::test]
+async fn of_two_installations_with_one_number_the_first_stays() {
+    let clock = TestClock::at(BEGIN);
+    let mut f = Fixture::by(&clock).await;
+    let (first, second) = (installation(1, 1), installation(1, 2));
+    for _ in 0..2 {
+        assert_eq!(f.vault().writer(&f.owner, first).await.unwrap(), Writer::Current);
+        assert!(matches!(f.vault().writer(&f.owner, second).await.unwrap(), Writer::Superseded { .. }));
+        f.stop();
+        f.start(&clock).await;
+    }
+    // Another recovery puts it right.
+    assert_eq!(f.vault().writer(&f.owner, installation(2, 2)).await.unwrap(), Writer::Current);
+    assert!(matches!(f.vault().writer(&f.owner, first).await.unwrap(), Writer::Superseded { .. }));
+}
+
+#[tokio::test]
+async fn an_upload_of_the_older_one_that_was_under_way_does_not_land() {
+    let f = Fixture::new().await;
+    let (old, new) = (installation(1, 1), installation(2, 2));
+    f.vault().writer(&f.owner, old).await.unwrap();
+    let (sender, receiver) = tokio::sync::mpsc::channel::<Result<http_body::Frame<Bytes>, std::io::Error>>(1);
+    let stream = futures::stream::unfold(receiver, |mut receiver| async move {
+        receiver.recv().await.map(|frame| (frame, receiver))
+    });
+    let body = http_body_util::StreamBody::new(Box::pin(stream.fuse()));
+    let request = Request::post(pack_path(b"one")).header("content-length", 3).body(body).unwrap();
+    let (vault, owner) = (f.vault().clone(), f.owner.clone());
+    let upload = tokio::spawn(async move { vault.handle_from(&owner, old, request).await.status() });
+    sender.send(Ok(http_body::Frame::data(Bytes::from_static(b"on")))).await.unwrap();
+    crate::support::until(|| f.temporary_files() == 1).await;
+    f.vault().writer(&f.owner, new).await.unwrap();
+    sender.send(Ok(http_body::Frame::data(Bytes::from_static(b"e")))).await.unwrap();
+    drop(sender);
+    assert_eq!(upload.await.unwrap(), 409);
+    assert_eq!((f.list("data").await, f.temporary_files(), f.usage()), (vec![], 0, (0, 0)));
+}
+
+#[tokio::test]
+async fn a_damaged_record_locks_nobody_out() {
+    let clock = TestClock::at(BEGIN);
+    let mut f = Fixture::by(&clock).await;
+    let new = installation(7, 1);
+    f.vault().writer(&f.owner, new).await.unwrap();
+    let file = f.root().join("ALICE/.record/incarnation");
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert_eq!(text, format!("incarnation 1\n7 {} {BEGIN}\n", "01".repeat(16)));
+    for damage in ["", "incarnation 2\n7 x 0\n", "incarnation 1\n7 01 0\n", &text[..text.len() - 1]] {
+        f.stop();
+        std::fs::write(&file, damage).unwrap();
+        f.start(&clock).await;
+        assert_eq!(f.vault().newest_incarnation(&f.owner), None, "{damage:?}");
+        assert_eq!(f.vault().writer(&f.owner, new).await.unwrap(), Writer::Current);
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
+    }
+}
+
+#[test]
+fn an_installation_is_read_as_a_hello_tells_it() {
+    let read = Incarnation::parse(5, "000102030405060708090A0b0c0d0e0f").unwrap();
+    assert_eq!(read.installation(), std::array::from_fn(|byte| byte as u8));
+    assert_eq!((read.number(), read.to_string()), (5, "5 000102030405060708090a0b0c0d0e0f".to_owned()));
+    for bad in ["", "00", "+0000000000000000000000000000000", "g0000000000000000000000000000000"] {
+        assert_eq!(Incarnation::parse(5, bad), Err(NameError::Installation));
+    }
+}
