@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! <vault>/                                    mode 0700
-//!   .kith-vault                               "kith-vault 1\n": the format and its version
+//!   .kith-vault                               "kith-vault 2\n": the format and its version
+//!   .kith-vault.clock                         hold time: "hold <ms>\nwall <ms>\n"; missing while nothing was ever held
 //!   .kith-vault.in-use                        empty; made at start, removed at a clean end
 //!   .kith-vault.lock                          empty; flock(2)ed exclusively while a daemon uses the vault
 //!   tmp/<number>                              unfinished uploads; emptied at every start
@@ -12,20 +13,54 @@
 //!       data/<first two digits>/<name>        packs; name = SHA-256 of the bytes, 64 lower-case hex digits
 //!       index/<name>  snapshots/<name>  locks/<name>
 //!       keys/<name>                           never written by the vault; served if the person at this disk put one there
-//!     held/<archive>/<type>/.../<name>.<ms>   deleted objects, the same shape as <archive>/; <ms> = time of the deletion
-//!                                             by this computer's clock, decimal milliseconds since 1970-01-01 UTC
+//!     held/<archive>/<type>/.../<name>.<deleted>.<hold>.<arrived>
+//!                                             deleted objects, the same shape as <archive>/, see below
 //!     state/<sequence>                        sealed state objects, 20 decimal digits; the newest 10 are kept
+//!     .record/<archive>.arrivals              when objects arrived: "\n<ms> <type>/<name>" for each
+//!     .record/incarnation                     "incarnation 1\n<number> <installation> <since>\n"
 //! ```
 //!
 //! Directories have mode 0700, files 0600. Copying `<owner>/<archive>/` elsewhere and putting a key file into
-//! `keys/` there gives a repository that stock restic opens. Files with other names are ignored and never touched.
+//! `keys/` there gives a repository that stock restic opens. Files with other names are ignored and never touched, but that a
+//! `.new` beside a file of the vault's own is a leftover of its replacement.
 //! Changes made by hand while a daemon uses the vault are not noticed before its next start.
+//!
+//! Numbers are decimal. Of the times in a held name `<deleted>` and `<arrived>` are milliseconds since 1970-01-01 UTC by this computer's
+//! clock, `<hold>` milliseconds of hold time. `<deleted>` is always later than `<arrived>`.
+//!
+//! # Versions
+//!
+//! Format 1 had held names of the form `<name>.<deleted>`, no `.record/` and no clock. A vault of that format becomes one of format 2 when
+//! it is opened: the format file is replaced. Held names are read in both forms; the janitor renames the old ones when it first sees them, with
+//! the hold time of that moment and the time of the file. An unknown newer format is refused, and nothing is touched.
+//!
+//! # Hold time
+//!
+//! Hold time is how long the vault has been open on a computer that was awake: it advances by the monotonic clock, by five minutes between
+//! two looks at the most, and never by the time of day. A look is taken every minute and with every deletion. While something is
+//! held it is saved every minute and at the end (new file, `fsync`, rename, `fsync` of the directory). A crash loses what was not
+//! saved; at start the clock is never behind the latest stamp of what is held. A lost clock therefore holds longer, never shorter.
+//!
+//! The janitor erases what has been held for the window; nothing else erases anything under `held/`. The window's length is not stored: it is
+//! the caller's. Snapshots go before index files, these before packs. It makes 10,000 changes in a run at most; each directory is synced
+//! after the changes in it. What a crash brings back is erased by the next run.
+//!
+//! # The past
+//!
+//! As of a time T there is what arrived at T or before and is there or was deleted after T. `config` and `keys/` are always there, locks never.
+//! An object arrived at the time that its last line in `.arrivals` gives; without one, at the time of the file's last change, which the vault sets to the same
+//! moment. A held object's name has it. To undelete is to rename from `held/` to where the object was, packs first, then
+//! index files, then snapshots; each directory is synced before the next one is begun, the live one first.
+//!
+//! The journal of arrivals is appended to after an object's rename and synced within a minute. After a crash its last lines may be missing
+//! or torn; then the file's own time, which was synced with its contents, says the same. A line begins with its line break, so that a
+//! torn one spoils no other. When it has grown beyond 1 MiB and twice its size, it is written anew without what is gone.
 //!
 //! # Order of writes
 //!
 //! An object: room is reserved from the announced length; bytes go to a new file in `tmp/` while they are hashed; the
-//! hash must equal the name (`config` has none); `fsync` the file; make missing directories, each followed by `fsync`
-//! of its parent; rename without replacing; `fsync` the directory; acknowledge. An index or a snapshot is renamed
+//! hash must equal the name (`config` has none); the file's time is set; `fsync` the file; make missing directories, each followed by `fsync`
+//! of its parent; rename without replacing; append to `.arrivals`; `fsync` the directory; acknowledge. An index or a snapshot is renamed
 //! only when no other object of the archive is between its rename and the end of its `fsync`: whoever saw an object in a list
 //! and relies on it in an index can rely on its being durable.
 //!
@@ -36,25 +71,40 @@
 //! another; `fsync` of the held directory, then of the live one; acknowledge. Locks are unlinked instead. A state object is
 //! written like an object; then the oldest beyond ten are unlinked.
 //!
+//! A new installation of an owner: the file is replaced (new file, `fsync`, rename, `fsync` of the directory); from then on
+//! renames of the older one are refused; those under way are waited for; acknowledge.
+//!
 //! At start: `tmp/` is emptied; live and held bytes are counted by walking. If `.kith-vault.in-use` is there, the last process
 //! died, and `syncfs` (Linux; elsewhere `sync`) makes durable what it may have renamed and not yet synced.
 //!
 //! # After a failure
 //!
-//! A full disk (ENOSPC, EDQUOT) refuses that one upload. After any other failed write, or a failed `fsync` of a
-//! directory, it is not known what is durable: the archive takes no writes and deletions until the vault is opened
-//! again; reading goes on.
+//! | what failed | what follows |
+//! |---|---|
+//! | a write, a rename, a new file or directory: ENOSPC, EDQUOT | that one change is refused: the disk is full |
+//! | the same: EMFILE, ENFILE, ENOMEM, EINTR | that one change is refused |
+//! | the same: any other error, EROFS, EIO, EFBIG, a directory that is gone | the vault takes no changes |
+//! | `fsync` of a file or directory, `syncfs`: any error, ENOSPC too | the vault takes no changes |
+//! | removing a temporary file or a superseded state object | it stays; the next start, or the next state object, tries again |
+//!
+//! "Takes no changes" holds for everything in the vault, the janitor and the clock included, until it is opened again: the system may have given
+//! up data that it could not write, and what is visible may not be durable. Reading goes on. `.kith-vault.in-use` stays, so that the next start syncs
+//! what is visible before anything is promised.
 //!
 //! # What is assumed of the medium
 //!
 //! `fsync` of a file and of a directory makes contents and names durable; a rename within one file system
-//! is atomic, also across a crash. A file system that cannot sync directories (EINVAL) is taken to be one that does not need it.
+//! is atomic, also across a crash. Of what was not synced a crash may leave anything: nothing, all, some names without others, files that are empty or cut
+//! off. A file system that cannot sync directories (EINVAL) is taken to be one that does not need it.
 //!
 //! # Counting
 //!
 //! A file counts as its length rounded up to whole blocks of [`BLOCK`] bytes, an empty one as one block, as it costs the disk:
 //! many tiny objects can't exceed what was offered. Counted as live: `config`, data, index, snapshots, locks. Counted as held:
-//! everything under `held/`. Not counted: `keys/`, `state/` (bounded by ten objects of 1 MiB), directories.
+//! everything under `held/`. Not counted: `keys/`, `state/` (bounded by ten objects of 1 MiB), `.record/`, directories.
+//!
+//! An upload is refused if live bytes would exceed the quota, or live and held ones together twice the quota. What is undeleted turns from held
+//! into live: no more bytes than before are on the disk, so that it is never refused for want of room; uploads are, until there is room again.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

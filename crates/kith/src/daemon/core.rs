@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
 
 use data_encoding::HEXLOWER;
 use jiff::Timestamp;
@@ -319,8 +320,10 @@ impl Core {
         accepted.then(|| friend.quota_bytes.unwrap_or_else(|| vault.default_quota.bytes()))
     }
 
-    /// Puts quotas and the inbound policy in force.
+    /// Puts quotas, the inbound policy and the hold window in force.
     pub(super) fn apply_vault_policy(&self) {
+        let days = self.loaded().settings().vault.hold_days.get();
+        self.vault.set_hold(Duration::from_secs(u64::from(days) * 24 * 60 * 60));
         for friend in self.roster.all() {
             let Ok(owner) = owner(&friend.device_id) else { continue };
             let offered = self.offered_to(&friend);

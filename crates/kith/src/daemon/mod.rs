@@ -9,6 +9,7 @@ mod failure;
 mod history;
 mod host;
 mod invites;
+mod janitor;
 mod jobs;
 pub mod keys;
 mod listening;
@@ -75,6 +76,7 @@ async fn run_once(home: &Home, sources: &SettingsSources, signals: &mut Signals)
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(host::receive(core.clone(), received));
     tasks.spawn(state_object::keep_at_friends(core.clone()));
+    tasks.spawn(janitor::keep(core.clone()));
     let (nat, mut mappings) = mapping::start(&core).await?;
     // Set once: this core was made a moment ago.
     drop(core.nat.set(nat.clone()));

@@ -7,7 +7,7 @@ use std::process::Command;
 use bytes::Bytes;
 use http::Request;
 use http_body_util::StreamBody;
-use kith_vault::{StateError, Vault, VaultError};
+use kith_vault::{Incarnation, StateError, Vault, VaultError};
 
 use crate::support::{
     Fixture, bytes_of, call, child, child_argument, files, open, owner, pack_path, sha256, succeeded,
@@ -123,6 +123,39 @@ fn pieces_with_a_surprise(
         Ok(http_body::Frame::data(piece))
     });
     StreamBody::new(futures::stream::iter(frames))
+}
+
+#[tokio::test]
+async fn a_disk_that_works_again_after_a_failure_is_not_trusted_before_the_vault_is_opened_again() {
+    let f = Fixture::new().await;
+    for bytes in [b"one", b"two"] {
+        f.post(&pack_path(bytes), bytes).await.expect_ok();
+    }
+    f.delete(&pack_path(b"two")).await.expect_ok();
+    let (held, aside) = (f.root().join("ALICE/held"), f.root().join("ALICE/aside"));
+    std::fs::rename(&held, &aside).unwrap();
+    std::fs::write(&held, b"where a directory was").unwrap();
+    f.delete(&pack_path(b"one")).await.expect(500, "storage-failed");
+    assert!(
+        f.vault().failure().unwrap().starts_with("could not make a directory"),
+        "{:?}",
+        f.vault().failure()
+    );
+    std::fs::remove_file(&held).unwrap();
+    std::fs::rename(&aside, &held).unwrap();
+    let past = [("kith-as-of", "0")];
+    let refused = f.delete(&pack_path(b"one")).await.expect(500, "storage-failed");
+    assert!(refused.json()["message"].as_str().unwrap().contains("until Kith has been restarted"));
+    f.post(&pack_path(b"two"), b"two").await.expect(500, "storage-failed");
+    f.call("POST", "/a/?undelete", &past, b"").await.expect(500, "storage-failed");
+    f.vault().writer(&f.owner, Incarnation::new(1, [1; 16])).await.unwrap_err();
+    assert_eq!(f.get(&pack_path(b"one")).await.expect_ok().body, "one");
+    assert_eq!(f.call("GET", "/a/data/", &past, b"").await.expect_ok().body, "[]");
+    let f = f.reopen().await;
+    assert_eq!(f.vault().failure(), None);
+    f.call("POST", "/a/?undelete", &past, b"").await.expect_ok();
+    assert_eq!(f.get(&pack_path(b"two")).await.expect_ok().body, "two");
+    f.delete(&pack_path(b"one")).await.expect_ok();
 }
 
 #[test]

@@ -5,10 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::FutureExt;
 use kith_vault::{Incarnation, LocalDisk, Vault};
 use nix::errno::Errno;
 
-use crate::simulated::{Leaves, SimulatedDisk, TestClock, make_image};
+use crate::simulated::{Call, Leaves, SimulatedDisk, TestClock, make_image};
 use crate::support::{Answer, HOLD, QUOTA, bytes_of, call, fast_directory, files, open_on, owner, sha256};
 
 const BEGIN: u64 = 1_700_000_000_000;
@@ -306,6 +307,45 @@ async fn a_crash_at_any_call_loses_nothing_acknowledged_and_leaves_nothing_half(
             std::fs::remove_dir_all(&image).unwrap();
         }
     }
+}
+
+/// What the simulation is worth: without any one kind of sync, something acknowledged is lost.
+#[tokio::test]
+async fn a_sync_that_is_left_out_is_missed() {
+    let directory = fast_directory();
+    let root = directory.path().join("vault");
+    let disk = SimulatedDisk::new(&root);
+    let Ran { events, .. } = run(&disk, &root).await.unwrap();
+    let (log, all) = (disk.log(), all_things());
+    let syncs_below =
+        |call: &Call, below: &str| matches!(call, Call::SyncDirectory { path } if path.starts_with(below));
+    type IsLeftOut<'a> = &'a dyn Fn(&Call) -> bool;
+    let left_out: [(&str, IsLeftOut<'_>); 6] = [
+        ("files", &|call| matches!(call, Call::SyncFile { .. })),
+        ("packs", &|call| syncs_below(call, "ALICE/a/data")),
+        ("snapshots", &|call| syncs_below(call, "ALICE/a/snapshots")),
+        ("state", &|call| syncs_below(call, "ALICE/state")),
+        ("record", &|call| syncs_below(call, "ALICE/.record")),
+        ("new directories", &|call| matches!(call, Call::SyncDirectory { path } if path.ends_with("ALICE"))),
+    ];
+    let mut missed = Vec::new();
+    for (what, is_left_out) in left_out {
+        let log: Vec<_> =
+            log.iter().map(|call| if is_left_out(call) { Call::Nothing } else { call.clone() }).collect();
+        let mut noticed = false;
+        for at in events.iter().filter_map(|event| event.done) {
+            let image = directory.path().join("image");
+            make_image(&image, &log[..at], Leaves::Nothing);
+            let promise = promise(&events, at);
+            let checked = std::panic::AssertUnwindSafe(check(&image, &promise, &all, what)).catch_unwind();
+            noticed |= checked.await.is_err();
+            std::fs::remove_dir_all(&image).unwrap();
+        }
+        if !noticed {
+            missed.push(what);
+        }
+    }
+    assert_eq!(missed, [""; 0], "nobody noticed that they were not synced");
 }
 
 #[tokio::test]

@@ -53,16 +53,42 @@ impl Clock for TestClock {
 /// One call, with paths below the root; files are named by number, as they change their names.
 #[derive(Debug, Clone)]
 pub(crate) enum Call {
-    Create { path: PathBuf, file: u64 },
-    Write { file: u64, bytes: Vec<u8> },
-    Modified { file: u64, time: SystemTime },
-    Rename { from: PathBuf, to: PathBuf, file: u64 },
-    Remove { path: PathBuf, file: u64 },
-    MakeDirectory { path: PathBuf },
-    RemoveDirectory { path: PathBuf },
-    SyncFile { file: u64 },
-    SyncDirectory { path: PathBuf },
+    Create {
+        path: PathBuf,
+        file: u64,
+    },
+    Write {
+        file: u64,
+        bytes: Vec<u8>,
+    },
+    Modified {
+        file: u64,
+        time: SystemTime,
+    },
+    Rename {
+        from: PathBuf,
+        to: PathBuf,
+        file: u64,
+    },
+    Remove {
+        path: PathBuf,
+        file: u64,
+    },
+    MakeDirectory {
+        path: PathBuf,
+    },
+    RemoveDirectory {
+        path: PathBuf,
+    },
+    SyncFile {
+        file: u64,
+    },
+    SyncDirectory {
+        path: PathBuf,
+    },
     SyncEverything,
+    /// One that was taken out, to see whether it is missed.
+    Nothing,
 }
 
 #[derive(Debug, Default)]
@@ -355,6 +381,7 @@ impl Image {
                 self.written.insert(*file, Content::default());
                 self.pending.push(call.clone());
             }
+            Call::Nothing => {}
             names => self.pending.push(names.clone()),
         }
     }
