@@ -7,6 +7,21 @@ use crate::core::Taken;
 use crate::core::address::{is_public, is_shared};
 use crate::{Family, GatewayState, Mapping, MappingState, Proof, Protocol, Protocols};
 
+/// How what leaves this computer goes, where no router can be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum WayOut<'a> {
+    /// There is no default route.
+    Nowhere,
+    /// Through a VPN.
+    Tunnel,
+    /// Over an interface without a router and without a public address.
+    Line(&'a str),
+    /// Over a router from which this computer has no address that fits.
+    Gateway(IpAddr),
+    /// Over an interface that leads to containers or virtual machines on this computer.
+    Inside(&'a str),
+}
+
 /// What the words are made of.
 #[derive(Clone, Debug)]
 pub(crate) struct Facts<'a> {
@@ -21,18 +36,20 @@ pub(crate) struct Facts<'a> {
     pub(crate) protocols: Protocols,
     /// There is an interface at all.
     pub(crate) connected: bool,
-    /// What goes out goes through a tunnel.
-    pub(crate) by_tunnel: bool,
+    /// How what leaves goes.
+    pub(crate) way_out: WayOut<'a>,
     /// Protocols that the gateway does not speak.
     pub(crate) unspoken: Vec<Protocol>,
     /// Protocols that it speaks, and what it said.
     pub(crate) refused: Vec<(Protocol, String)>,
     /// Protocols that are switched off here.
     pub(crate) off: Vec<Protocol>,
-    /// It has no address on the far side.
+    /// It says that it has no address on the far side.
     pub(crate) wan_down: bool,
     /// What friends see in place of the external address.
     pub(crate) seen: Option<IpAddr>,
+    /// What the router says may as well mean that its table is full.
+    pub(crate) no_room: bool,
     /// Who has the router's port of the same number.
     pub(crate) taken: Option<&'a Taken>,
     /// Whether the router's table was read back.
@@ -56,10 +73,7 @@ pub(crate) fn sentence(facts: &Facts<'_>) -> String {
         MappingState::NoRouter if !facts.connected => {
             "this computer is not connected to any network".to_owned()
         }
-        MappingState::NoRouter if facts.by_tunnel => {
-            "no router was found: everything from this computer leaves through a VPN".to_owned()
-        }
-        MappingState::NoRouter => "no router was found: this computer has no default route".to_owned(),
+        MappingState::NoRouter => no_router(facts.way_out),
         MappingState::Searching => match facts.gateway {
             Some(gateway) => format!("asking the router at {} to let friends in", gateway.uplink.gateway),
             None => "looking for the router".to_owned(),
@@ -79,22 +93,53 @@ pub(crate) fn next_step(facts: &Facts<'_>) -> Option<String> {
             by_hand(facts, "on").map(|words| format!(", or {words}")).unwrap_or_default()
         )),
         MappingState::Off | MappingState::Searching => None,
-        MappingState::Mapped => {
-            over_ipv6_only(facts).and_then(|shut| by_hand(&Facts { gateway: Some(shut), ..facts.clone() }, "on"))
-        }
+        MappingState::Mapped => over_ipv6_only(facts)
+            .and_then(|shut| by_hand(&Facts { gateway: Some(shut), ..facts.clone() }, "on")),
         MappingState::NoRouter if !facts.connected => {
             Some("connect this computer to the network, by cable or Wi-Fi".to_owned())
         }
-        MappingState::NoRouter if facts.by_tunnel => Some(
-            "to be reachable from outside, let the VPN leave out the local network, or have the VPN's far end forward a port"
-                .to_owned(),
-        ),
-        MappingState::NoRouter => {
-            Some("check the network settings: they name no router (default gateway) to the Internet".to_owned())
-        }
+        MappingState::NoRouter => Some(no_router_step(facts.way_out).to_owned()),
         MappingState::RouterOff => router_off_step(facts),
         MappingState::Blocked => blocked_step(facts),
         MappingState::DoubleNat => double_nat_step(facts),
+    }
+}
+
+fn no_router(way_out: WayOut<'_>) -> String {
+    match way_out {
+        WayOut::Nowhere => "no router was found: this computer has no default route".to_owned(),
+        WayOut::Tunnel => {
+            "no router was found: everything from this computer leaves through a VPN".to_owned()
+        }
+        WayOut::Line(interface) => format!(
+            "no router was found: this computer is connected through {interface} without one, and has no public address there"
+        ),
+        WayOut::Gateway(ip) => {
+            format!("the router at {ip} can't let friends in: this computer has no usable address from it")
+        }
+        WayOut::Inside(interface) => format!(
+            "no router was found: everything from this computer leaves through {interface}, which leads to containers or virtual machines"
+        ),
+    }
+}
+
+const fn no_router_step(way_out: WayOut<'_>) -> &'static str {
+    match way_out {
+        WayOut::Nowhere | WayOut::Inside(_) => {
+            "check the network settings: they name no router (default gateway) to the Internet"
+        }
+        WayOut::Tunnel => {
+            "to be reachable from outside, let the VPN leave out the local network, or have the VPN's far end forward a port"
+        }
+        WayOut::Line(_) => {
+            "ask the provider of that connection for a public IPv4 address of your own, or for IPv6"
+        }
+        WayOut::Gateway(IpAddr::V4(_)) => {
+            "check the network settings: this computer needs an address in the router's network, usually by DHCP"
+        }
+        WayOut::Gateway(IpAddr::V6(_)) => {
+            "check the router's settings: it gives this computer neither an IPv4 address nor a global IPv6 one"
+        }
     }
 }
 
@@ -212,6 +257,12 @@ fn blocked_step(facts: &Facts<'_>) -> Option<String> {
 
 fn double_nat(facts: &Facts<'_>) -> String {
     if let (None, Some(gateway), Some(seen)) = (facts.primary, facts.gateway, facts.seen) {
+        if facts.no_room {
+            return format!(
+                "{} opens no port: its table is full, or it has no public address of its own, and friends see {seen}: perhaps a second router, or the provider's NAT (carrier-grade NAT), is in between",
+                router(gateway)
+            );
+        }
         return format!(
             "{} opens no port: it says that it has no Internet address, but friends see {seen}: a second router, or the provider's NAT (carrier-grade NAT), is in between",
             router(gateway)
@@ -280,7 +331,11 @@ fn mapped(facts: &Facts<'_>) -> String {
         );
     };
     let router = facts.gateway.map_or_else(|| "the router".to_owned(), router);
-    let silent = if facts.silent { "; the router does not answer at the moment" } else { "" };
+    let silent = match (facts.silent, facts.wan_down) {
+        (true, _) => "; the router does not answer at the moment",
+        (false, true) => "; the router has no Internet address at the moment",
+        (false, false) => "",
+    };
     let opened = match mapping.family() {
         Family::V4 => format!("{router} leads {external} to this computer ({protocol})"),
         Family::V6 => format!("{router} lets connections to {external} through ({protocol})"),
@@ -303,7 +358,8 @@ fn other_port(facts: &Facts<'_>, mapping: &Mapping) -> String {
         return String::new();
     }
     match facts.taken.and_then(|taken| holder(facts, taken)) {
-        Some(holder) => format!("; port {wanted} of the router belongs to {holder}, so {got} leads here"),
+        // Nobody asks for that port again while this one works: friends know it.
+        Some(holder) => format!("; port {wanted} of the router belonged to {holder}, so {got} leads here"),
         None => format!("; port {wanted} of the router was not to be had, so {got} leads here"),
     }
 }

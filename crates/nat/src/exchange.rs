@@ -76,6 +76,9 @@ pub struct UnmapRequest {
     pub nonce: Nonce,
     /// The pinhole (UPnP over IPv6), from the [`Grant`].
     pub pinhole: Option<u16>,
+    /// Where it leads, if not to `internal_port` at our address: to an address that was ours (UPnP). An entry that leads anywhere
+    /// else belongs to somebody else, and stays.
+    pub former: Option<SocketAddr>,
 }
 
 /// What came of a [`Request`].

@@ -16,7 +16,7 @@ pub enum Hint {
         index: Option<u32>,
         /// By which protocol.
         protocol: Protocol,
-        /// The router's clock for mappings, where the message holds it.
+        /// The router's clock for mappings, where the message holds it. For the log: a clock that anybody can send decides nothing.
         epoch: Option<Epoch>,
     },
     /// Something else makes the mappings doubtful: a friend's link died, a dial from outside failed.

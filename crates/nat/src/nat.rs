@@ -69,7 +69,7 @@ impl Desired {
 /// What is told of the mappings from outside of this crate.
 enum Outside {
     Proof(ProofReport),
-    Seen(IpAddr),
+    Seen { ip: IpAddr, local: IpAddr, heard_at: Instant },
     Doubt(String),
 }
 
@@ -124,9 +124,10 @@ impl Nat {
         self.tell(Outside::Proof(report));
     }
 
-    /// A friend elsewhere sees this computer come from that address.
-    pub fn seen_from_outside(&self, ip: IpAddr) {
-        self.tell(Outside::Seen(ip));
+    /// A friend elsewhere, whom this computer dialled, sees it come from that address. `local` is this computer's end of the link,
+    /// which tells by which router it goes out; `heard_at` is when that was last known to be so.
+    pub fn seen_from_outside(&self, ip: IpAddr, local: IpAddr, heard_at: Instant) {
+        self.tell(Outside::Seen { ip, local, heard_at });
     }
 
     /// Something makes the mappings doubtful, as the end of a link: they are looked at soon.
@@ -195,7 +196,7 @@ impl Shell {
                     self.network(&known, &now);
                     known = now;
                 }
-                Some(hint) = hinted.recv() => self.core.handle_hint(hint, Instant::now()),
+                Some(hint) = hinted.recv() => self.hint(hint),
                 Some(outside) = outside.recv() => self.outside(outside),
                 Some(()) = OptionFuture::from(timer) => self.core.handle_timeout(Instant::now()),
             }
@@ -277,12 +278,19 @@ impl Shell {
         }
     }
 
+    fn hint(&mut self, hint: Hint) {
+        debug!(?hint, "something happened at a router, or is said to have");
+        self.core.handle_hint(hint, Instant::now());
+    }
+
     fn outside(&mut self, outside: Outside) {
         let now = Instant::now();
         match outside {
             Outside::Proof(report) => self.core.handle_proof(report, now),
-            Outside::Seen(ip) => self.core.handle_seen_from_outside(ip, now),
-            Outside::Doubt(why) => self.core.handle_hint(Hint::Doubt { why }, now),
+            Outside::Seen { ip, local, heard_at } => {
+                self.core.handle_seen_from_outside(ip, local, heard_at, now);
+            }
+            Outside::Doubt(why) => self.hint(Hint::Doubt { why }),
         }
     }
 }

@@ -277,6 +277,10 @@ fn problem(case: &Case) -> Option<String> {
         std::thread::sleep(Duration::from_millis(50));
     };
     say(&format!("{}: {} after {:?}", case.what, mapping["sentence"], begun.elapsed()));
+    let left = site.router().table();
+    if case.state == "router-off" && !left.is_empty() {
+        return Some(format!("{}: the router still leads {left:?}", case.what));
+    }
     let memory = memory_peak_kib(anna.pid());
     (memory > MOST_MEMORY).then(|| format!("{}: the daemon needed {memory} KiB", case.what))
 }

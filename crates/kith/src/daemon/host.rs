@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::{Arc, Weak};
+use std::time::Instant;
 
 use http::{Method, Request, Response, StatusCode};
 use jiff::Timestamp;
@@ -10,7 +11,7 @@ use kith_identity::DeviceId;
 use kith_identity::tls::{self, Admission, Admitted};
 use kith_listener::Incoming;
 use kith_peer::{Connection, Host, PathKind};
-use kith_wire::{Body, Hello, Report, ServeFuture, boxed, bytes_body, collect, empty_body, paths};
+use kith_wire::{Body, Hello, Report, ServeFuture, Side, boxed, bytes_body, collect, empty_body, paths};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
@@ -152,8 +153,9 @@ impl Core {
     /// A friend's link came up.
     async fn note_link(&self, friend: &DeviceId, hello: &Hello, connection: &Connection) {
         if let Some(seen_as) = connection.seen_as {
-            if connection.path() == PathKind::Public {
-                self.seen_from_outside(seen_as);
+            // Who dialled us tells only what he dialled, which may be somebody who forwards to us.
+            if connection.side == Side::Dialer && connection.path() == PathKind::Public {
+                self.seen_from_outside(seen_as, connection.local.ip(), Instant::now());
             }
             if self.note_observed(seen_as) {
                 self.save_observed().await;

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
 use std::sync::Arc;
+use std::time::Instant;
 
 use kith_control::Event;
 use kith_listener::ListenerState;
@@ -160,10 +161,11 @@ impl Core {
         advertised.or_else(mapped).unwrap_or_else(|| self.listen_port())
     }
 
-    /// A friend elsewhere sees us come from that address: the router's far side must be the same.
-    pub(super) fn seen_from_outside(&self, ip: IpAddr) {
+    /// A friend elsewhere, whom we dialled from `local`, sees us come from that address, or did when his link was last heard: the
+    /// far side of the router there must be the same.
+    pub(super) fn seen_from_outside(&self, ip: IpAddr, local: IpAddr, heard_at: Instant) {
         if let Some(nat) = self.nat() {
-            nat.seen_from_outside(ip);
+            nat.seen_from_outside(ip, local, heard_at);
         }
     }
 }

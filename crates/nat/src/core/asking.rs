@@ -9,7 +9,7 @@ use super::gateway::Gateway;
 use super::site::Pending;
 use super::talker::{Asked, Purpose};
 use super::time::Tick;
-use crate::{Answer, Epoch, Protocol, Request};
+use crate::{Answer, Epoch, Proof, Protocol, RefusalKind, Request};
 
 /// Gateways that are remembered for the case that they come back, at most.
 const MOST_GATEWAYS: usize = 16;
@@ -99,6 +99,11 @@ impl Core {
         if let Some(epoch) = epoch {
             self.judge_epoch(index, protocol, epoch, matches!(answer, Answer::Mapped(_)), now);
         }
+        if purpose == Purpose::Map && protocol == Protocol::Pcp {
+            self.note_room(index, &answer, now);
+        }
+        self.note_free(index, purpose, &answer);
+        self.note_trouble(index, now);
         match purpose {
             Purpose::Discover => self.discovered(index, protocol, answer, now),
             Purpose::Look => self.looked(index, answer, now),
@@ -110,9 +115,51 @@ impl Core {
             Purpose::Unmap(id) => self.unmapped(index, id, answer, now),
             Purpose::Entries => self.listed(index, answer, now),
         }
+        self.note_trouble(index, now);
     }
 
-    /// A router that began a new table lost the mapping. What `remade` it with the same answer has nothing more to do.
+    /// A friend's dial that failed while the router was silent failed because of the router.
+    fn note_trouble(&mut self, index: usize, now: Tick) {
+        let site = &mut self.sites[index];
+        if site.trouble.is_some() {
+            site.troubled_at = Some(now);
+            site.suspect = None;
+        }
+    }
+
+    /// What an attempt shows about ports that belonged to other computers.
+    fn note_free(&mut self, index: usize, purpose: Purpose, answer: &Answer) {
+        let site = &mut self.sites[index];
+        let Some(attempt) = &site.attempt else { return };
+        let (port, internal) = (attempt.port(), attempt.internal_port);
+        let tried = attempt.ports.iter().take(attempt.index + 1).any(|tried| *tried == internal);
+        match (purpose, answer) {
+            (Purpose::Look, Answer::Entry(None)) => site.free(port),
+            (Purpose::Map, Answer::Mapped(grant)) => {
+                site.free(grant.external_port);
+                if !tried {
+                    // It was not tried this time, and the router may have begun a new table.
+                    site.free(internal);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What PCP says of its room for mappings.
+    fn note_room(&mut self, index: usize, answer: &Answer, now: Tick) {
+        let since = &mut self.sites[index].no_room_since;
+        match answer {
+            Answer::Refused(refusal) if refusal.kind == RefusalKind::NoResources => {
+                since.get_or_insert(now);
+            }
+            Answer::Refused(_) | Answer::Mapped(_) => *since = None,
+            _ => {}
+        }
+    }
+
+    /// A router that began a new table lost the mapping: it is asked for once more, and the answer tells whether what a friend
+    /// proved is still so. What `remade` it with the same answer has nothing more to do.
     fn judge_epoch(&mut self, index: usize, protocol: Protocol, epoch: Epoch, remade: bool, now: Tick) {
         let key = self.sites[index].key;
         let track = &mut self.gateway(key, now).epochs[protocol as usize];
@@ -129,8 +176,11 @@ impl Core {
         let site = &mut self.sites[index];
         let holder = site.holder();
         if let Some(held) = site.held.as_mut().filter(|held| held.protocol.is_some()) {
-            held.proof = crate::Proof::NotYet;
-            held.blocked = false;
+            if held.blocked || matches!(held.proof, Proof::Failed { .. }) {
+                // A restart may have mended what kept friends out.
+                held.proof = Proof::NotYet;
+                held.blocked = false;
+            }
             if holder == Some(Protocol::NatPmp) && remade {
                 site.talker_mut(Protocol::NatPmp).discover_at = Some(now);
             }

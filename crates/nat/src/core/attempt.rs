@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Core;
 use super::chance::{Chance, bytes};
 use super::lease::{self, Lease, Rung};
-use super::site::{Attempt, Held, Removal, Site, Stage};
+use super::site::{Attempt, Held, Removal, Sight, Site, Stage};
 use super::talker::{Absence, Purpose};
 use super::time::Tick;
 use crate::{
@@ -15,16 +15,23 @@ use crate::{
 
 /// A UPnP mapping is read back that long after it was made: some routers drop every lease of limited time.
 const READ_BACK: Duration = Duration::from_secs(10);
+/// The same, if the one before was not there.
+const READ_BACK_AGAIN: Duration = Duration::from_secs(5);
 
 impl Core {
     /// Begins to make a mapping.
     pub(super) fn begin(&mut self, index: usize, protocol: Protocol, now: Tick) {
         let site = &self.sites[index];
-        let Some(internal_port) = self.desired_port(site) else { return };
-        let rung = match (protocol, site.family()) {
-            (Protocol::Upnp, Family::V4) => self.gateway_of(site).map(|gateway| gateway.rung),
-            _ => None,
+        let (key, family) = (site.key, site.family());
+        if self.desired_port(site).is_none() {
+            return;
+        }
+        let rung = match (protocol, family) {
+            (Protocol::Upnp, Family::V4) => self.gateway(key, now).next_rung(),
+            _ => Rung::default(),
         };
+        let site = &self.sites[index];
+        let Some(internal_port) = self.desired_port(site) else { return };
         let attempt = Attempt {
             protocol,
             internal_port,
@@ -32,10 +39,12 @@ impl Core {
             ports: self.ports_for(site, protocol, internal_port),
             index: 0,
             stage: Stage::first(site, protocol),
-            rung: rung.unwrap_or_default(),
+            rung,
             rungs: 1,
             cleared: false,
             ours: false,
+            former: None,
+            renews: false,
         };
         self.sites[index].attempt = Some(attempt);
         if self.sites[index].attempt.as_ref().is_some_and(|attempt| attempt.ports.is_empty()) {
@@ -57,6 +66,7 @@ impl Core {
                     external_port: port,
                     nonce: attempt.nonce,
                     pinhole: None,
+                    former: attempt.former,
                 }),
             ),
             Stage::Map => (
@@ -97,11 +107,15 @@ impl Core {
         let (port, internal_port) = (attempt.port(), attempt.internal_port);
         let leads_here = entry.internal.ip() == site.uplink.local && entry.internal.port() == internal_port;
         if leads_here {
+            let renews = attempt.renews;
             if let Some(attempt) = &mut self.sites[index].attempt {
                 attempt.ours = true;
             }
-            self.stage(index, Stage::Map);
+            self.stage(index, if renews { Stage::Clear } else { Stage::Map });
         } else if self.is_left_behind(index, &entry) {
+            if let Some(attempt) = &mut self.sites[index].attempt {
+                attempt.former = Some(entry.internal);
+            }
             self.stage(index, Stage::Clear);
         } else {
             self.sites[index].note_taken(port, Some(&entry));
@@ -160,8 +174,9 @@ impl Core {
             || (refusal.kind == RefusalKind::Failed && matches!(refusal.code, 402 | 501));
         match refusal.kind {
             RefusalKind::Conflict if family == Family::V4 => {
+                let remembered = self.is_remembered(index);
                 let Some(attempt) = &mut self.sites[index].attempt else { return };
-                if attempt.ours && !attempt.cleared {
+                if (attempt.ours || remembered) && !attempt.cleared {
                     // Some routers do not renew: the entry must go first.
                     attempt.stage = Stage::Clear;
                     return;
@@ -214,6 +229,13 @@ impl Core {
         attempt.index += 1;
         attempt.ours = false;
         attempt.cleared = false;
+        attempt.former = None;
+        if std::mem::take(&mut attempt.renews) {
+            // The place of the mapping that was held is somebody else's.
+            self.lose(index, now);
+        }
+        let site = &mut self.sites[index];
+        let Some(attempt) = &mut site.attempt else { return };
         if attempt.index >= attempt.ports.len() {
             return self.exhausted(index, now);
         }
@@ -252,7 +274,8 @@ impl Core {
     }
 
     /// The attempt came to nothing.
-    fn failed(&mut self, index: usize, _now: Tick) {
+    fn failed(&mut self, index: usize, now: Tick) {
+        self.give_up_renewal(index, now);
         let site = &mut self.sites[index];
         site.attempt = None;
         if let Some(failure) = site.replace.take() {
@@ -268,11 +291,12 @@ impl Core {
         if purpose == Some(Purpose::Map) {
             self.doubt_attempt(index, now);
         }
+        self.give_up_renewal(index, now);
         self.sites[index].attempt = None;
     }
 
     /// The router may have made the mapping without our knowing.
-    fn doubt_attempt(&mut self, index: usize, now: Tick) {
+    pub(super) fn doubt_attempt(&mut self, index: usize, now: Tick) {
         let site = &self.sites[index];
         let Some(attempt) = &site.attempt else { return };
         let removal = Removal {
@@ -283,6 +307,7 @@ impl Core {
             external_ip: None,
             nonce: attempt.nonce,
             pinhole: None,
+            former: None,
             permanent: attempt.rung == Rung::Permanent,
             verify: true,
             later: true,
@@ -297,14 +322,26 @@ impl Core {
         let Some(attempt) = self.sites[index].attempt.take() else { return };
         let (key, protocol) = (self.sites[index].key, attempt.protocol);
         let family = self.sites[index].family();
+        let before = self.sites[index].held.clone().filter(|held| {
+            attempt.renews && family == Family::V4 && held.external_port == grant.external_port
+        });
+        let (beats, suspect) = (self.sites[index].beats, self.sites[index].suspect.clone());
         self.give_back(index, now);
         if protocol == Protocol::Upnp && family == Family::V4 {
-            self.gateway(key, now).rung = attempt.rung;
+            self.gateway(key, now).took(attempt.rung);
         }
+        let gateway = self.gateway(key, now);
+        let dubious = gateway.unseen > 0 || gateway.rung != attempt.rung;
+        let read_back = if dubious { READ_BACK_AGAIN } else { READ_BACK };
         let lease = Lease::new(grant.lifetime, now, &mut self.chance(index));
         let site = &mut self.sites[index];
         let external_port = if family == Family::V6 { attempt.internal_port } else { grant.external_port };
-        site.talker_mut(protocol).granted();
+        let readable = site.reads(protocol);
+        let talker = site.talker_mut(protocol);
+        talker.granted();
+        if !readable {
+            talker.works();
+        }
         site.held = Some(Held {
             protocol: Some(protocol),
             internal_port: attempt.internal_port,
@@ -316,7 +353,8 @@ impl Core {
             lease,
             proof: Proof::NotYet,
             blocked: false,
-            unchecked: true,
+            sight: if readable { Sight::NotYet } else { Sight::Seen },
+            look_at: readable.then_some(now + read_back),
         });
         site.place = Some((attempt.internal_port, external_port));
         site.last_holder = Some(protocol);
@@ -327,15 +365,25 @@ impl Core {
         site.suspect = None;
         site.replaced |= site.replace.take().is_some();
         site.beats = 0;
-        let readable = site.reads(protocol);
-        let beat = self.beat_of(index);
-        self.sites[index].check_due = now + if readable { READ_BACK } else { beat };
+        self.sites[index].check_due = now + self.beat_of(index);
         let external = match family {
             Family::V6 => Some(self.sites[index].uplink.local),
             Family::V4 => grant.external_ip.or_else(|| self.told_external(index, protocol)),
         };
+        let again = before.is_some();
+        if let (Some(before), Some(held)) = (before, &mut self.sites[index].held) {
+            held.external_ip = before.external_ip;
+            held.proof = before.proof;
+            held.blocked = before.blocked;
+            held.sight = before.sight;
+        }
         self.external_is(index, external, now);
         self.supersede(index, now);
+        if again {
+            self.sites[index].beats = beats;
+            self.sites[index].suspect = suspect;
+            self.confirmed(index, now);
+        }
     }
 
     /// Jitter of this uplink, different at every lease.
@@ -356,14 +404,14 @@ pub(super) fn why(refusal: &Refusal) -> String {
         RefusalKind::SamePort => "it maps only to the same port, and refused that too",
         RefusalKind::NotAuthorized => "it is not allowed there",
         RefusalKind::NetworkFailure => "the router says that it has no Internet address",
-        RefusalKind::NoResources => "its table is full, or it has no public address",
+        RefusalKind::NoResources => "its table is full, or it has no public address of its own",
         RefusalKind::Unsupported => "it does not know how",
         RefusalKind::Failed | RefusalKind::Other => "the router gave no reason",
     };
-    let code = refusal.code;
-    if refusal.words.is_empty() {
-        format!("refused: {meaning} (error {code})")
-    } else {
-        format!("refused: {} (error {code})", refusal.words)
+    let words = if refusal.words.is_empty() { meaning } else { &refusal.words };
+    match refusal.code {
+        // It is not the router that says so.
+        0 => format!("refused: {words}"),
+        code => format!("refused: {words} (error {code})"),
     }
 }

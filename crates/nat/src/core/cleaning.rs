@@ -1,8 +1,10 @@
 //! Leaving nothing behind: what is to be removed from routers, what the last run left there, what the next run must know.
 
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::Core;
+use super::lease::Rung;
 use super::site::{Held, MOST_REMOVALS, Removal, Site};
 use super::talker::Purpose;
 use super::time::Tick;
@@ -38,6 +40,7 @@ impl Core {
             external_ip: held.external_ip,
             nonce: held.nonce,
             pinhole: held.pinhole,
+            former: None,
             permanent: held.lease.length().is_none(),
             verify: false,
             later: false,
@@ -68,6 +71,7 @@ impl Core {
             external_port: removal.external_port,
             nonce: removal.nonce,
             pinhole: removal.pinhole,
+            former: removal.former,
         });
         self.ask(index, protocol, Purpose::Unmap(id), request, now);
     }
@@ -89,18 +93,24 @@ impl Core {
     pub(super) fn verified(&mut self, index: usize, id: u32, answer: Answer, now: Tick) {
         let site = &mut self.sites[index];
         let local = site.uplink.local;
+        let locals: Vec<IpAddr> = self.sites.iter().map(|site| site.uplink.local).collect();
+        let site = &mut self.sites[index];
         let Some(removal) = site.removals.iter_mut().find(|removal| removal.id == id) else { return };
         match answer {
             Answer::Entry(Some(entry)) => {
-                let own = entry.internal.ip() == local && entry.internal.port() == removal.internal_port;
-                if own || entry.label == self.config.label {
+                let ip = entry.internal.ip();
+                let called_ours = entry.label == self.config.label && (ip == local || !locals.contains(&ip));
+                let own = removal.former.unwrap_or_else(|| SocketAddr::new(local, removal.internal_port));
+                if entry.internal == own || called_ours {
                     removal.verify = false;
+                    removal.internal_port = entry.internal.port();
+                    removal.former = (ip != local).then_some(entry.internal);
                 } else {
                     site.removals.retain(|removal| removal.id != id);
                 }
             }
-            Answer::Entry(None) => site.removals.retain(|removal| removal.id != id),
             Answer::Silent | Answer::Closed => self.put_off(index, id, now),
+            // Removing what is not there does no harm, and some routers say of everything that it is not there.
             _ => removal.verify = false,
         }
     }
@@ -171,23 +181,25 @@ impl Core {
             let site = &self.sites[index];
             let (uplink, port) = (site.uplink.clone(), self.desired_port(site));
             let own = site.is_own();
+            let protocols = self.config.protocols;
             let (of_here, elsewhere): (Vec<_>, Vec<_>) = std::mem::take(&mut self.stale)
                 .into_iter()
                 .partition(|memory| memory.gateway == uplink.gateway && memory.local == uplink.local);
             self.stale = elsewhere;
             let held = self.sites[index].holder().is_some();
             for memory in of_here {
-                if Some(memory.internal_port) != port || own || held {
+                // A protocol that is switched off is used for that all the same: it is off so that nothing is open.
+                if Some(memory.internal_port) != port || own || held || !protocols.allows(memory.protocol) {
                     self.add_removal(index, removal_of_memory(&memory, now));
                     continue;
                 }
                 let site = &mut self.sites[index];
-                if site.head_start.is_none() && self.config.protocols.allows(memory.protocol) {
+                if site.head_start.is_none() {
                     site.head_start = Some((memory.protocol, now + HEAD_START));
                 }
                 let key = site.key;
                 if memory.permanent && memory.protocol == Protocol::Upnp {
-                    self.gateway(key, now).rung = super::lease::Rung::Permanent;
+                    self.gateway(key, now).took_no_lease();
                 }
                 self.stale.push(memory);
             }
@@ -196,6 +208,7 @@ impl Core {
 
     /// The entries of the router's table that are called like ours.
     pub(super) fn listed(&mut self, index: usize, answer: Answer, now: Tick) {
+        self.heard_witness(index, &answer, now);
         let Answer::Entries(entries) = answer else { return };
         for entry in &entries {
             if entry.label != self.config.label {
@@ -213,6 +226,7 @@ impl Core {
                     external_ip: None,
                     nonce: crate::Nonce([0; 12]),
                     pinhole: None,
+                    former: (!here).then_some(entry.internal),
                     permanent: entry.left.is_none(),
                     verify: false,
                     later: false,
@@ -247,7 +261,7 @@ impl Core {
 
     /// An uplink is gone: what was mapped there can't be removed now.
     pub(super) fn leave(&mut self, site: &Site) {
-        let held = site.held.as_ref().and_then(|held| memory_of_held(site, held));
+        let held = site.held.as_ref().and_then(|held| self.memory_of_held(site, held));
         let removals = site.removals.iter().map(|removal| memory_of_removal(site, removal));
         for memory in removals.chain(held).collect::<Vec<_>>() {
             self.keep(memory);
@@ -274,11 +288,29 @@ impl Core {
         let mut memories = self.stale.clone();
         for site in &self.sites {
             memories.extend(site.removals.iter().map(|removal| memory_of_removal(site, removal)));
-            memories.extend(site.held.as_ref().and_then(|held| memory_of_held(site, held)));
+            memories.extend(site.held.as_ref().and_then(|held| self.memory_of_held(site, held)));
         }
         let surplus = memories.len().saturating_sub(MOST_REMEMBERED);
         memories.drain(..surplus);
         memories
+    }
+
+    fn memory_of_held(&self, site: &Site, held: &Held) -> Option<Remembered> {
+        let protocol = held.protocol?;
+        // Where leases are not taken, an older permanent mapping may be what is seen there.
+        let takes_none = protocol == Protocol::Upnp
+            && self.gateway_of(site).is_some_and(|gateway| gateway.rung == Rung::Permanent);
+        Some(Remembered {
+            gateway: site.uplink.gateway,
+            local: site.uplink.local,
+            protocol,
+            internal_port: held.internal_port,
+            external_port: held.external_port,
+            external_ip: held.external_ip,
+            nonce: held.nonce,
+            pinhole: held.pinhole,
+            permanent: held.lease.length().is_none() || takes_none,
+        })
     }
 }
 
@@ -293,24 +325,13 @@ fn same_mapping(one: &Removal, other: &Removal) -> bool {
         && one.pinhole == other.pinhole
 }
 
-fn memory_of_held(site: &Site, held: &Held) -> Option<Remembered> {
-    Some(Remembered {
-        gateway: site.uplink.gateway,
-        local: site.uplink.local,
-        protocol: held.protocol?,
-        internal_port: held.internal_port,
-        external_port: held.external_port,
-        external_ip: held.external_ip,
-        nonce: held.nonce,
-        pinhole: held.pinhole,
-        permanent: held.lease.length().is_none(),
-    })
-}
-
 const fn memory_of_removal(site: &Site, removal: &Removal) -> Remembered {
     Remembered {
         gateway: site.uplink.gateway,
-        local: site.uplink.local,
+        local: match removal.former {
+            Some(former) => former.ip(),
+            None => site.uplink.local,
+        },
         protocol: removal.protocol,
         internal_port: removal.internal_port,
         external_port: removal.external_port,
@@ -330,6 +351,7 @@ const fn removal_of_memory(memory: &Remembered, now: Tick) -> Removal {
         external_ip: memory.external_ip,
         nonce: memory.nonce,
         pinhole: memory.pinhole,
+        former: None,
         permanent: memory.permanent,
         verify: true,
         later: false,

@@ -25,6 +25,7 @@ pub(super) enum Step {
     Check,
     Retry,
     Beat,
+    FirstLook,
     Renew,
     Discover(Protocol),
     Remove(u32),
@@ -95,6 +96,9 @@ impl Core {
         } else {
             let allowed = self.gateway_of(site).map_or(Tick::START, Gateway::next_check);
             agenda.offer(site.check_due.max(allowed), "a regular check", Step::Beat);
+        }
+        if let Some(look) = held.look_at {
+            agenda.offer(look, "a first look at the mapping", Step::FirstLook);
         }
         if let Some(renewal) = held.lease.renewal() {
             agenda.offer(renewal, "a renewal", Step::Renew);

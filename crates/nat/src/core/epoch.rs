@@ -3,10 +3,17 @@
 use super::time::Tick;
 use crate::{Epoch, Protocol};
 
+/// So many losses in a row, and it is the clock that is wrong: real restarts show as a clock that begins anew as well.
+const DISTRUSTED: u8 = 3;
+/// After less time than that even a clock that runs wrong looks right.
+const TELLING_SECONDS: i64 = 16;
+
 /// The clock of one protocol of one gateway, as it was last seen.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct EpochTrack {
     last: Option<(Epoch, Tick)>,
+    /// Tables lost by the documents' rule, in a row.
+    losses: u8,
 }
 
 /// What an epoch says.
@@ -30,8 +37,23 @@ impl EpochTrack {
             Protocol::NatPmp => natpmp(server, server_before, client_delta),
             Protocol::Pcp | Protocol::Upnp => pcp(server, server_before, client_delta),
         };
-        if kept { Table::Kept } else { Table::Lost }
+        if kept {
+            if client_delta >= TELLING_SECONDS {
+                self.losses = 0;
+            }
+            return Table::Kept;
+        }
+        if self.losses >= DISTRUSTED && !began_anew(server, server_before, client_delta) {
+            return Table::Kept;
+        }
+        self.losses = self.losses.saturating_add(1).min(DISTRUSTED);
+        Table::Lost
     }
+}
+
+/// Back to near zero: not older than the time that went by, even if it runs twice too fast, and a minute.
+const fn began_anew(server: i64, before: i64, client_delta: i64) -> bool {
+    server + 1 < before && server <= client_delta.saturating_mul(2).saturating_add(60)
 }
 
 /// RFC 6887, section 8.5: not back by more than a second, and both clocks within one part in sixteen and two seconds.

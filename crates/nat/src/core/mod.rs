@@ -5,8 +5,8 @@
 //! can't make it forget anything. The caller passes the time in; [`Core::poll_timeout`] says when it wants to be called again.
 //!
 //! Invariants, which the simulation of 30 days checks: one request per protocol and uplink at a time; one mapping per uplink, two
-//! while it moves; the external address is asked for before UPnP or NAT-PMP is asked for a mapping; one regular check per
-//! gateway in 26 s; at most three renewals by timer per lease; a flood of hints costs one look in 5 s.
+//! while it moves; the external address is asked for before UPnP or NAT-PMP is asked for a mapping; one turn of regular
+//! checks per gateway in 26 s, in which every mapping there is looked at once; at most three renewals by timer per lease; a flood of hints costs one look in 5 s.
 
 pub mod address;
 mod asking;
@@ -20,6 +20,7 @@ mod epoch;
 mod gateway;
 mod lease;
 mod proof;
+mod remake;
 mod settle;
 mod site;
 mod talker;
@@ -27,6 +28,7 @@ mod time;
 mod upkeep;
 mod uplinks;
 mod view;
+mod witness;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -37,8 +39,8 @@ use kith_network::Snapshot;
 pub use command::{AskId, Command, CoreConfig, Counts, ProofOutcome, ProofReport, Tally};
 
 use crate::{Answer, Hint, Protocol, Protocols, Remembered, State, Wanted};
+use epoch::EpochTrack;
 use gateway::Gateway;
-use proof::Seen;
 use site::Site;
 pub(crate) use site::Taken;
 use talker::{Purpose, Talker};
@@ -57,7 +59,6 @@ pub struct Core {
     gateways: Vec<Gateway>,
     /// Mappings of former times that nobody looks after now.
     stale: Vec<Remembered>,
-    seen: Seen,
     commands: VecDeque<Command>,
     asks: u64,
     removals: u32,
@@ -83,7 +84,6 @@ impl Core {
             sites: Vec::new(),
             gateways: Vec::new(),
             stale: config.remembered.clone(),
-            seen: Seen::default(),
             commands: VecDeque::new(),
             asks: 0,
             removals: 0,
@@ -109,9 +109,6 @@ impl Core {
             return;
         }
         self.network = Some(snapshot.clone());
-        if uplinks::leaves_by_tunnel(snapshot) {
-            self.seen.forget();
-        }
         let mut former = std::mem::take(&mut self.sites);
         for uplink in uplinks::uplinks(snapshot) {
             match former.iter().position(|site| site.uplink == uplink) {
@@ -135,13 +132,18 @@ impl Core {
     /// The computer slept, and monotonic time stood still for so long: leases are older than it says, and everything may be
     /// different.
     pub fn handle_resume(&mut self, slept: Duration, now: Instant) {
-        self.clock.sleep(slept);
+        self.clock.sleep(slept, now);
         let now = self.clock.advance(now);
         if !self.stopping {
             for index in 0..self.sites.len() {
                 for protocol in Protocol::ALL {
                     self.cancel(index, protocol);
                 }
+                self.sites[index].seen.forget();
+            }
+            // How long it slept is known roughly, and what was heard since it woke was judged without knowing that it slept.
+            for gateway in &mut self.gateways {
+                gateway.epochs.fill_with(EpochTrack::default);
             }
             self.look_everywhere(now);
         }
@@ -200,6 +202,7 @@ impl Core {
                 }
             }
         }
+        self.recall(now);
         self.settle(now);
     }
 
@@ -243,10 +246,11 @@ impl Core {
         self.settle(now);
     }
 
-    /// A friend elsewhere sees this computer come from an address.
-    pub fn handle_seen_from_outside(&mut self, ip: IpAddr, now: Instant) {
+    /// A friend elsewhere, whom this computer dialled, sees it come from that address. `local` is this computer's end of the link,
+    /// which tells by which router it goes out; `heard_at` is when that was last known to be so.
+    pub fn handle_seen_from_outside(&mut self, ip: IpAddr, local: IpAddr, heard_at: Instant, now: Instant) {
         let now = self.clock.advance(now);
-        self.seen(ip, now);
+        self.seen(ip, local, self.clock.past(heard_at));
         self.settle(now);
     }
 

@@ -96,14 +96,31 @@ impl Core {
             }
             Step::Check => self.check(index, now),
             Step::Retry => self.retry(index, now),
-            Step::Beat => self.beat(index, now),
+            Step::Beat => self.turn(index, now),
+            Step::FirstLook => self.first_look(index),
             Step::Renew => self.renew(index, now),
             Step::Discover(protocol) => self.discover(index, protocol, now),
             Step::Remove(id) => self.remove(index, id, now),
             Step::Entries => {
                 self.sites[index].unread = false;
-                let label = self.config.label.clone();
+                let all = self.wants_witness(index);
+                let label = if all { String::new() } else { self.config.label.clone() };
                 self.ask(index, Protocol::Upnp, Purpose::Entries, Request::Entries { label }, now);
+            }
+        }
+    }
+
+    /// A gateway's turn for the regular check: every mapping there is looked at, or what it forgot silently would be noticed only
+    /// after as many turns as there are addresses of ours.
+    fn turn(&mut self, index: usize, now: Tick) {
+        let key = self.sites[index].key;
+        for other in 0..self.sites.len() {
+            let site = &self.sites[other];
+            let calm = site.pending.is_none() && site.trouble.is_none();
+            let kept =
+                site.held.as_ref().is_some_and(|held| held.protocol.is_some() && self.fits(site, held));
+            if other == index || (site.key == key && calm && kept) {
+                self.beat(other, now);
             }
         }
     }
@@ -131,15 +148,18 @@ impl Core {
             }
             let site = &mut self.sites[index];
             if let Some(holder) = holder {
-                if site.pending.is_none() {
-                    // PCP tells everything with the mapping; the others tell the address apart.
-                    site.pending = Some(Pending { discover: holder != Protocol::Pcp, regular: false });
-                }
-                site.unread |= site.reads(Protocol::Upnp) && wanted == [true; 3];
+                // PCP tells everything with the mapping; the others tell the address apart.
+                site.pending.get_or_insert(Pending { discover: holder != Protocol::Pcp, regular: false });
             }
             for talker in &mut site.talkers {
-                if holder.is_none() || (wanted[talker.protocol as usize] && holder != Some(talker.protocol)) {
+                let named = wanted.protocols[talker.protocol as usize] && holder != Some(talker.protocol);
+                if holder.is_some() && !named {
+                    continue;
+                }
+                if wanted.seen_here {
                     talker.look_again(now);
+                } else {
+                    talker.announced(now);
                 }
             }
         }
@@ -178,10 +198,15 @@ impl Core {
 
     /// Whether a mapping may come of what is under way.
     pub(super) fn has_prospects(&self, site: &Site) -> bool {
+        self.is_searching(site) || (site.attempt.is_some() && self.desired_port(site).is_some())
+    }
+
+    /// The same, without what was refused and is only tried once more: nothing new is to be told of that.
+    pub(super) fn is_searching(&self, site: &Site) -> bool {
         if self.desired_port(site).is_none() || site.is_own() {
             return false;
         }
-        site.attempt.is_some()
+        site.attempting().is_some_and(|protocol| site.talker(protocol).refused.is_none())
             || site.talkers.iter().filter(|talker| self.allows(site, talker.protocol)).any(|talker| {
                 match &talker.known {
                     Known::Unknown => true,
@@ -195,11 +220,9 @@ impl Core {
         self.gateways.iter().find(|gateway| gateway.key == site.key)
     }
 
-    /// How long from one check of an uplink to the next: those of one gateway take turns.
-    pub(super) fn beat_of(&self, index: usize) -> Duration {
-        let key = self.sites[index].key;
-        let sharing = self.sites.iter().filter(|site| site.key == key && site.holder().is_some()).count();
-        gateway::BEAT * u32::try_from(sharing.max(1)).unwrap_or(1)
+    /// How long from one check of an uplink to the next.
+    pub(super) const fn beat_of(&self, _index: usize) -> Duration {
+        gateway::BEAT
     }
 }
 

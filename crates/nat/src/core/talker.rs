@@ -33,6 +33,8 @@ pub(super) struct Talker {
     /// When the last one was sent.
     pub(super) asked_at: Tick,
     pub(super) known: Known,
+    /// What it said of itself when it was last found.
+    spoken: Option<Found>,
     /// When it was last found.
     pub(super) found_at: Option<Tick>,
     /// When it last gave any answer.
@@ -57,6 +59,7 @@ impl Talker {
             asked: None,
             asked_at: now,
             known: Known::Unknown,
+            spoken: None,
             found_at: None,
             heard_at: None,
             discover_at: Some(now),
@@ -88,6 +91,10 @@ impl Talker {
         self.absent = 0;
         self.found_at = Some(now);
         self.retry_at = None;
+        if self.spoken.as_ref().is_some_and(|before| differs(before, &found)) {
+            self.start_over(now);
+        }
+        self.spoken = Some(found.clone());
         self.known = Known::Found(found);
         if let Some(refused) = &mut self.refused
             && (now >= refused.until || refused.wan)
@@ -147,25 +154,51 @@ impl Talker {
         self.retry_at = Some(until);
     }
 
-    /// A mapping was made.
+    /// The router says that a mapping was made. That alone shortens no wait: some say it and do nothing.
     pub(super) fn granted(&mut self) {
         self.refused = None;
+        self.wan_down = None;
+    }
+
+    /// What it granted is there, as far as can be known.
+    pub(super) const fn works(&mut self) {
         self.refusals = 0;
         self.exhaustions = 0;
-        self.wan_down = None;
     }
 
     /// Something changed: what was refused or absent may be different now.
     pub(super) fn look_again(&mut self, now: Tick) {
         self.absent = 0;
+        self.start_over(now);
+        self.discover_at = Some(now);
+    }
+
+    /// Somebody says that there is news, and anybody in the network can say so: worth a discovery. Only what that finds can change
+    /// what was refused.
+    pub(super) const fn announced(&mut self, now: Tick) {
+        self.absent = 0;
+        self.discover_at = Some(now);
+    }
+
+    /// It may be another router, or one that began anew: what this one refused counts no more.
+    fn start_over(&mut self, now: Tick) {
         self.refusals = 0;
         self.exhaustions = 0;
         self.unreadable = false;
         if let Some(refused) = &mut self.refused {
             refused.until = now;
         }
-        self.discover_at = Some(now);
     }
+}
+
+/// Whether a router is another one than before, began a new table, or got another address on the far side.
+fn differs(before: &Found, found: &Found) -> bool {
+    fn changed<T: PartialEq>(before: Option<&T>, now: Option<&T>) -> bool {
+        before.zip(now).is_some_and(|(before, now)| before != now)
+    }
+    changed(before.external_ip.as_ref(), found.external_ip.as_ref())
+        || changed(before.model.as_ref(), found.model.as_ref())
+        || before.epoch.zip(found.epoch).is_some_and(|(before, now)| now < before)
 }
 
 /// When to ask again: so long after it was asked last, for silence takes its time too.

@@ -44,11 +44,13 @@ pub(super) struct Clock {
     base: Instant,
     slept: Duration,
     now: Tick,
+    /// When the last sleep was noticed, by the caller's clock, and how long all those before it were.
+    woke: Option<(Instant, Duration)>,
 }
 
 impl Clock {
     pub(super) const fn new(base: Instant) -> Self {
-        Self { base, slept: Duration::ZERO, now: Tick::START }
+        Self { base, slept: Duration::ZERO, now: Tick::START, woke: None }
     }
 
     /// Takes over the caller's time; never goes backwards.
@@ -58,9 +60,19 @@ impl Clock {
         self.now
     }
 
-    /// Time went by that the caller's clock did not count.
-    pub(super) const fn sleep(&mut self, slept: Duration) {
+    /// Time went by, until now, that the caller's clock did not count.
+    pub(super) const fn sleep(&mut self, slept: Duration, now: Instant) {
+        self.woke = Some((now, self.slept));
         self.slept = self.slept.saturating_add(slept);
+    }
+
+    /// A moment that was, by the caller's clock.
+    pub(super) fn past(&self, then: Instant) -> Tick {
+        let slept = match self.woke {
+            Some((woke, before)) if then < woke => before,
+            _ => self.slept,
+        };
+        Tick(then.saturating_duration_since(self.base).saturating_add(slept)).min(self.now)
     }
 
     pub(super) const fn now(&self) -> Tick {

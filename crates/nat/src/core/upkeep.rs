@@ -6,7 +6,7 @@ use super::Core;
 use super::address::told;
 use super::attempt::why;
 use super::lease::{self, Lease, Rung};
-use super::site::{Held, Pending};
+use super::site::{Held, Pending, Sight};
 use super::talker::{Absence, Known, Purpose, Talker, Trouble};
 use super::time::Tick;
 use crate::{
@@ -31,7 +31,8 @@ impl Held {
             lease: Lease::permanent(now),
             proof: Proof::NotYet,
             blocked: false,
-            unchecked: false,
+            sight: Sight::Seen,
+            look_at: None,
         }
     }
 }
@@ -108,6 +109,14 @@ impl Core {
                 None => {}
             }
         }
+    }
+
+    /// A new mapping is read back for the first time.
+    pub(super) fn first_look(&mut self, index: usize) {
+        let site = &mut self.sites[index];
+        let Some(held) = &mut site.held else { return };
+        held.look_at = None;
+        site.pending.get_or_insert(Pending { discover: false, regular: false });
     }
 
     /// The regular check is due.
@@ -201,10 +210,9 @@ impl Core {
                 site.pending = None;
                 self.renewed(index, protocol, answer, now);
             }
-            Answer::Refused(_) if site.reads(protocol) => {
+            Answer::Refused(_) | Answer::Nonsense(_) if site.reads(protocol) => {
                 // Reading back is not understood, whatever the description says: ask for the mapping again instead.
-                site.talker_mut(protocol).unreadable = true;
-                site.pending.get_or_insert(Pending { discover: false, regular: false });
+                self.unreadable(index, now);
             }
             answer => {
                 site.pending = None;
@@ -220,8 +228,8 @@ impl Core {
         let local = site.uplink.local;
         let Some(held) = &mut site.held else { return };
         let Some(entry) = entry else {
-            if held.unchecked && held.protocol.is_some() {
-                return self.never_seen(index, now);
+            if held.sight != Sight::Seen {
+                return self.not_seen(index, now);
             }
             return self.lose(index, now);
         };
@@ -229,33 +237,11 @@ impl Core {
         if !leads_here || !entry.enabled {
             return self.lose(index, now);
         }
-        held.unchecked = false;
         if let Some(left) = entry.left {
             held.lease.shows(left, now, &mut chance);
         }
+        self.seen_there(index, entry.left.is_some(), now);
         self.confirmed(index, now);
-    }
-
-    /// A mapping that was granted is not in the router's table, and never was seen there.
-    fn never_seen(&mut self, index: usize, now: Tick) {
-        let site = &mut self.sites[index];
-        let Some(held) = &mut site.held else { return };
-        let Some(protocol) = held.protocol else { return };
-        if matches!(held.proof, Proof::Proved { .. }) {
-            // It works: what does not is reading it back.
-            held.unchecked = false;
-            site.talker_mut(protocol).unreadable = true;
-            return self.confirmed(index, now);
-        }
-        if held.rung == Rung::Permanent {
-            self.give_back(index, now);
-            let why = "it says yes, but its table does not hold the mapping".to_owned();
-            return self.sites[index].talker_mut(protocol).refuse(why, now);
-        }
-        // The lease should run for long: this router drops every lease of limited time.
-        let key = site.key;
-        self.gateway(key, now).rung = Rung::Permanent;
-        self.lose(index, now);
     }
 
     /// The answer to the same request repeated, by a check or by a renewal.
@@ -282,10 +268,17 @@ impl Core {
             // Its answer does not hold the external address, which may be another one after the silence.
             site.talker_mut(Protocol::NatPmp).discover_at = Some(now);
         }
-        let Some(held) = &mut site.held else { return };
+        let Some(held) = &site.held else { return };
+        let believed = held.sight == Sight::Seen;
         if let Some(protocol) = held.protocol {
-            site.talkers[protocol as usize].granted();
+            let readable = site.reads(protocol);
+            let talker = site.talker_mut(protocol);
+            talker.granted();
+            if believed || !readable {
+                talker.works();
+            }
         }
+        let Some(held) = &mut site.held else { return };
         held.lease = lease;
         held.pinhole = grant.pinhole.or(held.pinhole);
         if family == Family::V4 && held.external_port != grant.external_port {
@@ -314,8 +307,10 @@ impl Core {
                 let talker = site.talker_mut(protocol);
                 talker.discover_at = Some(talker.wan_is_down(now));
             }
-            // The pinhole is gone, or the port is somebody else's: make it anew, on another port if need be.
-            _ if pinhole || refusal.kind == RefusalKind::Conflict || about_time => self.lose(index, now),
+            // The pinhole is gone: make it anew.
+            _ if pinhole || about_time => self.lose(index, now),
+            // The port is somebody else's, or the router renews nothing: make it anew, on another port if need be.
+            RefusalKind::Conflict => self.remake(index, protocol, now),
             _ => {
                 self.give_back(index, now);
                 let site = &mut self.sites[index];

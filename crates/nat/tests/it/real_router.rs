@@ -50,7 +50,13 @@ fn map(nonce: Nonce) -> Request {
 }
 
 fn unmap(nonce: Nonce) -> Request {
-    Request::Unmap(UnmapRequest { internal_port: PORT, external_port: PORT, nonce, pinhole: None })
+    Request::Unmap(UnmapRequest {
+        internal_port: PORT,
+        external_port: PORT,
+        nonce,
+        pinhole: None,
+        former: None,
+    })
 }
 
 /// Asks by a protocol until the router is there, at most 5 s.

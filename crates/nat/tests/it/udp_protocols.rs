@@ -84,7 +84,13 @@ fn map() -> Request {
 }
 
 fn unmap() -> Request {
-    Request::Unmap(UnmapRequest { internal_port: PORT, external_port: PORT, nonce: NONCE, pinhole: None })
+    Request::Unmap(UnmapRequest {
+        internal_port: PORT,
+        external_port: PORT,
+        nonce: NONCE,
+        pinhole: None,
+        former: None,
+    })
 }
 
 fn granted(external_port: u16) -> Answer {
@@ -397,8 +403,13 @@ async fn a_mapping_of_no_time_or_no_port_is_no_mapping() {
 
 #[tokio::test]
 async fn what_the_protocols_have_no_words_for_is_not_asked() {
-    let port_zero =
-        Request::Unmap(UnmapRequest { internal_port: 0, external_port: 1, nonce: NONCE, pinhole: None });
+    let port_zero = Request::Unmap(UnmapRequest {
+        internal_port: 0,
+        external_port: 1,
+        nonce: NONCE,
+        pinhole: None,
+        former: None,
+    });
     with_both(|spoken| {
         let port_zero = port_zero.clone();
         async move {

@@ -51,7 +51,7 @@ fn wish(external_port: u16) -> MapRequest {
 
 fn unmap(external_port: u16, pinhole: Option<u16>) -> Request {
     let nonce = Nonce([0; 12]);
-    Request::Unmap(UnmapRequest { internal_port: PORT, external_port, nonce, pinhole })
+    Request::Unmap(UnmapRequest { internal_port: PORT, external_port, nonce, pinhole, former: None })
 }
 
 /// Searches until the router is there, at most 10 s.

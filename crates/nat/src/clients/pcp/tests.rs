@@ -110,6 +110,7 @@ fn removing_keeps_nonce_and_port_and_suggests_nothing() {
         external_port: 5000,
         nonce: NONCE,
         pinhole: None,
+        former: None,
     });
     let removing = question(&request).unwrap();
     assert_eq!(removing, unmap());
@@ -134,7 +135,8 @@ fn a_lifetime_is_never_asked_for_as_none_nor_as_for_ever() {
 fn all_ports_at_once_low_ports_and_the_table_are_not_asked_for() {
     let all_ports = MapRequest { internal_port: 0, ..map_request(Lifetime::Permanent) };
     let low_port = MapRequest { internal_port: 443, ..map_request(Lifetime::Permanent) };
-    let no_port = UnmapRequest { internal_port: 0, external_port: 1, nonce: NONCE, pinhole: None };
+    let no_port =
+        UnmapRequest { internal_port: 0, external_port: 1, nonce: NONCE, pinhole: None, former: None };
     for request in [
         Request::Map(all_ports),
         Request::Map(low_port),

@@ -40,11 +40,13 @@ pub(super) async fn map(device: &Device, transport: &Transport, request: &MapReq
     Answer::Mapped(Grant { external_port: port, external_ip: None, lifetime, epoch: None, pinhole: None })
 }
 
-/// Removes a mapping, if it is not another computer's.
+/// Removes a mapping, if it leads where it is expected to: else it is somebody else's.
 pub(super) async fn unmap(device: &Device, transport: &Transport, request: &UnmapRequest) -> Answer {
-    // In between the router may have given the port to another computer, and many delete for anybody.
+    let ours = request.former.unwrap_or_else(|| SocketAddr::new(transport.local(), request.internal_port));
+    // In between the router may have given the port to another computer, and many delete for anybody. Another program on this
+    // computer may have it too, and nothing but this keeps its mapping from us.
     if let Ok(Some(entry)) = specific(device, transport, request.external_port).await
-        && entry.internal.ip() != transport.local()
+        && entry.internal != ours
     {
         return Answer::Unmapped;
     }
@@ -177,15 +179,17 @@ async fn delete(device: &Device, transport: &Transport, port: u16) -> Result<(),
 
 /// The router holds something else than was asked for: what of it we made is removed.
 async fn instead(device: &Device, transport: &Transport, request: &MapRequest, entry: &Entry) -> Answer {
-    let ours = entry.internal.ip() == transport.local();
+    let here = entry.internal.ip() == transport.local();
+    // Labels may be cut off. One that is not ours belongs to somebody else, be it another program on this computer.
+    let label = printable(&request.label, LONGEST_LABEL);
+    let ours = !entry.label.is_empty() && label.starts_with(&entry.label);
     let kind = match () {
-        () if !ours => RefusalKind::Conflict,
-        () if entry.internal.port() == entry.external_port => RefusalKind::SamePort,
+        () if here && entry.internal.port() == entry.external_port => RefusalKind::SamePort,
+        () if !here && !ours => RefusalKind::Conflict,
+        // Also what the router led to another computer on our behalf: on the next port it would do the same.
         () => RefusalKind::Other,
     };
-    // Labels may be cut off. One that is not ours belongs to another program on this computer.
-    let label = printable(&request.label, LONGEST_LABEL);
-    if ours && !entry.label.is_empty() && label.starts_with(&entry.label) {
+    if ours {
         let deleted = delete(device, transport, entry.external_port).await;
         tracing::debug!(port = entry.external_port, ?deleted, "a mapping that leads elsewhere is removed");
     }

@@ -106,8 +106,7 @@ fn event(world: &mut World, chance: &mut Chance, networks: &[Snapshot]) {
         }
         5 => {
             let seen = ["203.1.113.5", "203.1.113.6", "192.168.1.1", "2a02::1"][chance.below(4) as usize];
-            world.core.handle_seen_from_outside(seen.parse().unwrap(), world.at());
-            world.execute();
+            world.see(seen);
         }
         _ => {
             let outcomes = [

@@ -367,8 +367,7 @@ fn a_router_without_an_address_of_its_own_is_behind_another_one_if_friends_see_u
     let mut world = World::start(vec![router]);
     world.seconds(10);
     assert_eq!(world.verdict(), MappingState::RouterOff);
-    world.core.handle_seen_from_outside("198.51.7.4".parse().unwrap(), world.at());
-    world.execute();
+    world.see("198.51.7.4");
     let state = world.state();
     assert_eq!(state.verdict, MappingState::DoubleNat);
     assert!(state.sentence.contains("friends see 198.51.7.4"), "{}", state.sentence);
@@ -388,8 +387,7 @@ fn friends_who_see_another_address_reveal_a_double_nat_but_not_for_long_after_a_
     let mut world = mapped(&Protocol::ALL);
     let other: IpAddr = "198.51.7.4".parse().unwrap();
     let see = |world: &mut World, ip: IpAddr| {
-        world.core.handle_seen_from_outside(ip, world.at());
-        world.execute();
+        world.see(&ip.to_string());
         world.verdict()
     };
     assert_eq!(see(&mut world, "192.168.1.23".parse().unwrap()), MappingState::Mapped, "a friend at home");

@@ -3,9 +3,11 @@
 mod basics;
 mod chaos;
 mod events;
+mod mended_routers;
 mod parts;
 mod quirks;
 mod router;
 mod sentences;
 mod simulation;
+mod ways;
 mod world;

@@ -95,6 +95,8 @@ fn a_computer_with_a_vpn_is_known_to_leave_by_it() {
     assert!(!leaves_by_tunnel(&network));
     network.interfaces.push(interface(9, InterfaceKind::Tunnel, &[("10.8.0.2", 24)]));
     network.gateways.insert(0, gateway(9, "10.8.0.1"));
+    assert!(!leaves_by_tunnel(&network), "the network behind the VPN alone");
+    network.leaves_by.v4 = Some(9);
     assert!(leaves_by_tunnel(&network));
     assert_eq!(uplinks(&network).len(), 1);
 }

@@ -50,6 +50,16 @@ pub(super) struct Quirks {
     pub(super) refuses: Option<(RefusalKind, u16)>,
     /// One protocol says yes and does nothing.
     pub(super) lies: Option<Protocol>,
+    /// UPnP: reading back says that nothing is there, whatever is.
+    pub(super) hides: bool,
+    /// UPnP: reading back an entry that is there can't be understood.
+    pub(super) garbles: bool,
+    /// UPnP: the list of all entries is refused.
+    pub(super) unlisted: bool,
+    /// UPnP: an entry leads to another computer than was asked for.
+    pub(super) leads_to: Option<IpAddr>,
+    /// UPnP: only the computer that an entry leads to may remove it.
+    pub(super) secure: bool,
     /// What does not run is answered with RST or ICMP, not with silence.
     pub(super) closes: bool,
     /// The clock for mappings runs like that, in percent.
@@ -73,6 +83,11 @@ impl Default for Quirks {
             clamp: (120, 86_400),
             refuses: None,
             lies: None,
+            hides: false,
+            garbles: false,
+            unlisted: false,
+            leads_to: None,
+            secure: true,
             closes: true,
             epoch_percent: 100,
         }
@@ -197,6 +212,7 @@ impl Router {
             Request::Map(map) => self.map(uplink, protocol, map, now),
             Request::Unmap(unmap) => self.unmap(uplink, protocol, unmap),
             Request::ReadBack { external_port } => self.read(*external_port, now),
+            Request::Entries { .. } if self.quirks.unlisted => refuse(RefusalKind::Unsupported, 401),
             Request::Entries { label } => {
                 let ports: Vec<u16> = self.table.keys().map(|(_, port)| *port).collect();
                 let entries = ports.into_iter().filter_map(|port| self.entry(port, now));
@@ -299,6 +315,12 @@ impl Router {
                 Lifetime::Permanent => None,
                 Lifetime::Seconds(seconds) => Some(now + secs(seconds)),
             };
+            let other = self.quirks.leads_to.map(|ip| SocketAddr::new(ip, client.port()));
+            if let Some(other) = other {
+                // As the client finds out, which removes what is called like ours.
+                let words = format!("the router mapped {port} to {other} instead");
+                return Answer::Refused(Refusal { kind: RefusalKind::Other, code: 0, words });
+            }
             let slot = Slot { ends, nonce: None, ..slot(map, client, Protocol::Upnp) };
             self.table.insert((Family::V4, port), slot);
         }
@@ -345,8 +367,15 @@ impl Router {
                 let port =
                     if uplink.family() == Family::V4 { unmap.external_port } else { unmap.internal_port };
                 let key = (uplink.family(), port);
-                // secure_mode: only the owner removes, or nobody who can be told apart.
-                if self.table.get(&key).is_some_and(|slot| slot.client.ip() != uplink.local) {
+                let led = self.table.get(&key).map(|slot| slot.client);
+                // The client removes nothing that leads elsewhere than is expected, if it can see that.
+                let visible = self.quirks.readable && !self.quirks.hides && !self.quirks.garbles;
+                let elsewhere = led.is_some_and(|led| led != unmap.former.unwrap_or(client));
+                if visible && elsewhere && uplink.family() == Family::V4 {
+                    return Answer::Unmapped;
+                }
+                // secure_mode: only the owner removes.
+                if self.quirks.secure && led.is_some_and(|led| led.ip() != uplink.local) {
                     return refuse(RefusalKind::NotAuthorized, 606);
                 }
                 self.table.remove(&key);
@@ -367,7 +396,10 @@ impl Router {
         if !self.quirks.readable {
             return refuse(RefusalKind::Unsupported, 401);
         }
-        Answer::Entry(self.entry(port, now))
+        match self.entry(port, now) {
+            Some(_) if self.quirks.garbles => Answer::Nonsense("garbage".to_owned()),
+            entry => Answer::Entry(entry.filter(|_| !self.quirks.hides)),
+        }
     }
 
     fn entry(&self, port: u16, now: Duration) -> Option<Entry> {

@@ -1,6 +1,6 @@
 //! What a person reads, word for word.
 
-use kith_network::{InterfaceKind, Snapshot};
+use kith_network::{ByFamily, InterfaceKind, Snapshot};
 
 use super::router::Router;
 use super::world::{GATEWAY, PORT, World, config, gateway, home, interface, wanted};
@@ -114,6 +114,7 @@ fn nothing_to_ask_or_nobody_to_ask() {
     let tunnel = Snapshot {
         interfaces: vec![interface(7, InterfaceKind::Tunnel, &[("10.8.0.2", 24)])],
         gateways: vec![gateway(7, "10.8.0.1")],
+        leaves_by: ByFamily { v4: Some(7), v6: None },
         ..Snapshot::default()
     };
     world.network(&tunnel);

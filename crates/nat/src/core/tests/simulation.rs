@@ -320,6 +320,28 @@ fn thirty_days_with_upnp_that_does_not_renew() {
 }
 
 #[test]
+fn thirty_days_with_upnp_that_neither_renews_nor_can_be_read() {
+    for permanent in [None, Some((RefusalKind::OnlyPermanent, 725))] {
+        check(&[Protocol::Upnp], |quirks| {
+            quirks.readable = false;
+            quirks.no_renewal = true;
+            quirks.any_port = false;
+            quirks.refuses_limited = permanent;
+        });
+    }
+}
+
+#[test]
+fn thirty_days_with_upnp_that_reads_back_nothing_or_garbage() {
+    check(&[Protocol::Upnp], |quirks| quirks.hides = true);
+    check(&[Protocol::Upnp], |quirks| quirks.garbles = true);
+    check(&[Protocol::Upnp], |quirks| {
+        quirks.hides = true;
+        quirks.unlisted = true;
+    });
+}
+
+#[test]
 fn thirty_days_with_nat_pmp() {
     check(&[Protocol::NatPmp], |_| {});
 }

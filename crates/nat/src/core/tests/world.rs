@@ -163,6 +163,17 @@ impl World {
         self.execute();
     }
 
+    /// A friend sees us come from that address, by a link from the card at home.
+    pub(super) fn see(&mut self, ip: &str) {
+        self.see_from(ip, LOCAL);
+    }
+
+    pub(super) fn see_from(&mut self, ip: &str, local: &str) {
+        let (ip, local) = (ip.parse().unwrap(), local.parse().unwrap());
+        self.core.handle_seen_from_outside(ip, local, self.at(), self.at());
+        self.execute();
+    }
+
     pub(super) fn stop(&mut self) {
         self.core.stop(self.at());
         self.execute();

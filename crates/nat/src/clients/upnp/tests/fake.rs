@@ -294,5 +294,5 @@ pub(super) fn map(external_port: u16) -> MapRequest {
 }
 
 pub(super) const fn unmap(external_port: u16) -> UnmapRequest {
-    UnmapRequest { internal_port: 4242, external_port, nonce: Nonce([0; 12]), pinhole: None }
+    UnmapRequest { internal_port: 4242, external_port, nonce: Nonce([0; 12]), pinhole: None, former: None }
 }

@@ -252,7 +252,9 @@ async fn a_router_that_maps_something_else_is_found_out() {
     check("127.0.0.1", "4300", "Kith", RefusalKind::SamePort, true).await;
     check("127.0.0.1", "80", label, RefusalKind::Other, true).await;
     check("127.0.0.1", "80", "a game", RefusalKind::Other, false).await;
-    check("127.0.0.9", "4242", label, RefusalKind::Conflict, false).await;
+    // The entry is called like ours: the router leads what we asked for to another computer.
+    check("127.0.0.9", "4242", label, RefusalKind::Other, true).await;
+    check("127.0.0.9", "4242", "a game", RefusalKind::Conflict, false).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -280,7 +282,26 @@ async fn a_mapping_is_removed_as_tcp_and_only_if_it_is_ours() {
     check(held, |_| fault(606, "no"), refused(RefusalKind::NotAuthorized, 606, "no"), &both).await;
     check(|_| fault(401, ""), fine, Answer::Unmapped, &both).await;
     check(|_| fault(714, ""), fine, Answer::Unmapped, &both).await;
-    check(|asked| entry(asked, "127.0.0.9", "4242", "Kith", "0"), fine, Answer::Unmapped, &both[..1]).await;
+    for (client, port) in [("127.0.0.9", "4242"), ("127.0.0.1", "80")] {
+        let fake = Fake::start(
+            HERE,
+            router(IP1, move |asked| match asked.action.as_str() {
+                "GetSpecificPortMappingEntry" => entry(asked, client, port, "Kith", "0"),
+                _ => done(asked, &[]),
+            }),
+        );
+        let fake = fake.await;
+        let upnp = fake.found().await;
+        assert_eq!(fake.ask(&upnp, Request::Unmap(unmap(4242))).await, Answer::Unmapped);
+        assert_eq!(fake.actions(), both[..1], "{client}:{port} is somebody else's");
+        // What leads to a former address of ours is ours too.
+        let former = format!("{client}:{port}").parse().ok();
+        assert_eq!(
+            fake.ask(&upnp, Request::Unmap(UnmapRequest { former, ..unmap(4242) })).await,
+            Answer::Unmapped
+        );
+        assert_eq!(fake.actions()[1..], both);
+    }
 }
 
 #[tokio::test(start_paused = true)]
