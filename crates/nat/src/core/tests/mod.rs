@@ -3,7 +3,6 @@
 mod basics;
 mod chaos;
 mod events;
-mod mended_routers;
 mod parts;
 mod quirks;
 mod router;
