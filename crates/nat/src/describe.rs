@@ -44,10 +44,12 @@ pub(crate) struct Facts<'a> {
     pub(crate) refused: Vec<(Protocol, String)>,
     /// Protocols that are switched off here.
     pub(crate) off: Vec<Protocol>,
-    /// It has no address on the far side.
+    /// It says that it has no address on the far side.
     pub(crate) wan_down: bool,
     /// What friends see in place of the external address.
     pub(crate) seen: Option<IpAddr>,
+    /// What the router says may as well mean that its table is full.
+    pub(crate) no_room: bool,
     /// Who has the router's port of the same number.
     pub(crate) taken: Option<&'a Taken>,
     /// Whether the router's table was read back.
@@ -255,6 +257,12 @@ fn blocked_step(facts: &Facts<'_>) -> Option<String> {
 
 fn double_nat(facts: &Facts<'_>) -> String {
     if let (None, Some(gateway), Some(seen)) = (facts.primary, facts.gateway, facts.seen) {
+        if facts.no_room {
+            return format!(
+                "{} opens no port: its table is full, or it has no public address of its own, and friends see {seen}: perhaps a second router, or the provider's NAT (carrier-grade NAT), is in between",
+                router(gateway)
+            );
+        }
         return format!(
             "{} opens no port: it says that it has no Internet address, but friends see {seen}: a second router, or the provider's NAT (carrier-grade NAT), is in between",
             router(gateway)
@@ -323,7 +331,11 @@ fn mapped(facts: &Facts<'_>) -> String {
         );
     };
     let router = facts.gateway.map_or_else(|| "the router".to_owned(), router);
-    let silent = if facts.silent { "; the router does not answer at the moment" } else { "" };
+    let silent = match (facts.silent, facts.wan_down) {
+        (true, _) => "; the router does not answer at the moment",
+        (false, true) => "; the router has no Internet address at the moment",
+        (false, false) => "",
+    };
     let opened = match mapping.family() {
         Family::V4 => format!("{router} leads {external} to this computer ({protocol})"),
         Family::V6 => format!("{router} lets connections to {external} through ({protocol})"),
@@ -346,7 +358,8 @@ fn other_port(facts: &Facts<'_>, mapping: &Mapping) -> String {
         return String::new();
     }
     match facts.taken.and_then(|taken| holder(facts, taken)) {
-        Some(holder) => format!("; port {wanted} of the router belongs to {holder}, so {got} leads here"),
+        // Nobody asks for that port again while this one works: friends know it.
+        Some(holder) => format!("; port {wanted} of the router belonged to {holder}, so {got} leads here"),
         None => format!("; port {wanted} of the router was not to be had, so {got} leads here"),
     }
 }

@@ -7,15 +7,17 @@ use std::time::{Duration, SystemTime};
 use super::address::is_public;
 use super::command::{ProofOutcome, ProofReport};
 use super::site::{Held, Site};
-use super::talker::Talker;
+use super::talker::{Known, Talker};
 use super::time::Tick;
 use super::{Core, uplinks};
-use crate::{Family, MappingState, Proof};
+use crate::{Family, MappingState, Proof, Protocol};
 
 /// Addresses that are kept.
 const MOST_SEEN: usize = 3;
 /// How long an address that friends saw speaks for a mapping.
 const RECENT: Duration = Duration::from_secs(600);
+/// How long a friend's dial takes at most, and the news of it. What the router did in that time may be why it failed.
+const DIAL: Duration = Duration::from_secs(15);
 
 /// A dial from outside that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,19 +33,31 @@ impl Failure {
     }
 }
 
-/// The IPv4 addresses that friends saw us come from, the newest last.
+/// The address that friends see in place of a router that opens nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Hidden {
+    pub(super) ip: IpAddr,
+    /// What the router says may as well mean that its table is full: PCP has one word for that and for having no public address.
+    pub(super) no_room: bool,
+}
+
+/// The IPv4 addresses that friends saw us come from at one uplink, the oldest first.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Seen {
     addresses: VecDeque<(IpAddr, Tick)>,
 }
 
 impl Seen {
-    fn note(&mut self, ip: IpAddr, now: Tick) {
-        self.addresses.retain(|(known, _)| *known != ip);
+    /// What is told late makes nothing older than it was known to be.
+    fn note(&mut self, ip: IpAddr, at: Tick) {
+        let known = self.addresses.iter().position(|(known, _)| *known == ip);
+        let before = known.and_then(|index| self.addresses.remove(index));
+        let at = before.map_or(at, |(_, before)| before.max(at));
         if self.addresses.len() >= MOST_SEEN {
             self.addresses.pop_front();
         }
-        self.addresses.push_back((ip, now));
+        let place = self.addresses.partition_point(|(_, other)| *other <= at);
+        self.addresses.insert(place, (ip, at));
     }
 
     pub(super) fn forget(&mut self) {
@@ -67,12 +81,19 @@ impl Seen {
 }
 
 impl Core {
-    pub(super) fn seen(&mut self, ip: IpAddr, now: Tick) {
-        let ip = ip.to_canonical();
+    /// A friend saw the address that links from `local` come from. Of two routers for the same address of ours it is the preferred
+    /// one's; what leaves through a VPN leaves from an address of the VPN, and says nothing about routers.
+    pub(super) fn seen(&mut self, ip: IpAddr, local: IpAddr, at: Tick) {
+        let (ip, local) = (ip.to_canonical(), local.to_canonical());
+        // A tunnel without an address of its own borrows a card's.
         let by_tunnel = self.network.as_ref().is_some_and(uplinks::leaves_by_tunnel);
-        // Friends in the same network see an address of that network, and those behind a VPN's far end see the VPN's.
-        if Family::of(ip) == Family::V4 && is_public(ip) && !by_tunnel {
-            self.seen.note(ip, now);
+        // Friends in the same network see an address of that network.
+        if !by_tunnel
+            && Family::of(ip) == Family::V4
+            && is_public(ip)
+            && let Some(site) = self.sites.iter_mut().find(|site| site.uplink.local == local)
+        {
+            site.seen.note(ip, at);
         }
     }
 
@@ -82,7 +103,7 @@ impl Core {
             return None;
         }
         let external = held.external_ip.filter(|ip| is_public(*ip))?;
-        let seen = self.seen.against(external, site.external_since, now)?;
+        let seen = site.seen.against(external, site.external_since, now)?;
         // With two ways to the Internet friends see one of them.
         let of_another =
             |other: &Site| other.held.as_ref().is_some_and(|held| held.external_ip == Some(seen));
@@ -90,13 +111,20 @@ impl Core {
     }
 
     /// The address that friends see although the router says that it has none: another NAT must be in between.
-    pub(super) fn hidden_behind(&self, site: &Site) -> Option<IpAddr> {
+    pub(super) fn hidden_behind(&self, site: &Site) -> Option<Hidden> {
         if site.family() != Family::V4 || site.held.is_some() {
             return None;
         }
         let talkers = site.talkers.iter().filter(|talker| self.allows(site, talker.protocol));
-        let since = talkers.filter_map(Talker::wan_down_since).min()?;
-        self.seen.after(since)
+        if let Some(since) = talkers.clone().filter_map(Talker::wan_down_since).min() {
+            return site.seen.after(since).map(|ip| Hidden { ip, no_room: false });
+        }
+        let since = site.no_room_since.filter(|_| self.allows(site, Protocol::Pcp))?;
+        let alone = talkers
+            .filter(|talker| talker.protocol != Protocol::Pcp)
+            .all(|talker| matches!(talker.known, Known::Absent(_)));
+        let seen = site.seen.after(since).filter(|_| alone);
+        seen.map(|ip| Hidden { ip, no_room: true })
     }
 
     /// The state of a mapping alone.
@@ -162,9 +190,10 @@ impl Core {
                 held.blocked = true;
             }
             Some(_) => {
+                let excused = site.troubled_at.is_some_and(|at| now.since(at) < DIAL);
                 if held.blocked {
                     held.proof = failure.proof();
-                } else {
+                } else if !excused {
                     site.suspect = Some(failure);
                 }
                 self.gateway(key, now).want_look(None);

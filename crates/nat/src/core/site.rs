@@ -1,11 +1,11 @@
 //! What is known, held and under way at one uplink.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::address::is_public;
 use super::command::GatewayKey;
 use super::lease::{Lease, Rung};
-use super::proof::Failure;
+use super::proof::{Failure, Seen};
 use super::talker::{Known, Talker, Trouble};
 use super::time::Tick;
 use crate::{Entry, Family, Nonce, Proof, Protocol, Uplink};
@@ -38,6 +38,8 @@ pub(super) struct Site {
     /// The router's table is to be looked through for entries that were left behind.
     pub(super) unread: bool,
     pub(super) trouble: Option<Trouble>,
+    /// When it was in trouble last.
+    pub(super) troubled_at: Option<Tick>,
     /// There was news of the gateway while it was asked: if it does not answer, it is asked again at once.
     pub(super) again: bool,
     pub(super) pending: Option<Pending>,
@@ -52,6 +54,10 @@ pub(super) struct Site {
     pub(super) replaced: bool,
     /// When the external address changed last.
     pub(super) external_since: Tick,
+    /// The addresses that friends saw us come from, by links that go out here.
+    pub(super) seen: Seen,
+    /// Since when PCP says that it has no room, which it says as well if it has no public address.
+    pub(super) no_room_since: Option<Tick>,
 }
 
 impl Site {
@@ -70,6 +76,7 @@ impl Site {
             head_start: None,
             unread: true,
             trouble: None,
+            troubled_at: None,
             again: false,
             pending: None,
             check_due: now,
@@ -78,6 +85,8 @@ impl Site {
             replace: None,
             replaced: false,
             external_since: now,
+            seen: Seen::default(),
+            no_room_since: None,
             uplink,
         }
     }
@@ -118,17 +127,24 @@ impl Site {
         self.attempt.as_ref().map(|attempt| attempt.protocol)
     }
 
-    /// Another computer has that external port.
+    /// Another computer has that external port. Of those that are tried in place of the listen port only the last are kept.
     pub(super) fn note_taken(&mut self, port: u16, entry: Option<&Entry>) {
-        self.taken.retain(|taken| taken.port != port);
+        self.free(port);
         if self.taken.len() >= MOST_TAKEN {
-            self.taken.remove(0);
+            let wanted = self.attempt.as_ref().map(|attempt| attempt.internal_port);
+            let oldest = self.taken.iter().position(|taken| Some(taken.port) != wanted);
+            self.taken.remove(oldest.unwrap_or(0));
         }
         self.taken.push(Taken {
             port,
             holder: entry.map(|entry| entry.internal.ip()),
             label: entry.map(|entry| entry.label.clone()).unwrap_or_default(),
         });
+    }
+
+    /// No other computer has that external port, or nobody knows.
+    pub(super) fn free(&mut self, port: u16) {
+        self.taken.retain(|taken| taken.port != port);
     }
 }
 
@@ -146,8 +162,19 @@ pub(super) struct Held {
     pub(super) lease: Lease,
     pub(super) proof: Proof,
     pub(super) blocked: bool,
-    /// Not yet checked since it was made.
-    pub(super) unchecked: bool,
+    pub(super) sight: Sight,
+    /// When to read it back for the first time, apart from the regular checks.
+    pub(super) look_at: Option<Tick>,
+}
+
+/// Whether the router's table was seen to hold a mapping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sight {
+    /// It was not looked for since it was made.
+    NotYet,
+    /// It was not there when it was read back; the list of all entries is the second witness.
+    Missing,
+    Seen,
 }
 
 /// A mapping in the making.
@@ -166,6 +193,10 @@ pub(super) struct Attempt {
     pub(super) cleared: bool,
     /// The entry that was read back is ours to replace.
     pub(super) ours: bool,
+    /// Where it leads, if to a former address of ours.
+    pub(super) former: Option<SocketAddr>,
+    /// The mapping that is held is made anew in its own place: the router does not renew.
+    pub(super) renews: bool,
 }
 
 impl Attempt {
@@ -193,6 +224,8 @@ pub(super) struct Removal {
     pub(super) external_ip: Option<IpAddr>,
     pub(super) nonce: Nonce,
     pub(super) pinhole: Option<u16>,
+    /// Where it leads, if to a former address of ours.
+    pub(super) former: Option<SocketAddr>,
     pub(super) permanent: bool,
     /// Somebody else may have the port by now: read back first, where that is possible.
     pub(super) verify: bool,

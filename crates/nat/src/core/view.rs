@@ -21,10 +21,11 @@ impl Core {
         Protocol::ALL.map(|protocol| self.config.protocols.allows(protocol)).hash(&mut gist);
         for site in &self.sites {
             let silent = site.trouble.is_some();
-            (&site.uplink, self.desired_port(site), self.has_prospects(site), silent).hash(&mut gist);
+            (&site.uplink, self.desired_port(site), self.is_searching(site), silent).hash(&mut gist);
             self.hidden_behind(site).hash(&mut gist);
             if let Some(held) = &site.held {
                 let reads = held.protocol.is_some_and(|protocol| site.reads(protocol));
+                has_no_far_side(site).hash(&mut gist);
                 (held.protocol, held.internal_port, held.external_port, held.external_ip).hash(&mut gist);
                 (held.lease.length(), held.lease.ends(), held.blocked, reads).hash(&mut gist);
                 self.contradiction(site, held, now).hash(&mut gist);
@@ -57,20 +58,20 @@ impl Core {
             }
             gateways.push(self.gateway_state(site, now));
         }
-        let verdict = self.verdict(&gateways);
         // The best first: by state, IPv4 first, proved first, then by preference of the gateway, which is their order.
-        mappings.sort_by_key(|(_, mapping)| {
+        mappings.sort_by_key(|(index, mapping)| {
             let proved = matches!(mapping.proof, Proof::Proved { .. });
-            (std::cmp::Reverse(mapping.state), mapping.family(), !proved)
+            (std::cmp::Reverse(gateways[*index].state), mapping.family(), !proved)
         });
-        let described = match mappings.first() {
-            Some((index, _)) => Some(*index),
-            None => gateways.iter().position(|gateway| gateway.state == verdict),
-        };
+        // Where something is mapped is said more than where nothing is, whatever is wrong with it.
+        let mapped = mappings.first().map(|(index, _)| *index);
+        let mapped = mapped.filter(|index| gateways[*index].state != MappingState::Off);
+        let verdict = self.verdict(mapped.map_or(gateways.as_slice(), |index| &gateways[index..=index]));
+        let described = mapped.or_else(|| gateways.iter().position(|gateway| gateway.state == verdict));
         let facts = self.facts(verdict, described, &mappings, &gateways, now);
         let (sentence, next_step) = (describe::sentence(&facts), describe::next_step(&facts));
         let mappings: Vec<Mapping> = mappings.into_iter().map(|(_, mapping)| mapping).collect();
-        let primary = mappings.first().cloned();
+        let primary = mapped.and_then(|_| mappings.first().cloned());
         // Where there is no router, none is shown.
         gateways.retain(|gateway| !gateway.uplink.is_direct());
         State { verdict, primary, mappings, gateways, sentence, next_step }
@@ -97,9 +98,13 @@ impl Core {
     ) -> Facts<'a> {
         let site = described.and_then(|index| self.sites.get(index));
         let held = site.and_then(|site| site.held.as_ref());
+        let hidden = site.and_then(|site| self.hidden_behind(site));
         let mut facts = Facts {
             verdict,
-            primary: mappings.first().map(|(_, mapping)| mapping),
+            primary: mappings
+                .first()
+                .filter(|(index, _)| described == Some(*index))
+                .map(|(_, mapping)| mapping),
             gateway: described.and_then(|index| gateways.get(index)).or_else(|| gateways.first()),
             port: self.wanted.as_ref().map(|wanted| wanted.port.get()),
             label: &self.config.label,
@@ -109,11 +114,12 @@ impl Core {
             unspoken: Vec::new(),
             refused: Vec::new(),
             off: Vec::new(),
-            wan_down: false,
+            wan_down: site.is_some_and(has_no_far_side),
             seen: site.and_then(|site| match held {
                 Some(held) => self.contradiction(site, held, now),
-                None => self.hidden_behind(site),
+                None => hidden.map(|hidden| hidden.ip),
             }),
+            no_room: hidden.is_some_and(|hidden| hidden.no_room),
             taken: None,
             readable: site.is_some_and(|site| site.holder().is_some_and(|holder| site.reads(holder))),
             silent: site.is_some_and(|site| site.trouble.is_some()),
@@ -169,7 +175,7 @@ impl Core {
             Some(held) => self.judge(site, held, now),
             None if !Protocol::ALL.iter().any(spoken) => MappingState::Off,
             None if self.hidden_behind(site).is_some() => MappingState::DoubleNat,
-            None if self.has_prospects(site) => MappingState::Searching,
+            None if self.is_searching(site) => MappingState::Searching,
             None => MappingState::RouterOff,
         };
         let found = site.talkers.iter().filter_map(|talker| match &talker.known {
@@ -209,12 +215,21 @@ impl Core {
     }
 }
 
+/// Whether the router that holds the mapping says that it has no address on the Internet.
+fn has_no_far_side(site: &Site) -> bool {
+    site.holder().is_some_and(|holder| site.talker(holder).wan_down_since().is_some())
+}
+
 /// What a protocol came to, in a few words.
 fn words(site: &Site, protocol: Protocol) -> String {
     let talker = site.talker(protocol);
     if site.holder() == Some(protocol) {
-        let silent = site.trouble.is_some();
-        return if silent { "mapped, but no answer at the moment" } else { "mapped" }.to_owned();
+        let words = match (site.trouble, has_no_far_side(site)) {
+            (Some(_), _) => "mapped, but no answer at the moment",
+            (None, true) => "mapped, but no Internet address at the moment",
+            (None, false) => "mapped",
+        };
+        return words.to_owned();
     }
     match (&talker.known, &talker.refused) {
         (Known::Unknown, _) => "asked".to_owned(),

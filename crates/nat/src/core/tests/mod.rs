@@ -3,6 +3,7 @@
 mod basics;
 mod chaos;
 mod events;
+mod mended_routers;
 mod parts;
 mod quirks;
 mod router;

@@ -189,8 +189,7 @@ fn a_way_out_that_changes_is_told_although_there_is_no_uplink() {
 }
 
 fn see(world: &mut World, ip: &str, local: &str) {
-    // Nobody asks yet by which way it was seen.
-    let _: IpAddr = local.parse().unwrap();
-    world.core.handle_seen_from_outside(ip.parse().unwrap(), world.at());
+    let (ip, local): (IpAddr, IpAddr) = (ip.parse().unwrap(), local.parse().unwrap());
+    world.core.handle_seen_from_outside(ip, local, world.at(), world.at());
     world.execute();
 }
