@@ -225,7 +225,7 @@ fn a_mapping_that_a_router_lost_without_a_word_is_made_again() {
 fn two_kiths_and_another_program_share_a_upnp_router() {
     two_kiths_and_another_program_share(
         SiteKind::upnp(),
-        "of the router belongs to 192.168.1.12 (another program)",
+        "of the router belonged to 192.168.1.12 (another program)",
     );
 }
 
