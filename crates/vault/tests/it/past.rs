@@ -280,3 +280,31 @@ async fn the_same_object_deleted_again_and_again_is_seen_in_each_of_its_times() 
     let answer = f.at(BEGIN, "POST", "/a/?undelete").await.expect_ok();
     assert_eq!((&answer.json()["index"], &answer.json()["present"]), (&1.into(), &4.into()));
 }
+
+#[tokio::test]
+async fn a_long_record_is_written_anew_without_what_is_gone() {
+    let clock = TestClock::at(BEGIN);
+    let mut f = Fixture::by(&clock).await;
+    f.store("snapshots", 1).await;
+    f.stop();
+    let journal = f.root().join("ALICE/.record/a.arrivals");
+    let mut text = std::fs::read_to_string(&journal).unwrap();
+    for number in 0..15_000_u32 {
+        text += &format!("\n{} data/{}", BEGIN, sha256(&number.to_le_bytes()));
+    }
+    std::fs::write(&journal, &text).unwrap();
+    for file in files(&f.root().join("ALICE/a/snapshots")) {
+        std::fs::File::options().append(true).open(file).unwrap().set_modified(UNIX_EPOCH).unwrap();
+    }
+    f.start(&clock).await;
+    f.vault().sweep().await.unwrap();
+    assert!(std::fs::metadata(&journal).unwrap().len() < 200);
+    clock.pass(HOUR);
+    f.store("snapshots", 2).await;
+    assert_eq!(f.seeds("snapshots", BEGIN - 1).await, [0; 0], "the record counts, not the file's time");
+    assert_eq!(f.seeds("snapshots", BEGIN).await, [1]);
+    f.stop();
+    f.start(&clock).await;
+    assert_eq!(f.seeds("snapshots", BEGIN + HOUR).await, [1, 2]);
+    assert_eq!(std::fs::read_to_string(&journal).unwrap().lines().count(), 3);
+}
