@@ -140,7 +140,7 @@ impl Core {
             }
             match (&talker.known, &talker.refused) {
                 (Known::Found(_), Some(refused)) => {
-                    facts.wan_down |= refused.wan;
+                    facts.wan_down |= refused.wan && held.is_none();
                     facts.refused.push((protocol, refused.why.clone()));
                 }
                 (Known::Absent(Absence::Refused(words)), _) => facts.refused.push((protocol, words.clone())),

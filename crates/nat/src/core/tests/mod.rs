@@ -9,5 +9,6 @@ mod quirks;
 mod router;
 mod sentences;
 mod simulation;
+mod verdicts;
 mod ways;
 mod world;

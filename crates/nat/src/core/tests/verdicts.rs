@@ -242,8 +242,14 @@ fn a_clock_that_was_wrong_three_times_is_believed_only_when_it_begins_anew() {
         };
         assert_eq!(judge(0, 1000), Table::Kept);
         // Half as fast as ours; an answer right after another proves nothing.
-        assert_eq!([judge(100, 1050), judge(101, 1050), judge(200, 1100)], [Table::Lost, Table::Kept, Table::Lost]);
-        assert_eq!([judge(300, 1150), judge(400, 1200), judge(500, 1250)], [Table::Lost, Table::Kept, Table::Kept]);
+        assert_eq!(
+            [judge(100, 1050), judge(101, 1050), judge(200, 1100)],
+            [Table::Lost, Table::Kept, Table::Lost]
+        );
+        assert_eq!(
+            [judge(300, 1150), judge(400, 1200), judge(500, 1250)],
+            [Table::Lost, Table::Kept, Table::Kept]
+        );
         // A restart, with the clock as slow as before.
         assert_eq!([judge(600, 30), judge(700, 80)], [Table::Lost, Table::Kept]);
         // It runs well again.
@@ -316,7 +322,10 @@ fn both_addresses_behind_one_ipv6_router_are_looked_at_in_one_turn() {
     world.seconds(3000);
     let tally = world.core.tally();
     let checks: Vec<u64> = tally.uplinks.iter().map(|(_, counts)| counts.check).collect();
-    assert!(checks.len() == 2 && checks.iter().all(|checks| (100..=3030 / 26).contains(checks)), "{checks:?}");
+    assert!(
+        checks.len() == 2 && checks.iter().all(|checks| (100..=3030 / 26).contains(checks)),
+        "{checks:?}"
+    );
 }
 
 #[test]
@@ -330,7 +339,10 @@ fn who_has_the_listen_port_is_remembered_whatever_else_is_taken() {
     let mut world = World::start(vec![router]);
     world.seconds(5);
     let sentence = world.state().sentence;
-    let expected = format!("; port 4242 of the router belonged to 192.168.1.7 (BitTorrent), so {} leads here", others[6]);
+    let expected = format!(
+        "; port 4242 of the router belonged to 192.168.1.7 (BitTorrent), so {} leads here",
+        others[6]
+    );
     assert!(sentence.contains(&expected), "{sentence}");
 }
 
@@ -353,7 +365,9 @@ fn a_mapping_that_is_made_anew_keeps_the_port_that_friends_know_and_blames_nobod
 
 #[test]
 fn a_router_that_refuses_and_is_asked_again_is_not_talked_about_again() {
-    for kind in [RefusalKind::NotAuthorized, RefusalKind::Conflict, RefusalKind::Failed, RefusalKind::NetworkFailure] {
+    for kind in
+        [RefusalKind::NotAuthorized, RefusalKind::Conflict, RefusalKind::Failed, RefusalKind::NetworkFailure]
+    {
         for speaks in [&[Protocol::Upnp][..], &[Protocol::Pcp], &Protocol::ALL] {
             let mut world = World::start(vec![
                 Router::new(GATEWAY, speaks).with(|quirks| quirks.refuses = Some((kind, 606))),
