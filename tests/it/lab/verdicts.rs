@@ -8,7 +8,7 @@ use e2e::lab::{
     Description, Effect, ErrorText, FakeIgd, Firewall, Lab, Leases, Listing, ReadBack, Script, Site,
     SiteKind, Ssdp,
 };
-use e2e::{Computer, memory_peak_kib, need_lab, pair, run, say};
+use e2e::{Computer, memory_peak_kib, need_lab, pair, run, say, wait_until};
 use serde_json::Value;
 
 const PORT: u16 = 4242;
@@ -457,4 +457,28 @@ fn a_router_that_hides_the_carrier_is_found_out_by_a_friend() {
     // An address that was the carrier's once.
     let site = lab.site_behind(&carrier, SiteKind::all().claiming(Ipv4Addr::new(11, 0, 113, 200)));
     judged(&lab, &site, None, "double-nat", &["11.0.113.200", "friends see"], &["provider"]);
+}
+
+/// The router gives this computer another address, and lets anybody remove what leads to the former one.
+#[test]
+fn after_a_change_of_this_computers_address_one_entry_leads_to_the_new_one() {
+    if !need_lab() {
+        return;
+    }
+    let lab = Lab::new("moved");
+    let site = lab.site(SiteKind::plain());
+    let _fake = FakeIgd::start(site.router(), Script::default());
+    let anna = Computer::in_host("anna", site.host());
+    anna.start();
+    let led_to =
+        || -> Vec<String> { site.router().table().iter().map(|entry| entry.internal.to_string()).collect() };
+    wait_until("the first mapping", VERDICT, || led_to() == ["192.168.1.10:4242"]);
+    for change in [
+        "addr del 192.168.1.10/24 dev eth0",
+        "addr add 192.168.1.77/24 dev eth0",
+        "route replace default via 192.168.1.1",
+    ] {
+        run(site.host().command("ip").args(change.split(' '))).ok();
+    }
+    wait_until("one mapping, to the new address", VERDICT, || led_to() == ["192.168.1.77:4242"]);
 }
