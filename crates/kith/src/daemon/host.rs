@@ -10,8 +10,8 @@ use kith_control::Event;
 use kith_identity::DeviceId;
 use kith_identity::tls::{self, Admission, Admitted};
 use kith_listener::Incoming;
-use kith_peer::{Connection, Host, PathKind};
-use kith_wire::{Body, Hello, Report, ServeFuture, Side, boxed, bytes_body, collect, empty_body, paths};
+use kith_peer::{Connection, Host};
+use kith_wire::{Body, Hello, Report, ServeFuture, boxed, bytes_body, collect, empty_body, paths};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
@@ -153,8 +153,7 @@ impl Core {
     /// A friend's link came up.
     async fn note_link(&self, friend: &DeviceId, hello: &Hello, connection: &Connection) {
         if let Some(seen_as) = connection.seen_as {
-            // Who dialled us tells only what he dialled, which may be somebody who forwards to us.
-            if connection.side == Side::Dialer && connection.path() == PathKind::Public {
+            if super::mapping::tells_of_us(connection) {
                 self.seen_from_outside(seen_as, connection.local.ip(), Instant::now());
             }
             if self.note_observed(seen_as) {

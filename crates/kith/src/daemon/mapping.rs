@@ -6,11 +6,13 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use kith_control::Event;
 use kith_listener::ListenerState;
 use kith_nat::{Family, Mapping, MappingState, Memory, Nat, NatConfig, Protocols, Remembered, State, Wanted};
+use kith_peer::{Connection, PathKind};
+use kith_wire::Side;
 use tokio::sync::watch;
 use tracing::warn;
 
@@ -19,6 +21,9 @@ use super::db::{Db, DbError, Table};
 use crate::settings::Settings;
 
 pub(super) use self::view::gateway_view;
+
+/// How often it is repeated under which address friends see us: what the router says of itself may come later than they do.
+const SIGHTINGS: Duration = Duration::from_secs(30);
 
 /// What the nat crate wants to be kept, until it is written.
 pub(super) struct Kept(watch::Sender<Vec<Remembered>>);
@@ -71,9 +76,18 @@ pub(super) async fn follow(core: Arc<Core>, nat: Nat) {
     let mut state = nat.state();
     let mut told = external(&state.borrow());
     let mut far_sides = FarSides::default();
-    while state.changed().await.is_ok() {
+    let mut sightings = tokio::time::interval(SIGHTINGS);
+    loop {
+        tokio::select! {
+            changed = state.changed() => if changed.is_err() { return },
+            _ = sightings.tick() => {
+                core.repeat_sightings();
+                continue;
+            }
+        }
         let state = state.borrow_and_update().clone();
         core.tell(Event::Status);
+        core.repeat_sightings();
         let gone = far_sides.replaced(&state.mappings);
         if !gone.is_empty() {
             core.leave_addresses(&gone);
@@ -84,6 +98,12 @@ pub(super) async fn follow(core: Arc<Core>, nat: Nat) {
             told = now;
         }
     }
+}
+
+/// Whether the other end of a connection sees from where this computer comes: who dialled us tells only what he dialled, which
+/// may be somebody who forwards to us.
+pub(super) fn tells_of_us(connection: &Connection) -> bool {
+    connection.side == Side::Dialer && connection.path() == PathKind::Public
 }
 
 /// The router's IPv4 address on the far side of each of our addresses, as it was known last. A mapping that is lost for a while
@@ -159,6 +179,27 @@ impl Core {
             self.mapped_addresses().into_iter().find(of_family).map(|address| address.port())
         };
         advertised.or_else(mapped).unwrap_or_else(|| self.listen_port())
+    }
+
+    /// What the friends at living links see of us, once more.
+    fn repeat_sightings(&self) {
+        let Some(peers) = self.peers() else { return };
+        let mut newest: BTreeMap<(IpAddr, IpAddr), Instant> = BTreeMap::new();
+        for friend in self.roster.all() {
+            let connection = peers.state(&friend.device_id).and_then(|state| state.connection);
+            let (Some(connection), Some(link)) = (connection, peers.link(&friend.device_id)) else {
+                continue;
+            };
+            let heard = Instant::now().checked_sub(link.silent_for());
+            if let (Some(heard), Some(ip)) = (heard, connection.seen_as.filter(|_| tells_of_us(&connection)))
+            {
+                let known = newest.entry((ip, connection.local.ip())).or_insert(heard);
+                *known = heard.max(*known);
+            }
+        }
+        for ((ip, local), heard) in newest {
+            self.seen_from_outside(ip, local, heard);
+        }
     }
 
     /// A friend elsewhere, whom we dialled from `local`, sees us come from that address, or did when his link was last heard: the
