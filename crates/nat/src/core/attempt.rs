@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Core;
 use super::chance::{Chance, bytes};
+use super::gateway::BEAT;
 use super::lease::{self, Lease, Rung};
 use super::site::{Attempt, Held, Removal, Sight, Site, Stage};
 use super::talker::{Absence, Purpose};
@@ -365,7 +366,7 @@ impl Core {
         site.suspect = None;
         site.replaced |= site.replace.take().is_some();
         site.beats = 0;
-        self.sites[index].check_due = now + self.beat_of(index);
+        self.sites[index].check_due = now + BEAT;
         let external = match family {
             Family::V6 => Some(self.sites[index].uplink.local),
             Family::V4 => grant.external_ip.or_else(|| self.told_external(index, protocol)),

@@ -6,7 +6,8 @@
 //!
 //! Invariants, which the simulation of 30 days checks: one request per protocol and uplink at a time; one mapping per uplink, two
 //! while it moves; the external address is asked for before UPnP or NAT-PMP is asked for a mapping; one turn of regular
-//! checks per gateway in 26 s, in which every mapping there is looked at once; at most three renewals by timer per lease; a flood of hints costs one look in 5 s.
+//! checks per gateway in 26 s, in which every mapping there is looked at once; at most three renewals by timer per
+//! lease; a flood of hints costs one look in 5 s.
 
 pub mod address;
 mod asking;

@@ -8,7 +8,7 @@ use super::gateway::Gateway;
 use super::site::{Pending, Site, Stage};
 use super::talker::{Known, Purpose};
 use super::time::Tick;
-use super::{Core, gateway, site};
+use super::{Core, site};
 use crate::{Answer, Protocol, Request};
 
 /// Everything is looked at again at least that often.
@@ -218,11 +218,6 @@ impl Core {
 
     pub(super) fn gateway_of(&self, site: &Site) -> Option<&Gateway> {
         self.gateways.iter().find(|gateway| gateway.key == site.key)
-    }
-
-    /// How long from one check of an uplink to the next.
-    pub(super) const fn beat_of(&self, _index: usize) -> Duration {
-        gateway::BEAT
     }
 }
 

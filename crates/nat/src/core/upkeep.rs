@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use super::Core;
 use super::address::told;
 use super::attempt::why;
+use super::gateway::BEAT;
 use super::lease::{self, Lease, Rung};
 use super::site::{Held, Pending, Sight};
 use super::talker::{Absence, Known, Purpose, Talker, Trouble};
@@ -123,9 +124,8 @@ impl Core {
     pub(super) fn beat(&mut self, index: usize, now: Tick) {
         let key = self.sites[index].key;
         self.gateway(key, now).checked = Some(now);
-        let beat = self.beat_of(index);
         let site = &mut self.sites[index];
-        site.check_due = now + beat;
+        site.check_due = now + BEAT;
         site.beats = site.beats.wrapping_add(1);
         let tells_address = site.holder() == Some(Protocol::Pcp) || site.family() == Family::V6;
         let discover = !tells_address && site.beats.is_multiple_of(ADDRESS_EVERY);
@@ -164,11 +164,11 @@ impl Core {
         } else {
             self.same_again(index, held)
         };
-        let (key, beat) = (site.key, self.beat_of(index));
+        let key = site.key;
         if pending.regular {
             self.gateway(key, now).checked = Some(now);
         }
-        self.sites[index].check_due = now + beat;
+        self.sites[index].check_due = now + BEAT;
         self.ask(index, protocol, Purpose::Check, request, now);
     }
 
