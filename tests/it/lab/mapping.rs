@@ -303,7 +303,9 @@ fn a_pinhole_is_opened(kind: SiteKind, protocol: &str) {
         std::thread::sleep(Duration::from_millis(50));
     }
     anna.stop();
-    assert_eq!(home.router().pinholes(), []);
+    // miniupnpd 2.3.1 refuses to close a pinhole that PCP has renewed; it is left with the shortest lease there is, 120 s.
+    let longest = Duration::from_secs(if protocol == "pcp" { 125 } else { 1 });
+    wait_until("the end of the pinhole", longest, || home.router().pinholes().is_empty());
 }
 
 #[test]

@@ -12,7 +12,9 @@ use tracing::trace;
 
 use self::codec::{Header, Map, Mapped, Message, Question};
 use super::udp::{self, Path};
-use crate::{Answer, Epoch, Found, Grant, MapRequest, Refusal, RefusalKind, Request, UnmapRequest, Uplink};
+use crate::{
+    Answer, Epoch, Found, Grant, Lifetime, MapRequest, Refusal, RefusalKind, Request, UnmapRequest, Uplink,
+};
 
 /// Asks the uplink's gateway, at most 4 s long.
 ///
@@ -20,6 +22,9 @@ use crate::{Answer, Epoch, Found, Grant, MapRequest, Refusal, RefusalKind, Reque
 pub async fn ask(uplink: &Uplink, request: Request) -> Answer {
     answer(&Path::of(uplink), &request).await
 }
+
+/// The shortest lease that servers are to give, seconds (RFC 6887, section 15).
+const SHORTEST: u32 = 120;
 
 /// As [`ask`], from and to given addresses.
 pub async fn ask_at(local: SocketAddr, server: SocketAddr, request: Request) -> Answer {
@@ -31,8 +36,30 @@ async fn answer(path: &Path, request: &Request) -> Answer {
         Ok(question) => question,
         Err(answer) => return answer,
     };
-    let bytes = codec::encode(path.local(), &question);
-    path.ask(&bytes, |datagram| understand(&question, datagram)).await.unwrap_or_else(Answer::from)
+    let answer = put(path, &question).await;
+    match (&question, request, &answer) {
+        (Question::Map(map), Request::Unmap(_), Answer::Refused(refusal))
+            if refusal.kind == RefusalKind::NotAuthorized && path.local().is_ipv6() =>
+        {
+            expire_soon(path, map).await.unwrap_or(answer)
+        }
+        _ => answer,
+    }
+}
+
+async fn put(path: &Path, question: &Question) -> Answer {
+    let bytes = codec::encode(path.local(), question);
+    path.ask(&bytes, |datagram| understand(question, datagram)).await.unwrap_or_else(Answer::from)
+}
+
+/// Asks for the shortest lease instead of none: miniupnpd 2.3.1 never closes a pinhole that was renewed, and renews it all the
+/// same. Whoever made the pinhole with another nonce is refused that, too.
+async fn expire_soon(path: &Path, map: &Map) -> Option<Answer> {
+    let shortest = Question::Map(Map { external_port: map.internal_port, lifetime: SHORTEST, ..map.clone() });
+    match put(path, &shortest).await {
+        Answer::Mapped(Grant { lifetime: Lifetime::Seconds(..=SHORTEST), .. }) => Some(Answer::Unmapped),
+        _ => None,
+    }
 }
 
 /// The request in the words of the protocol, or the answer to what it has none for.
