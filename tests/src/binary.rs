@@ -13,10 +13,28 @@ use std::time::SystemTime;
 pub fn kith_binary() -> &'static Path {
     // What went wrong is kept too: a build that fails is not tried again by every test.
     static BINARY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    BINARY.get_or_init(find).as_ref().unwrap_or_else(|problem| panic!("{problem}"))
+    BINARY.get_or_init(|| find(&build_directory())).as_ref().unwrap_or_else(|problem| panic!("{problem}"))
 }
 
-fn find() -> Result<PathBuf, String> {
+/// The program as it is shipped: what `KITH_BIN` names, else that of the release profile, which is made when it is missing
+/// or older than its sources. For tests in which time is of the essence, as where it is killed in the middle of its work.
+///
+/// # Panics
+/// If there is none.
+pub fn release_binary() -> &'static Path {
+    static BINARY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let release = || build_directory().with_file_name("release");
+    BINARY.get_or_init(|| find(&release())).as_ref().unwrap_or_else(|problem| panic!("{problem}"))
+}
+
+/// Where this test was built: `<target>/<profile>`.
+fn build_directory() -> PathBuf {
+    // <target>/<profile>/deps/it-0123
+    let test = std::env::current_exe().unwrap();
+    test.parent().and_then(Path::parent).unwrap().to_owned()
+}
+
+fn find(directory: &Path) -> Result<PathBuf, String> {
     if let Some(named) = std::env::var_os("KITH_BIN") {
         let named = std::path::absolute(named).unwrap();
         if !named.is_file() {
@@ -24,9 +42,6 @@ fn find() -> Result<PathBuf, String> {
         }
         return Ok(named);
     }
-    // <target>/<profile>/deps/it-0123
-    let test = std::env::current_exe().unwrap();
-    let directory = test.parent().and_then(Path::parent).unwrap();
     let binary = directory.join("kith");
     let built = binary.metadata().and_then(|meta| meta.modified()).ok();
     if built.is_none_or(|built| built < newest_source()) {
@@ -48,7 +63,8 @@ fn build(directory: &Path) -> Result<(), String> {
     };
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args(["build", "--quiet", "--package", "kith", "--profile", profile]).current_dir(workspace());
+    let args = ["build", "--quiet", "--locked", "--package", "kith", "--profile", profile];
+    command.args(args).current_dir(workspace());
     if let Some(target) = directory.parent() {
         command.env("CARGO_TARGET_DIR", target);
     }
@@ -64,7 +80,7 @@ fn workspace() -> PathBuf {
 
 fn newest_source() -> SystemTime {
     let mut newest = SystemTime::UNIX_EPOCH;
-    let mut open = vec![workspace().join("crates"), workspace().join("Cargo.lock")];
+    let mut open = ["crates", "Cargo.lock", "Cargo.toml"].map(|name| workspace().join(name)).to_vec();
     while let Some(path) = open.pop() {
         let Ok(meta) = path.symlink_metadata() else { continue };
         if meta.is_dir() {

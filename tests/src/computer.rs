@@ -146,6 +146,13 @@ impl Computer {
         self
     }
 
+    /// Daemon and command line are this program, as [`release_binary`](crate::release_binary).
+    #[must_use]
+    pub fn of_program(mut self, program: &Path) -> Self {
+        program.clone_into(&mut self.program);
+        self
+    }
+
     /// The daemon (not the command line) sees the file systems this way.
     #[must_use]
     pub fn isolated(mut self, isolation: Isolation) -> Self {

@@ -22,7 +22,7 @@ mod random;
 mod tree;
 mod wait;
 
-pub use binary::kith_binary;
+pub use binary::{kith_binary, release_binary};
 pub use computer::{Computer, UNPRIVILEGED, pair, pair_with};
 pub use disk::{Isolation, make_readable_by_all};
 pub use need::{alone, is_root, need, need_lab, need_mounts, say};
