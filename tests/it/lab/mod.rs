@@ -2,5 +2,6 @@
 
 mod fake_igd;
 mod itself;
+mod lines;
 mod mapping;
 mod verdicts;

@@ -22,6 +22,7 @@ mod fake_igd;
 mod host;
 mod ip;
 mod kind;
+mod line;
 mod miniupnpd;
 mod namespace;
 mod processes;
@@ -44,6 +45,7 @@ pub use fake_igd::{
 };
 pub use host::{Firewall, Host};
 pub use kind::{IgdVersion, SiteKind};
+pub use line::{Distance, Line};
 pub use processes::Process;
 pub(crate) use processes::{spawn, tied_to_us};
 pub use router::{Reboot, Router};
@@ -148,6 +150,15 @@ impl Lab {
     #[must_use]
     pub fn public_host(&self) -> Host {
         site::public_host(&self.shared)
+    }
+
+    /// A host with public addresses of its own, at the end of a line of this length and width. Needs `python3`.
+    ///
+    /// # Panics
+    /// If it can't be made.
+    #[must_use]
+    pub fn distant_host(&self, distance: Distance) -> (Host, Line) {
+        Line::build(&self.shared, distance)
     }
 
     /// The public host from which tests look at sites from outside.

@@ -312,15 +312,39 @@ addr replace {}/64 dev lan
 
 /// A host whose cable is a line of the internet. It has no neighbours, as is usual where servers are rented.
 pub(super) fn public_host(shared: &Arc<Shared>) -> Host {
+    let (number, host) = plan_public(shared);
+    lay_to_internet(shared, number, host.namespace(), "eth0");
+    connect_public(shared, number, &host);
+    host
+}
+
+/// A public host whose cable ends in the interface `near` of a namespace between it and the internet, to which that has a
+/// line at `far`.
+pub(super) fn host_behind(shared: &Arc<Shared>, between: &Namespace, near: &str, far: &str) -> Host {
+    let (number, host) = plan_public(shared);
+    between.set(&EVERYWHERE);
+    lay_to_internet(shared, number, between, far);
+    let space = host.namespace().name();
+    ip::batch_in(between, &format!("link add {near} type veth peer name eth0 netns {space}\n"));
+    connect_public(shared, number, &host);
+    host
+}
+
+/// A public host with a number, in a namespace of its own.
+fn plan_public(shared: &Arc<Shared>) -> (u8, Host) {
     let number = shared.number();
     let (v4, v6) = (addresses::wan(number, 0), addresses::public6(number));
     let host = Host::new(shared, shared.unique("public"), Some(v4), Some(v6));
-    let space = host.namespace();
-    ip::batch(&format!("netns add {}\n", space.name()));
-    space.set(&EVERYWHERE);
-    lay_to_internet(shared, number, space, "eth0");
+    ip::batch(&format!("netns add {}\n", host.namespace().name()));
+    host.namespace().set(&EVERYWHERE);
+    (number, host)
+}
+
+/// The addresses of a public host, and the way to it.
+fn connect_public(shared: &Arc<Shared>, number: u8, host: &Host) {
+    let (v4, v6) = (addresses::wan(number, 0), addresses::public6(number));
     ip::batch_in(
-        space,
+        host.namespace(),
         &format!(
             "link set lo up
 link set eth0 addrgenmode none up
@@ -337,5 +361,4 @@ route add ::/0 via {LINK_NEAR} dev eth0
         &shared.internet,
         &format!("route add {v4}/32 dev s{number}\nroute add {v6}/128 via {LINK_FAR} dev s{number}\n"),
     );
-    host
 }
