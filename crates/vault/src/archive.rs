@@ -3,6 +3,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use tracing::info;
@@ -19,13 +20,31 @@ use crate::refusal::{Code, Refusal};
 pub(crate) struct ArchiveState {
     pub(crate) name: ArchiveName,
     pub(crate) arrivals: Arrivals,
+    /// When the latest of all objects arrived, by the wall clock of then.
+    latest_arrival: AtomicU64,
     /// Shared between a rename and the end of its sync; exclusive for what relies on all of them being durable.
     renames: RwLock<()>,
 }
 
 impl ArchiveState {
     pub(crate) fn new(name: ArchiveName) -> Self {
-        Self { name, arrivals: Arrivals::default(), renames: RwLock::default() }
+        Self {
+            name,
+            arrivals: Arrivals::default(),
+            latest_arrival: AtomicU64::new(0),
+            renames: RwLock::default(),
+        }
+    }
+
+    /// An object arrived at this time, in milliseconds since 1970-01-01 UTC.
+    pub(crate) fn note_arrival(&self, arrived: u64) {
+        self.latest_arrival.fetch_max(arrived, Ordering::Relaxed);
+    }
+
+    /// The time that a deletion at `now` gets: later than every arrival. Whatever was there together is then seen together
+    /// as of some time, even if the clock was set back in between.
+    pub(crate) fn deletion_time(&self, now: u64) -> u64 {
+        now.max(self.latest_arrival.load(Ordering::Relaxed).saturating_add(1))
     }
 
     /// Waits until every rename under way is durable, or has failed.

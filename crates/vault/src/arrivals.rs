@@ -1,8 +1,9 @@
 //! When objects arrived: a journal per archive, beside the times of the files, which a careless copy loses.
 //!
 //! One line per object, begun by its line break, so that a torn line spoils only itself. The last line of a
-//! name counts. An object without a line arrived when its file was last changed: the vault sets that time to the same
-//! moment before the first sync, so that the journal need not be durable before an object is acknowledged.
+//! name counts. The vault sets the time of the file to the same moment before the first sync, so that the journal need not be
+//! durable before an object is acknowledged. The earlier of both counts: a copy makes a file's time later, and a line that a crash
+//! took leaves one of an earlier copy of the same object. Where they differ, too much of the past is seen and never too little.
 
 use std::collections::HashMap;
 use std::fs::{self, File, Metadata};
@@ -27,7 +28,7 @@ const SMALL: u64 = 1 << 20;
 /// No line is longer; what is, is damaged.
 const MAX_LINE: u64 = 128;
 
-type Key = (ObjectType, [u8; 32]);
+pub(crate) type Key = (ObjectType, [u8; 32]);
 
 /// The journal of one archive.
 #[derive(Default)]
@@ -63,8 +64,8 @@ impl Place {
     pub(crate) fn arrived(&self, kind: ObjectType, name: &ObjectName, file: &Metadata) -> u64 {
         let mut journal = self.archive.arrivals.lock();
         let known = journal.known.get_or_insert_with(|| self.read_arrivals());
-        let noted = known.get(&(kind, name.digest())).copied();
-        noted.unwrap_or_else(|| file.modified().map_or(0, unix_milliseconds))
+        let noted = known.get(&(kind, name.digest())).copied().unwrap_or(u64::MAX);
+        noted.min(file.modified().map_or(0, unix_milliseconds))
     }
 
     /// Notes when objects arrived that are in their places. Blocking.
@@ -76,6 +77,7 @@ impl Place {
         let mut lines = String::with_capacity(objects.len() * 96);
         for (name, arrived) in objects {
             lines += &line(*arrived, kind, name);
+            self.archive.note_arrival(*arrived);
         }
         let mut journal = self.archive.arrivals.lock();
         if let Some(known) = &mut journal.known {
@@ -189,7 +191,7 @@ fn line(arrived: u64, kind: ObjectType, name: &ObjectName) -> String {
 }
 
 /// One line; `None` for an empty, torn or damaged one.
-fn parse(line: &[u8]) -> Option<(Key, u64)> {
+pub(crate) fn parse(line: &[u8]) -> Option<(Key, u64)> {
     let line = std::str::from_utf8(line).ok()?.trim_end_matches('\n');
     let (arrived, object) = line.split_once(' ')?;
     let (kind, name) = object.split_once('/')?;

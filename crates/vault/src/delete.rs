@@ -43,9 +43,10 @@ fn hold(
     let metadata = path.symlink_metadata().map_err(|error| failed(place, object, &error))?;
     let arrived = place.arrived(kind, name, &metadata);
     let stamp = Some(Stamp { hold: place.disk.hold_time(), arrived });
-    // A clock that was set back must not make it have gone before it came.
-    let now = place.disk.now().max(arrived.saturating_add(1));
-    for deleted in now..now.saturating_add(MAX_TRIES) {
+    // A clock that was set back must not make it have gone before it came, or before what refers to it came.
+    place.archive.note_arrival(arrived);
+    let first = place.archive.deletion_time(place.disk.now());
+    for deleted in first..first.saturating_add(MAX_TRIES) {
         let held = place.held_path(kind, &HeldName { object: name.clone(), deleted, stamp });
         place.make_parent(&held)?;
         let _guard = place.begin_rename();

@@ -97,7 +97,7 @@ impl Newest {
         UNIX_EPOCH + Duration::from_millis(self.since)
     }
 
-    fn to_text(self) -> String {
+    pub(crate) fn to_text(self) -> String {
         format!("{FIRST_LINE}\n{} {}\n", self.incarnation, self.since)
     }
 

@@ -32,6 +32,8 @@ mod open;
 mod owner;
 mod range;
 mod read;
+#[doc(hidden)]
+pub mod readers;
 mod refusal;
 mod reservation;
 mod route;

@@ -1,6 +1,6 @@
 //! Listing the objects of a type, as JSON written while the directories are read: a list has no bound, memory has.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::fmt::Write as _;
 use std::fs::{self, DirEntry, ReadDir};
 use std::io;
@@ -52,6 +52,8 @@ pub(crate) struct Listing {
     directories: VecDeque<Directory>,
     /// The directory being read.
     entries: Option<(Directory, ReadDir)>,
+    /// What was shown of the held objects of that directory: if a clock was set back, two copies have been there at one time.
+    shown: HashSet<[u8; 32]>,
     /// What goes before the next entry: nothing yet written needs the bracket, everything else a comma.
     separator: char,
     ended: bool,
@@ -72,7 +74,8 @@ impl Listing {
             // After the live ones: what is deleted meanwhile is met here or there.
             directories.extend(place.held_directories(kind).into_iter().map(Directory::Held));
         }
-        Self { place, kind, view, version, directories, entries: None, separator: '[', ended: false }
+        let shown = HashSet::new();
+        Self { place, kind, view, version, directories, entries: None, shown, separator: '[', ended: false }
     }
 
     /// Writes the next object to `text`; false at the end.
@@ -81,6 +84,7 @@ impl Listing {
             let Some(directory) = self.directories.pop_front() else { return Ok(false) };
             let (Directory::Live(path) | Directory::Held(path)) = &directory;
             self.entries = unless_missing(fs::read_dir(path))?.map(|entries| (directory, entries));
+            self.shown.clear();
             return Ok(true);
         };
         let Some(entry) = entries.next().transpose()? else {
@@ -89,12 +93,13 @@ impl Listing {
         };
         let file_name = entry.file_name();
         let Some(file_name) = file_name.to_str() else { return Ok(true) };
-        let shown = match directory {
-            Directory::Live(_) => self.live(&entry, file_name),
-            Directory::Held(_) => self.held(&entry, file_name),
-        };
+        let is_held = matches!(directory, Directory::Held(_));
+        let shown = if is_held { self.held(&entry, file_name) } else { self.live(&entry, file_name) };
         // It may have been moved or deleted since its name was read.
         let Some((name, size)) = unless_missing(shown)?.flatten() else { return Ok(true) };
+        if is_held && !self.shown.insert(name.digest()) {
+            return Ok(true);
+        }
         let written = match self.version {
             Version::One => write!(text, "{}\"{name}\"", self.separator),
             Version::Two => write!(text, "{}{{\"name\":\"{name}\",\"size\":{size}}}", self.separator),

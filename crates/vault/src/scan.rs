@@ -11,7 +11,7 @@ use crate::archive::ArchiveState;
 use crate::held::{self, HeldFile};
 use crate::hold::Oldest;
 use crate::incarnation;
-use crate::layout::{Layout, charge};
+use crate::layout::{Layout, charge, unix_milliseconds};
 use crate::names::{ArchiveName, Object, ObjectName, ObjectType, Owner};
 use crate::owner::OwnerState;
 
@@ -49,36 +49,40 @@ fn owner(layout: &Layout, name: Owner, found: &mut Found) -> OwnerState {
             continue;
         };
         if kind.is_dir() {
-            owner.ledger().live += live(layout, name, &archive);
-            owner.archives().insert(archive.clone(), Arc::new(ArchiveState::new(archive)));
+            let state = ArchiveState::new(archive.clone());
+            owner.ledger().live += live(layout, name, &state);
+            owner.archives().insert(archive, Arc::new(state));
         }
     }
     for (entry, kind) in entries(&layout.held(name)) {
         if kind.is_dir() {
-            owner.ledger().held += held(&entry.path(), found);
+            let archive = entry.file_name().to_str().and_then(|name| ArchiveName::parse(name).ok());
+            let state = archive.and_then(|archive| owner.archive(&archive));
+            owner.ledger().held += held(&entry.path(), state.as_deref(), found);
         }
     }
     owner
 }
 
-fn live(layout: &Layout, owner: &Owner, archive: &ArchiveName) -> u64 {
-    let config = layout.object(owner, archive, &Object::Config);
+fn live(layout: &Layout, owner: &Owner, archive: &ArchiveState) -> u64 {
+    let config = layout.object(owner, &archive.name, &Object::Config);
     let mut bytes = config.symlink_metadata().map_or(0, |metadata| charge(metadata.len()));
     for kind in ObjectType::STORED {
-        bytes += objects(&layout.objects(owner, archive, kind), kind, |name| ObjectName::parse(name).is_ok());
+        bytes += objects(&layout.objects(owner, &archive.name, kind), kind, archive);
     }
     bytes
 }
 
-fn held(archive: &Path, found: &mut Found) -> u64 {
+fn held(directory: &Path, archive: Option<&ArchiveState>, found: &mut Found) -> u64 {
     let mut bytes = 0;
     for kind in ObjectType::STORED {
-        for directory in held::shards(archive.join(kind.as_str()), kind) {
+        for directory in held::shards(directory.join(kind.as_str()), kind) {
             let visited = held::visit(&directory, |HeldFile { name, path }| {
                 bytes += charge(path.symlink_metadata()?.len());
                 match name.stamp {
                     Some(stamp) => {
                         found.newest_hold = found.newest_hold.max(stamp.hold);
+                        archive.inspect(|archive| archive.note_arrival(stamp.arrived));
                         found.oldest = found.oldest.and(stamp.hold);
                     }
                     None => found.oldest = Oldest::Unknown,
@@ -95,22 +99,26 @@ fn held(archive: &Path, found: &mut Found) -> u64 {
 }
 
 /// The counted bytes of the objects of one type.
-fn objects(directory: &Path, kind: ObjectType, is_object: impl Fn(&str) -> bool + Copy) -> u64 {
+fn objects(directory: &Path, kind: ObjectType, archive: &ArchiveState) -> u64 {
     if kind != ObjectType::Data {
-        return files(directory, is_object);
+        return files(directory, archive);
     }
     let shards = entries(directory).into_iter().filter(|(_, kind)| kind.is_dir());
-    shards.map(|(entry, _)| files(&entry.path(), is_object)).sum()
+    shards.map(|(entry, _)| files(&entry.path(), archive)).sum()
 }
 
-fn files(directory: &Path, is_object: impl Fn(&str) -> bool) -> u64 {
+fn files(directory: &Path, archive: &ArchiveState) -> u64 {
     let mut bytes = 0;
     for (entry, kind) in entries(directory) {
-        if !kind.is_file() || !entry.file_name().to_str().is_some_and(&is_object) {
+        let is_object = |name: &str| ObjectName::parse(name).is_ok();
+        if !kind.is_file() || !entry.file_name().to_str().is_some_and(is_object) {
             continue;
         }
         match entry.metadata() {
-            Ok(metadata) => bytes += charge(metadata.len()),
+            Ok(metadata) => {
+                bytes += charge(metadata.len());
+                archive.note_arrival(metadata.modified().map_or(0, unix_milliseconds));
+            }
             Err(error) => warn!(path = %entry.path().display(), %error, "a file of the vault can't be read"),
         }
     }

@@ -15,4 +15,5 @@ mod restic;
 mod rules;
 mod simulated;
 mod state;
+mod stolen;
 mod support;
