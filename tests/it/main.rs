@@ -8,6 +8,7 @@ mod both_ways;
 mod contract;
 mod demo;
 mod interrupted;
+mod kill;
 mod lab;
 mod lifecycle;
 mod local;

@@ -26,7 +26,10 @@ impl Carrier for SocketCarrier {
             ClientError::Failure(failure) if failure.kind == FailureKind::Offline => {
                 CarrierError::Away(failure.message)
             }
-            ClientError::DaemonNotRunning { .. } => CarrierError::Away(error.to_string()),
+            // Ended or killed in the middle of a request: every one of them may be made again.
+            ClientError::DaemonNotRunning { .. } | ClientError::Interrupted(_) => {
+                CarrierError::Away(error.to_string())
+            }
             other => CarrierError::Final(crate::daemon::with_sources(&other)),
         })?;
         Ok(answer)
