@@ -29,9 +29,10 @@ pub fn release_binary() -> &'static Path {
 
 /// Where this test was built: `<target>/<profile>`.
 fn build_directory() -> PathBuf {
-    // <target>/<profile>/deps/it-0123
-    let test = std::env::current_exe().unwrap();
-    test.parent().and_then(Path::parent).unwrap().to_owned()
+    // A test is <target>/<profile>/deps/it-0123, a program <target>/<profile>/far.
+    let program = std::env::current_exe().unwrap();
+    let directory = program.parent().unwrap();
+    if directory.ends_with("deps") { directory.parent().unwrap().to_owned() } else { directory.to_owned() }
 }
 
 fn find(directory: &Path) -> Result<PathBuf, String> {

@@ -13,6 +13,7 @@
 mod binary;
 mod computer;
 mod disk;
+pub mod far;
 pub mod lab;
 mod need;
 mod outcome;

@@ -12,6 +12,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::greeting::{NotTls, SkipGreeting};
+use crate::socket::{tune, widen};
 
 /// Longest wait for name resolution.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -19,11 +20,6 @@ const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest wait for the TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Unacknowledged data older than this ends the connection (RFC 5482).
-const USER_TIMEOUT: Duration = Duration::from_secs(30);
-/// Unsent bytes that may wait in the kernel, so that small messages overtake bulk data.
-const NOT_SENT_LOW_WATER: u32 = 256 * 1024;
-
 /// The stream of an authenticated outgoing connection.
 pub(crate) type Stream = TlsStream<SkipGreeting<TcpStream>>;
 
@@ -123,17 +119,6 @@ pub(crate) async fn connect(address: SocketAddr) -> Result<TcpStream, DialError>
     }
 }
 
-/// Sets what a long-lived link needs. A system that lacks one of the options still gives a working connection.
-fn tune(stream: &TcpStream) {
-    let socket = socket2::SockRef::from(stream);
-    drop(socket.set_tcp_nodelay(true));
-    #[cfg(target_os = "linux")]
-    {
-        drop(socket.set_tcp_user_timeout(Some(USER_TIMEOUT)));
-        drop(socket.set_tcp_notsent_lowat(NOT_SENT_LOW_WATER));
-    }
-}
-
 /// Name, TCP, TLS: tries each IP address of the name in turn.
 pub(crate) async fn dial(
     address: &str,
@@ -158,6 +143,7 @@ async fn dial_one(remote: SocketAddr, config: Arc<ClientConfig>, us: DeviceId) -
         return Err(DialError::Myself);
     }
     let stream = handshake(stream, config, us).await?;
+    widen(stream.get_ref().0.get_ref());
     Ok(Dialed { stream, remote, local })
 }
 

@@ -37,6 +37,10 @@ impl<T> SkipGreeting<T> {
     pub(crate) const fn new(inner: T) -> Self {
         Self { inner, state: State::Before { skipped: Vec::new() } }
     }
+
+    pub(crate) const fn get_ref(&self) -> &T {
+        &self.inner
+    }
 }
 
 /// Content types of TLS records: change cipher spec, alert, handshake, application data (RFC 8446, 5.1).
@@ -109,6 +113,18 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for SkipGreeting<T> {
         buf: &[u8],
     ) -> Poll<std::io::Result<usize>> {
         Pin::new(&mut self.inner).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[std::io::IoSlice<'_>],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {

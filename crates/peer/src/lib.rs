@@ -20,6 +20,7 @@ mod prefer;
 mod probe;
 mod race;
 mod session;
+mod socket;
 mod visit;
 
 pub use book::{AddressBook, is_internal};
@@ -29,4 +30,5 @@ pub use host::{Connection, Host, PathKind, PeerState};
 pub use peers::{MOST_FRIENDS, Peers};
 pub use probe::{Probe, ProbeResult, probe};
 pub use race::Attempt;
+pub use socket::widen;
 pub use visit::{Visit, visit};

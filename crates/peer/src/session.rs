@@ -1,7 +1,7 @@
 //! From an authenticated stream to a link that is up: the hello in both roles, and the services every link has.
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use http::{Method, Request, Response, StatusCode, header};
@@ -120,9 +120,12 @@ impl Accepting {
         presence: Presence,
     ) -> Self {
         let (sender, hello) = oneshot::channel();
-        let gate = Gate::closed(seen_from, sender, admit);
+        let admitted = Arc::new(OnceLock::new());
+        let gate = Gate::closed(seen_from, sender, admit, Arc::clone(&admitted));
         let service = Arc::new(FriendService { friend, host, gate, presence });
         let (link, driver) = Link::start(stream, Side::Acceptor, service, LinkLimits::default());
+        // Nothing is served before the driver runs.
+        admitted.get_or_init(|| link.clone());
         let driver = AbortOnDropHandle::new(tokio::spawn(driver));
         Self { link, driver, hello }
     }
@@ -152,7 +155,7 @@ struct Gate(Arc<Mutex<GateState>>);
 
 enum GateState {
     Open,
-    Closed { seen_from: IpAddr, hello: oneshot::Sender<Hello>, admit: Admit },
+    Closed { seen_from: IpAddr, hello: oneshot::Sender<Hello>, admit: Admit, link: Arc<OnceLock<Link>> },
     Refused,
 }
 
@@ -161,8 +164,13 @@ impl Gate {
         Self(Arc::new(Mutex::new(GateState::Open)))
     }
 
-    fn closed(seen_from: IpAddr, hello: oneshot::Sender<Hello>, admit: Admit) -> Self {
-        Self(Arc::new(Mutex::new(GateState::Closed { seen_from, hello, admit })))
+    fn closed(
+        seen_from: IpAddr,
+        hello: oneshot::Sender<Hello>,
+        admit: Admit,
+        link: Arc<OnceLock<Link>>,
+    ) -> Self {
+        Self(Arc::new(Mutex::new(GateState::Closed { seen_from, hello, admit, link })))
     }
 
     fn is_open(&self) -> bool {
@@ -172,7 +180,7 @@ impl Gate {
     /// Judges the one hello that a connection may bring.
     fn judge(&self, said: &Hello) -> Option<(HelloVerdict, IpAddr)> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let GateState::Closed { seen_from, hello, admit } =
+        let GateState::Closed { seen_from, hello, admit, link } =
             std::mem::replace(&mut *state, GateState::Refused)
         else {
             return None;
@@ -186,6 +194,10 @@ impl Gate {
         let verdict = admit();
         if verdict == HelloVerdict::Welcome && hello.send(said.clone()).is_ok() {
             *state = GateState::Open;
+            // Before the answer is on its way: what comes after it may be more than a stranger's.
+            if let Some(link) = link.get() {
+                link.welcome();
+            }
         }
         Some((verdict, seen_from))
     }

@@ -61,19 +61,25 @@ where
     body.map_err(Into::into).boxed_unsync()
 }
 
-/// Ends a body with an error when it gives no frame for `limit`: a stalled sender can't hold a stream for ever.
-pub fn with_idle_timeout<B>(body: B, limit: Duration) -> Body
+/// Ends a body with an error when less than `least` bytes of it come in `limit` of waiting for them: a sender that stalls, or
+/// dribbles, can't hold a stream for ever. What its reader takes for itself doesn't count.
+pub fn with_least_progress<B>(body: B, limit: Duration, least: u64) -> Body
 where
     B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BodyError>,
 {
-    IdleTimeout { body, limit, sleep: Box::pin(tokio::time::sleep(limit)) }.boxed_unsync()
+    Paced { body, limit, least, waited: Duration::ZERO, came: 0, waiting: None }.boxed_unsync()
 }
 
-struct IdleTimeout<B> {
+struct Paced<B> {
     body: B,
     limit: Duration,
-    sleep: Pin<Box<Sleep>>,
+    least: u64,
+    /// How long was waited for the bytes that came.
+    waited: Duration,
+    came: u64,
+    /// Since when is waited now, and the end of patience.
+    waiting: Option<(Instant, Pin<Box<Sleep>>)>,
 }
 
 /// The body is longer than the reader allows.
@@ -81,12 +87,12 @@ struct IdleTimeout<B> {
 #[error("the message is longer than {0} bytes")]
 struct TooLong(usize);
 
-/// The body gave nothing for too long.
+/// The body gave too little for too long.
 #[derive(Debug, thiserror::Error)]
-#[error("nothing was received for {} s", .0.as_secs())]
+#[error("next to nothing was received for {} s", .0.as_secs())]
 struct Stalled(Duration);
 
-impl<B> HttpBody for IdleTimeout<B>
+impl<B> HttpBody for Paced<B>
 where
     B: HttpBody<Data = Bytes> + Unpin,
     B::Error: Into<BodyError>,
@@ -101,13 +107,27 @@ where
         let this = &mut *self;
         match Pin::new(&mut this.body).poll_frame(cx) {
             Poll::Ready(frame) => {
-                this.sleep.as_mut().reset(Instant::now() + this.limit);
+                if let Some((since, _)) = this.waiting.take() {
+                    this.waited += since.elapsed();
+                }
+                if let Some(Ok(frame)) = &frame {
+                    this.came += frame.data_ref().map_or(0, |data| data.len() as u64);
+                    if this.came >= this.least {
+                        (this.came, this.waited) = (0, Duration::ZERO);
+                    }
+                }
                 Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
             }
-            Poll::Pending => match this.sleep.as_mut().poll(cx) {
-                Poll::Ready(()) => Poll::Ready(Some(Err(Box::new(Stalled(this.limit))))),
-                Poll::Pending => Poll::Pending,
-            },
+            Poll::Pending => {
+                let patience = this.limit.saturating_sub(this.waited);
+                let (_, end) = this
+                    .waiting
+                    .get_or_insert_with(|| (Instant::now(), Box::pin(tokio::time::sleep(patience))));
+                match end.as_mut().poll(cx) {
+                    Poll::Ready(()) => Poll::Ready(Some(Err(Box::new(Stalled(this.limit))))),
+                    Poll::Pending => Poll::Pending,
+                }
+            }
         }
     }
 
@@ -124,11 +144,55 @@ where
 mod tests {
     use super::*;
 
+    const MINUTE: Duration = Duration::from_secs(60);
+
     #[tokio::test(start_paused = true)]
     async fn a_stalled_body_ends_with_an_error_that_says_how_long() {
         let (_sender, body) = http_body_util::channel::Channel::<Bytes, BodyError>::new(1);
-        let error = with_idle_timeout(body, Duration::from_secs(60)).collect().await.unwrap_err();
-        assert_eq!(error.to_string(), "nothing was received for 60 s");
+        let error = with_least_progress(body, MINUTE, 1).collect().await.unwrap_err();
+        assert_eq!(error.to_string(), "next to nothing was received for 60 s");
+    }
+
+    /// How long a body is read that sends so many bytes every second, for at most ten minutes.
+    async fn read_at(bytes_per_second: usize) -> Result<(), Duration> {
+        let (mut sender, body) = http_body_util::channel::Channel::<Bytes, BodyError>::new(1);
+        let started = Instant::now();
+        let sending = tokio::spawn(async move {
+            for _ in 0..600 {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                if sender.send_data(Bytes::from(vec![0; bytes_per_second])).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let read = with_least_progress(body, MINUTE, 16 * 1024).collect().await;
+        sending.abort();
+        read.map(drop).map_err(|_| started.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_dribbles_ends_as_one_that_stalls() {
+        assert!(read_at(1).await.unwrap_err() <= MINUTE + Duration::from_secs(1));
+        assert!(read_at(200).await.is_err());
+        assert_eq!(read_at(300).await, Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_of_the_reader_is_not_the_senders_fault() {
+        let (mut sender, body) = http_body_util::channel::Channel::<Bytes, BodyError>::new(1);
+        let mut body = with_least_progress(body, MINUTE, 16 * 1024);
+        tokio::spawn(async move {
+            for _ in 0..5 {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                sender.send_data(Bytes::from_static(b"x")).await.unwrap();
+            }
+        });
+        let mut read = 0;
+        while let Some(frame) = body.frame().await {
+            read += frame.unwrap().into_data().unwrap().len();
+            tokio::time::sleep(2 * MINUTE).await;
+        }
+        assert_eq!(read, 5);
     }
 
     #[tokio::test]

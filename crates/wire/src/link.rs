@@ -1,27 +1,30 @@
 //! A link: the one live, authenticated connection to a friend.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::future::poll_fn;
 use http::{HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio_util::compat::FuturesAsyncReadCompatExt;
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, debug};
 
-use crate::body::{Body, BodyError, empty_body, with_idle_timeout};
-use crate::metered::{Meter, Metered};
-use crate::mux::{ByteStream, Happening, Mux, OpenRequest};
-use crate::paths;
+use crate::body::{Body, BodyError, with_least_progress};
+use crate::metered::Meter;
+use crate::mux::{ByteStream, End, Happening, Mux, MuxStream, OpenRequest, Shared};
 
 /// How long a failed exchange waits for the reason, if it was the whole connection that broke.
 const LAST_WORD: Duration = Duration::from_millis(100);
+/// What one end of an exchange holds of it at most, and so the longest head.
+const BUFFER: usize = 64 * 1024;
+/// How often it is looked whether anybody is too slow.
+const SWEEP: Duration = Duration::from_secs(5);
 
 /// Which end dialled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,10 +38,11 @@ pub enum Side {
 /// The bounds of a link.
 #[derive(Clone, Debug)]
 pub struct LinkLimits {
-    /// Streams this end opens at once; further requests wait. The connection itself allows twice what both ends
-    /// may open, because a stream that one end has ended may still be open for the other.
+    /// Streams this end opens at once; further requests wait. Half as many again are served, because a stream that one
+    /// end has ended may still be open for the other.
     pub open_streams: usize,
-    /// Bytes that may be received but not yet read, over all streams.
+    /// Bytes that may be received but not yet read, over all streams. Each stream has 256 KiB of them; what is left goes to
+    /// those that need more, because the line is long.
     pub receive_window: usize,
     /// Bytes of a data frame.
     pub frame_bytes: usize,
@@ -46,19 +50,19 @@ pub struct LinkLimits {
     pub ping_after: Duration,
     /// Silence after which the other end is taken for dead.
     pub dead_after: Duration,
-    /// Longest time without a byte of a body that is being received.
-    pub body_idle: Duration,
+    /// Longest time in which less than [`Self::least_progress`] bytes pass of what one end waits for: a body that is read, an
+    /// answer that the other side must take, or the connection itself.
+    pub slow_after: Duration,
+    /// See [`Self::slow_after`].
+    pub least_progress: u64,
     /// Longest time to the end of the headers of a request.
     pub headers: Duration,
 }
 
 impl LinkLimits {
-    const fn yamux_window_bytes() -> usize {
-        yamux::DEFAULT_CREDIT as usize
-    }
-
-    pub(crate) const fn most_streams(&self) -> usize {
-        self.receive_window / Self::yamux_window_bytes()
+    /// Streams of the other side that are served at once.
+    pub(crate) const fn streams_served(&self) -> usize {
+        self.open_streams + self.open_streams / 2
     }
 }
 
@@ -67,10 +71,12 @@ impl Default for LinkLimits {
         Self {
             open_streams: 32,
             receive_window: 32 * 1024 * 1024,
-            frame_bytes: 64 * 1024,
+            // With its header four full records of TLS.
+            frame_bytes: 64 * 1024 - 12,
             ping_after: Duration::from_secs(15),
             dead_after: Duration::from_secs(30),
-            body_idle: Duration::from_secs(60),
+            slow_after: Duration::from_secs(60),
+            least_progress: 16 * 1024,
             headers: Duration::from_secs(30),
         }
     }
@@ -106,6 +112,9 @@ pub enum LinkError {
     /// Nothing was heard for too long.
     #[error("nothing was heard from the other computer for {} s", .0.as_secs())]
     Dead(Duration),
+    /// The other side takes next to nothing of what waits for it.
+    #[error("the other computer took next to nothing of what was sent to it for {} s", .0.as_secs())]
+    Slow(Duration),
     /// The connection broke.
     #[error("the connection broke: {0}")]
     Broken(String),
@@ -133,6 +142,7 @@ pub struct Link {
     ended: watch::Receiver<Option<LinkError>>,
     meter: Arc<Meter>,
     limits: Arc<LinkLimits>,
+    mux: Shared,
 }
 
 impl std::fmt::Debug for Link {
@@ -154,7 +164,7 @@ impl Link {
         let (opens, open_requests) = mpsc::channel(limits.open_streams);
         let (close, close_requests) = mpsc::channel(1);
         let (ended_sender, ended) = watch::channel(None);
-        let mux = Mux::new(Metered::new(stream, meter.clone()), side, &limits, open_requests);
+        let mux = Mux::new(stream, meter.clone(), side, &limits, open_requests);
         let link = Self {
             opens,
             streams: Arc::new(Semaphore::new(limits.open_streams)),
@@ -162,9 +172,16 @@ impl Link {
             ended,
             meter,
             limits: Arc::new(limits),
+            mux: mux.shared(),
         };
         let driver = drive(link.clone(), mux, service, close_requests, ended_sender);
         (link, driver)
+    }
+
+    /// The other side is welcome. Until this is said, one who dialled us may open few streams, send small frames, and have
+    /// windows that don't grow.
+    pub fn welcome(&self) {
+        self.mux.lock().greet();
     }
 
     /// Sends a request and waits for the head of the answer; its body streams.
@@ -189,26 +206,25 @@ impl Link {
         }
     }
 
-    async fn open(&self) -> Result<yamux::Stream, LinkError> {
+    async fn open(&self) -> Result<MuxStream, LinkError> {
         let (sender, receiver) = oneshot::channel();
         self.opens.send(sender).await.map_err(|_over| self.why_over())?;
-        match receiver.await {
-            Ok(Ok(stream)) => Ok(stream),
-            Ok(Err(error)) => Err(LinkError::Broken(error.to_string())),
-            Err(_driver_gone) => Err(self.why_over()),
-        }
+        receiver.await.map_err(|_driver_gone| self.why_over())
     }
 
     async fn exchange(
         &self,
-        stream: yamux::Stream,
+        stream: MuxStream,
         permit: OwnedSemaphorePermit,
         mut request: Request<Body>,
     ) -> Result<Response<Body>, LinkError> {
         let failed = |error: hyper::Error| LinkError::Exchange(with_source(&error));
         request.headers_mut().entry(header::HOST).or_insert(HeaderValue::from_static("kith"));
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream.compat())).await.map_err(failed)?;
+        let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
+            .max_buf_size(BUFFER)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(failed)?;
         let task = AbortOnDropHandle::new(tokio::spawn(
             async move {
                 let _permit = permit;
@@ -220,8 +236,10 @@ impl Link {
         ));
         let answer = sender.send_request(request).await.map_err(failed)?;
         // The body keeps the exchange alive: dropping it unread ends the stream.
-        let idle = self.limits.body_idle;
-        Ok(answer.map(|body| with_idle_timeout(Guarded { body, _task: task }, idle)))
+        let limits = &self.limits;
+        Ok(answer.map(|body| {
+            with_least_progress(Guarded { body, _task: task }, limits.slow_after, limits.least_progress)
+        }))
     }
 
     /// Ends the link; the other side sees an orderly close.
@@ -270,33 +288,41 @@ async fn drive(
     mut close_requests: mpsc::Receiver<String>,
     ended: watch::Sender<Option<LinkError>>,
 ) -> LinkError {
+    let limits = Arc::clone(&link.limits);
     let mut exchanges = JoinSet::new();
-    let mut pings: JoinSet<()> = JoinSet::new();
-    let mut tick = tokio::time::interval(link.limits.ping_after / 3);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut sweep = tokio::time::interval(SWEEP);
+    sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    // When the silence that began with the last byte is to be looked at again.
+    let silence = tokio::time::sleep(limits.ping_after);
+    tokio::pin!(silence);
     let reason = loop {
         tokio::select! {
             happening = poll_fn(|cx| mux.poll(cx)) => match happening {
-                // Streams that were reset may still be answered: those count too. What is dropped here is reset.
-                Happening::Inbound(stream) => if exchanges.len() < link.limits.most_streams() {
-                    exchanges.spawn(answer(stream, service.clone(), link.limits.clone()).in_current_span());
+                // Streams that were broken off may still be answered: those count too. What is dropped here is broken off.
+                Happening::Inbound(stream) => if exchanges.len() < limits.streams_served() {
+                    exchanges.spawn(answer(stream, service.clone(), limits.clone()).in_current_span());
                 }
-                Happening::Over(None) => break LinkError::ClosedByPeer,
-                Happening::Over(Some(yamux::ConnectionError::Closed)) => break LinkError::ClosedByPeer,
-                Happening::Over(Some(error)) => break LinkError::Broken(with_source(&error)),
+                Happening::Over(End::Closed) => break LinkError::ClosedByPeer,
+                Happening::Over(End::Broken(error)) => break LinkError::Broken(with_source(&error)),
+                Happening::Over(End::Breach(breach)) => break LinkError::Broken(breach.to_string()),
             },
             Some(_done) = exchanges.join_next() => {}
-            Some(_done) = pings.join_next() => {}
-            _ = tick.tick() => {
+            () = &mut silence => {
                 let silent = link.silent_for();
-                if silent >= link.limits.dead_after {
-                    break LinkError::Dead(link.limits.dead_after);
+                if silent >= limits.dead_after {
+                    break LinkError::Dead(limits.dead_after);
                 }
-                if silent >= link.limits.ping_after && pings.is_empty() {
-                    let link = link.clone();
-                    pings.spawn(async move { link.ping().await; });
-                }
+                let next = if silent >= limits.ping_after {
+                    mux.ping();
+                    limits.dead_after
+                } else {
+                    limits.ping_after
+                };
+                silence.as_mut().reset(Instant::now() + next.saturating_sub(silent));
             }
+            now = sweep.tick() => if mux.sweep(now, &limits) {
+                break LinkError::Slow(limits.slow_after);
+            },
             Some(reason) = close_requests.recv() => {
                 drop(tokio::time::timeout(Duration::from_secs(2), mux.close()).await);
                 break LinkError::ClosedHere(reason);
@@ -308,20 +334,11 @@ async fn drive(
     reason
 }
 
-impl Link {
-    /// What the answer says does not matter: any byte that comes in proves life.
-    async fn ping(&self) {
-        let mut request = Request::new(empty_body());
-        *request.uri_mut() = http::Uri::from_static(paths::PING);
-        drop(self.request(request).await);
-    }
-}
-
 /// Serves the one exchange of a stream that the other side opened.
-async fn answer(stream: yamux::Stream, service: Arc<dyn Serve>, limits: Arc<LinkLimits>) {
-    let idle = limits.body_idle;
+async fn answer(stream: MuxStream, service: Arc<dyn Serve>, limits: Arc<LinkLimits>) {
+    let (slow_after, least_progress) = (limits.slow_after, limits.least_progress);
     let respond = hyper::service::service_fn(move |request: Request<Incoming>| {
-        let request = request.map(|body| with_idle_timeout(body, idle));
+        let request = request.map(|body| with_least_progress(body, slow_after, least_progress));
         let answer = service.serve(request);
         async move { Ok::<_, std::convert::Infallible>(answer.await) }
     });
@@ -329,8 +346,8 @@ async fn answer(stream: yamux::Stream, service: Arc<dyn Serve>, limits: Arc<Link
         .timer(TokioTimer::new())
         .header_read_timeout(limits.headers)
         .keep_alive(false)
-        .max_buf_size(64 * 1024)
-        .serve_connection(TokioIo::new(stream.compat()), respond)
+        .max_buf_size(BUFFER)
+        .serve_connection(TokioIo::new(stream), respond)
         .await;
     if let Err(error) = served {
         debug!(error = %with_source(&error), "serving an exchange ended early");
@@ -379,5 +396,7 @@ fn with_source(error: &(dyn std::error::Error + 'static)) -> String {
     }
 }
 
+#[cfg(test)]
+mod hostile;
 #[cfg(test)]
 mod tests;

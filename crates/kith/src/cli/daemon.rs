@@ -11,7 +11,7 @@ use crate::settings::SettingsSources;
 
 /// What is logged unless `KITH_LOG` says otherwise: ours in full, libraries only when something is wrong.
 const DEFAULT_FILTER: &str = "warn,kith=info,kith_archive=info,kith_backup=info,kith_control=info,kith_listener=info,\
-                              kith_peer=info,kith_vault=info,kith_wire=info,yamux=off";
+                              kith_peer=info,kith_vault=info,kith_wire=info";
 /// Threads for async work: it is all waiting and passing on.
 const WORKER_THREADS: usize = 2;
 /// Open files that are asked for.

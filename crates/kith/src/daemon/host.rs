@@ -47,6 +47,7 @@ pub(super) async fn receive(core: Arc<Core>, mut incoming: mpsc::Receiver<Incomi
         match admitted {
             Admitted::Friend(friend) => {
                 if let Some(peers) = core.peers() {
+                    kith_peer::widen(stream.get_ref().0);
                     peers.accept(&friend, Box::new(stream), remote, local);
                 }
             }

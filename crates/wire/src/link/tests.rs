@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::body::{bytes_body, collect};
+use crate::body::{bytes_body, collect, empty_body};
 
 fn echo() -> Arc<dyn Serve> {
     Arc::new(|request: Request<Body>| -> ServeFuture {
@@ -24,6 +24,7 @@ fn pair_with(limits: LinkLimits, dialer: Arc<dyn Serve>, acceptor: Arc<dyn Serve
     let (a, b) = tokio::io::duplex(256 * 1024);
     let (a, drive_a) = Link::start(Box::new(a), Side::Dialer, dialer, limits.clone());
     let (b, drive_b) = Link::start(Box::new(b), Side::Acceptor, acceptor, limits);
+    b.welcome();
     Pair { dialer: a, acceptor: b, drivers: vec![tokio::spawn(drive_a), tokio::spawn(drive_b)] }
 }
 
@@ -102,7 +103,7 @@ async fn a_peer_that_is_silent_despite_pings_is_dead_after_thirty_seconds() {
     let (ours, theirs) = tokio::io::duplex(64 * 1024);
     let (link, driver) = Link::start(Box::new(ours), Side::Dialer, echo(), LinkLimits::default());
     tokio::spawn(driver);
-    let started = tokio::time::Instant::now();
+    let started = Instant::now();
     assert_eq!(link.ended().await, LinkError::Dead(Duration::from_secs(30)));
     let waited = started.elapsed();
     assert!(waited >= Duration::from_secs(30) && waited <= Duration::from_secs(36), "{waited:?}");
@@ -134,4 +135,46 @@ async fn garbage_instead_of_frames_breaks_the_link_and_nothing_else() {
     tokio::spawn(driver);
     theirs.write_all(&[0xff; 4096]).await.unwrap();
     assert!(matches!(link.ended().await, LinkError::Broken(_)));
+}
+
+/// The same numbers in every run.
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self, below: u64) -> usize {
+        // xorshift64, Marsaglia 2003.
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % below).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn exchanges_of_all_sizes_arrive_whole_through_pipes_of_all_widths() {
+    let mut numbers = Numbers(7);
+    for width in [1, 11, 13, 97, 4_096, 70_001, 1 << 20] {
+        let (a, b) = tokio::io::duplex(width);
+        let (a, drive_a) = Link::start(Box::new(a), Side::Dialer, echo(), LinkLimits::default());
+        let (b, drive_b) = Link::start(Box::new(b), Side::Acceptor, echo(), LinkLimits::default());
+        b.welcome();
+        let _drivers = [drive_a, drive_b].map(|driver| AbortOnDropHandle::new(tokio::spawn(driver)));
+        let most = if width < 100 { 4 } else { 1_000_000 };
+        let exchanges = (0..60).map(|n| {
+            let link = if n % 2 == 0 { a.clone() } else { b.clone() };
+            let most = [1, 200, 20_000, most][numbers.next(4)];
+            let body: Vec<u8> = (0..numbers.next(most)).map(|_| numbers.next(256).to_le_bytes()[0]).collect();
+            // Some are given up in the middle.
+            let given_up = numbers.next(5) == 0;
+            async move {
+                if given_up {
+                    drop(tokio::time::timeout(Duration::from_millis(1), link.request(post(body))).await);
+                } else {
+                    assert!(round_trip(&link, body.clone()).await == body);
+                }
+            }
+        });
+        futures::future::join_all(exchanges).await;
+        assert!(!a.is_over() && !b.is_over());
+    }
 }
