@@ -7,6 +7,7 @@ mod bad_input;
 mod both_ways;
 mod contract;
 mod demo;
+mod heads;
 mod interrupted;
 mod kill;
 mod lab;

@@ -139,6 +139,8 @@ pub struct FriendChange {
     pub quota_bytes: Option<u64>,
     /// An address to try besides those known, `host:port`.
     pub add_address: Option<String>,
+    /// The person knows that what is missing in our archive there is lost: it is not asked for any more.
+    pub accept_loss: Option<bool>,
 }
 
 /// A new set.
@@ -211,6 +213,23 @@ pub struct RecoverView {
     pub sets: Vec<String>,
     /// When the state that was found had been written.
     pub state_time: jiff::Timestamp,
+    /// The newest backup that is known of, and who keeps it: for the person to compare with memory.
+    pub newest_backup: Option<NewestBackup>,
+    /// Friends who could be asked, each for the newest that they keep.
+    pub asked: Vec<String>,
+    /// Friends who could not. What they know is taken over when they are met.
+    pub not_asked: Vec<String>,
+}
+
+/// See [`RecoverView::newest_backup`].
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct NewestBackup {
+    /// When it was made.
+    pub time: jiff::Timestamp,
+    /// The friend that keeps it.
+    pub friend: String,
+    /// Of which set.
+    pub set: Option<String>,
 }
 
 /// The daemon, seen by the API. `friend` arguments take a name or a device id. Nothing here waits for the network

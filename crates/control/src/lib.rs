@@ -23,7 +23,8 @@ pub mod view;
 
 pub use backend::{
     Backend, BackupRequest, Body, BodyError, CheckRequest, Event, Failure, FailureKind, FriendChange,
-    InviteRequest, JoinRequest, RecoverRequest, RecoverView, SetRequest, SharedBackend, SnapshotQuery,
+    InviteRequest, JoinRequest, NewestBackup, RecoverRequest, RecoverView, SetRequest, SharedBackend,
+    SnapshotQuery,
 };
 pub use client::{Client, ClientError, EventStream};
 pub use request::{AppCodeView, PauseRequest, SettingChange};

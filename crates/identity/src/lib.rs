@@ -17,6 +17,7 @@ mod credential;
 mod derive;
 mod device_id;
 mod dial_back;
+mod head;
 mod identity;
 mod invite;
 mod name;
@@ -33,6 +34,7 @@ pub use derive::{
     ArchiveRootKey, ChunkerSeed, DerivedSecrets, DialInKey, DialInSecret, IdentitySeed, MasterKey, StateKey,
 };
 pub use device_id::{DeviceId, ParseDeviceIdError};
+pub use head::{HEAD_LENGTH, Head, HeadError, SignedHead, SnapshotSetHash};
 pub use identity::{BadSignature, Identity, PublicKey, SIGNATURE_LENGTH};
 pub use invite::{
     AddressError, Invite, InviteError, InviteId, InviteSecret, InviteTerms, LineKind, MAX_ADDRESSES,

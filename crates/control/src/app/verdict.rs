@@ -7,7 +7,7 @@ use super::format;
 use super::fragments::Facts;
 use super::parts::{self, Tone};
 use crate::terminal::safe;
-use crate::view::{FriendView, JobState, SetView};
+use crate::view::{ArchiveVerdict, FriendView, JobState, SetView};
 
 /// A backup older than this is getting old.
 const OLD_SECONDS: i64 = 36 * 3600;
@@ -25,7 +25,21 @@ pub(super) fn section(facts: &Facts) -> Markup {
                 button.small type="button" data-action="resume" { "Resume now" }
             }
         }
+        @for friend in facts.status.friends.iter().filter(|friend| friend.archive.verdict.is_bad()) { (accused(friend)) }
         @if begun && facts.status.recovery_unseen { (words_reminder()) }
+    }
+}
+
+/// A friend lists less than he should.
+fn accused(friend: &FriendView) -> Markup {
+    html! {
+        div.notice.bad role="alert" {
+            p {
+                strong { "Look at your backup at " (parts::name(&friend.name)) ". " }
+                (parts::sentence(friend.archive.message.as_deref().unwrap_or_default())) " "
+                (parts::sentence(friend.archive.hint.as_deref().unwrap_or_default()))
+            }
+        }
     }
 }
 
@@ -49,7 +63,7 @@ pub(super) fn freshness(set: &SetView, now: Timestamp) -> Freshness {
 
 fn judged(facts: &Facts) -> Markup {
     let holders: Vec<&FriendView> =
-        facts.status.friends.iter().filter(|friend| friend.last_backup.is_some()).collect();
+        facts.status.friends.iter().filter(|friend| keeps_something(friend)).collect();
     let running =
         facts.status.jobs.iter().any(|job| matches!(job.state, JobState::Queued | JobState::Running));
     let worst = facts
@@ -81,6 +95,11 @@ fn judged(facts: &Facts) -> Markup {
             }
         }
     }
+}
+
+/// Whether something could be recovered from this friend, as far as is known.
+fn keeps_something(friend: &FriendView) -> bool {
+    friend.last_backup.is_some() && friend.archive.verdict != ArchiveVerdict::Emptied
 }
 
 fn recovery_sentence(holders: &[&FriendView]) -> Markup {

@@ -26,6 +26,81 @@ pub struct SnapshotView {
     pub hostname: String,
     /// Tags.
     pub tags: Vec<String>,
+    /// Written by another program than Kith, with an exported key of the archive.
+    pub foreign: bool,
+    /// What the comparison of that friend's list with the signed head came to; see [`ArchiveView`].
+    pub verdict: ArchiveVerdict,
+}
+
+/// Whether a friend lists what he should.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ArchiveVerdict {
+    /// Nothing to compare with, or not compared yet.
+    Unknown,
+    /// Every snapshot that is known anywhere is listed.
+    Complete,
+    /// Snapshots are not listed any more.
+    SnapshotsMissing,
+    /// The newest snapshots are not listed: the archive looks as it did some time ago.
+    RolledBack,
+    /// None is listed.
+    Emptied,
+    /// Everything is listed, but two different heads of one sequence were signed.
+    Forked,
+}
+
+impl ArchiveVerdict {
+    /// Whether somebody should look.
+    #[must_use]
+    pub const fn is_bad(self) -> bool {
+        !matches!(self, Self::Unknown | Self::Complete)
+    }
+}
+
+/// Our archive at a friend, compared with what we know of it.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ArchiveView {
+    /// What the last comparison came to.
+    pub verdict: ArchiveVerdict,
+    /// When that was.
+    pub compared: Option<Timestamp>,
+    /// The newest signed head that is known.
+    pub head: Option<HeadView>,
+    /// The newest snapshot of each set that is known, listed or not.
+    pub newest: Vec<KnownSnapshotView>,
+    /// Known snapshots that were not listed, the newest first, up to a bound.
+    pub missing: Vec<KnownSnapshotView>,
+    /// How many there are.
+    pub missing_count: u64,
+    /// Snapshots that were written by another program, up to a bound.
+    pub foreign: Vec<KnownSnapshotView>,
+    /// The sentence that explains a bad verdict.
+    pub message: Option<String>,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+/// What this computer signed about an archive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct HeadView {
+    /// Its number.
+    pub sequence: u64,
+    /// How many snapshots must be there.
+    pub snapshots: u64,
+    /// When it was signed.
+    pub time: Timestamp,
+}
+
+/// A snapshot that is known without asking who keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct KnownSnapshotView {
+    /// restic's snapshot id, 64 hex digits.
+    pub id: String,
+    /// When it was made.
+    pub time: Timestamp,
+    /// Name of its set; null if it has none.
+    pub set: Option<String>,
 }
 
 /// One entry of a directory in a snapshot.

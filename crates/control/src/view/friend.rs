@@ -5,6 +5,8 @@ use kith_identity::DeviceId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::ArchiveView;
+
 /// Another computer we have paired with.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct FriendView {
@@ -51,6 +53,8 @@ pub struct FriendView {
     pub version: Option<String>,
     /// When our last complete backup to this friend ended.
     pub last_backup: Option<Timestamp>,
+    /// Our archive there, compared with what we know of it.
+    pub archive: ArchiveView,
 }
 
 /// An invite, ready to be sent. Holds a secret.

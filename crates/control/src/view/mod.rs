@@ -7,7 +7,10 @@ mod job;
 mod network;
 mod status;
 
-pub use archive::{ArchiveAccess, EntryView, FoundView, SnapshotView};
+pub use archive::{
+    ArchiveAccess, ArchiveVerdict, ArchiveView, EntryView, FoundView, HeadView, KnownSnapshotView,
+    SnapshotView,
+};
 pub use friend::{AddressFailure, FriendView, InviteView, JoinView};
 pub use job::{JobKind, JobState, JobView, ProgressView, SetView, SkippedView};
 pub use network::{GatewayView, MappingView, PortState, PortView, ProofState, ProofView, ProtocolView};

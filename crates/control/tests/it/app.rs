@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kith_control::Event;
-use kith_control::view::JobState;
+use kith_control::view::{ArchiveVerdict, JobState};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -166,6 +166,17 @@ async fn the_verdict_is_honest() {
     assert!(reminded.contains("24 recovery words") && reminded.contains("kith recovery show"));
     let paused = judged(|state| state.status.paused_until = Some(stand_in::ago(-7200))).await;
     assert!(paused.contains("Backups are paused") && paused.contains("in 2 hours"), "{paused}");
+    let accused = judged(|state| {
+        for friend in &mut state.status.friends {
+            friend.archive.verdict = ArchiveVerdict::Emptied;
+            friend.archive.message = Some(format!("{} lists none of the <3> snapshots", friend.name));
+            friend.archive.hint = Some("ask him".to_owned());
+        }
+    });
+    let accused = accused.await;
+    assert!(accused.contains("role=\"alert\"") && accused.contains("Ask him"), "{accused}");
+    assert!(accused.contains("Anna lists none of the &lt;3&gt; snapshots"), "{accused}");
+    assert!(accused.contains("nothing could be recovered today"), "an empty archive is no backup: {accused}");
 }
 
 #[tokio::test]

@@ -109,6 +109,22 @@ pub(crate) fn friend(seed: u8, name: &str) -> FriendView {
         safety_words: Some("velvet marble canoe island window tomato".to_owned()),
         version: Some("0.1.0".to_owned()),
         last_backup: None,
+        archive: archive(),
+    }
+}
+
+/// An archive that was found complete.
+pub(crate) fn archive() -> ArchiveView {
+    ArchiveView {
+        verdict: ArchiveVerdict::Complete,
+        compared: Some(ago(3600)),
+        head: Some(HeadView { sequence: 12, snapshots: 12, time: ago(7200) }),
+        newest: Vec::new(),
+        missing: Vec::new(),
+        missing_count: 0,
+        foreign: Vec::new(),
+        message: None,
+        hint: None,
     }
 }
 
@@ -504,6 +520,8 @@ impl Backend for StandIn {
             bytes: Some(3 * GB),
             hostname: "study".to_owned(),
             tags: Vec::new(),
+            foreign: false,
+            verdict: ArchiveVerdict::Complete,
         }])
     }
 
@@ -598,6 +616,9 @@ impl Backend for StandIn {
             friends: vec!["Anna".to_owned()],
             sets: vec!["Documents".to_owned()],
             state_time: ago(720),
+            newest_backup: None,
+            asked: vec!["Anna".to_owned()],
+            not_asked: Vec::new(),
         })
     }
 }

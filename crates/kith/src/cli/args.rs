@@ -233,6 +233,11 @@ pub enum FriendCommand {
         /// HOST:PORT
         address: String,
     },
+    /// Say that you know that snapshots are lost at a friend: they are not asked for any more
+    AcceptLoss {
+        /// The friend
+        name: String,
+    },
 }
 
 /// Changes to the sets.

@@ -88,8 +88,11 @@ fn summary(job: &JobView) -> Option<Code> {
                 size(done.bytes_done),
                 size(done.bytes_sent),
             ));
+            if let Some(error) = &job.error {
+                note(format!("error: {}", safe(error)));
+            }
             if job.state == JobState::Complete {
-                return None;
+                return job.error.is_some().then_some(Code::Omissions);
             }
             note(format!("{} files are NOT in this snapshot:", job.skipped_count));
             for skipped in &job.skipped {

@@ -1,11 +1,14 @@
 //! Looking into snapshots.
 
-use kith_control::view::EntryView;
+use std::collections::BTreeSet;
+
+use kith_control::view::{EntryView, FoundView, SnapshotView};
 use kith_control::{Client, SnapshotQuery};
 
 use super::args::Json;
-use super::error::CliResult;
-use super::output::{json, line, safe, size, table, time};
+use super::error::{CliError, CliResult, Code};
+use super::friends::accuse;
+use super::output::{json, line, note, safe, size, table, time};
 
 /// Characters of a snapshot's id that are shown; arguments take as few.
 const SHORT_ID: usize = 8;
@@ -16,14 +19,23 @@ pub(super) async fn snapshots(
     set: Option<String>,
     Json { json: as_json }: Json,
 ) -> CliResult {
-    let snapshots = client.snapshots(&SnapshotQuery { friend: from, set }).await?;
+    let snapshots = client.snapshots(&SnapshotQuery { friend: from.clone(), set }).await?;
+    let friends: BTreeSet<String> = snapshots.iter().map(|snapshot| snapshot.friend.clone()).collect();
     if as_json {
-        return json(&snapshots);
-    }
-    if snapshots.is_empty() {
+        json(&snapshots)?;
+    } else if snapshots.is_empty() {
         line("no snapshots yet: `kith backup` makes one");
-        return Ok(());
+    } else {
+        show(snapshots);
     }
+    if accuse(client, from.as_deref(), &friends).await? {
+        return Err(CliError::said(Code::Failed));
+    }
+    Ok(())
+}
+
+fn show(snapshots: Vec<SnapshotView>) {
+    let foreign = snapshots.iter().filter(|snapshot| snapshot.foreign).count();
     let head = ["ID", "TIME", "FRIEND", "SET", "FILES", "SIZE", "PATHS"].map(str::to_owned).to_vec();
     let rows = snapshots.into_iter().map(|snapshot| {
         let dash = || "-".to_owned();
@@ -38,7 +50,11 @@ pub(super) async fn snapshots(
         ]
     });
     table(&std::iter::once(head).chain(rows).collect::<Vec<_>>());
-    Ok(())
+    if foreign > 0 {
+        note(format!(
+            "note: {foreign} of them were written by another program, with an exported key of the archive"
+        ));
+    }
 }
 
 pub(super) async fn ls(
@@ -63,9 +79,19 @@ pub(super) async fn find(
     Json { json: as_json }: Json,
 ) -> CliResult {
     let found = client.find(pattern, from.as_deref()).await?;
+    let friends: BTreeSet<String> = found.iter().map(|hit| hit.friend.clone()).collect();
     if as_json {
-        return json(&found);
+        json(&found)?;
+    } else {
+        show_found(found);
     }
+    if accuse(client, from.as_deref(), &friends).await? {
+        return Err(CliError::said(Code::Failed));
+    }
+    Ok(())
+}
+
+fn show_found(found: Vec<FoundView>) {
     if found.is_empty() {
         line("nothing found");
     }
@@ -74,7 +100,6 @@ pub(super) async fn find(
         std::iter::once(id).chain(std::iter::once(safe(&hit.friend))).chain(row(&hit.entry)).collect()
     });
     table(&rows.collect::<Vec<_>>());
-    Ok(())
 }
 
 fn row(entry: &EntryView) -> Vec<String> {

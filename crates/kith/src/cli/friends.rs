@@ -1,11 +1,13 @@
 //! Commands about friends.
 
+use std::collections::BTreeSet;
+
 use kith_control::view::FriendView;
 use kith_control::{Client, FriendChange};
 
 use super::args::{FriendCommand, Json};
 use super::error::CliResult;
-use super::output::{ago, json, line, safe, size, table};
+use super::output::{ago, json, line, note, safe, size, table};
 use super::status::link;
 
 pub(super) async fn list(client: &Client, Json { json: as_json }: Json) -> CliResult {
@@ -43,6 +45,9 @@ pub(super) fn show(friends: &[FriendView]) {
         rows.push(vec!["  ours there".into(), there(friend)]);
         let paused = if friend.paused { ", paused" } else { "" };
         rows.push(vec!["  theirs here".into(), format!("{}{paused}", size(friend.stored_here_bytes))]);
+        if let Some(message) = &friend.archive.message {
+            rows.push(vec!["  ERROR".into(), safe(message)]);
+        }
         let backup = friend.last_backup.map_or_else(|| "none yet".to_owned(), ago);
         rows.push(vec!["  last backup".into(), backup]);
         if let Some(words) = &friend.safety_words {
@@ -53,6 +58,39 @@ pub(super) fn show(friends: &[FriendView]) {
         }
         table(&rows);
     }
+}
+
+/// Says what is wrong with our archives at these friends; true if anything is. `from` is a friend as the person named him.
+pub(super) async fn accuse(client: &Client, from: Option<&str>, shown: &BTreeSet<String>) -> CliResult<bool> {
+    let mut wrong = false;
+    for friend in in_question(client.friends().await?, from, shown) {
+        if let Some(message) = &friend.archive.message {
+            wrong = true;
+            note(format!("error: {}", safe(message)));
+            if let Some(hint) = &friend.archive.hint {
+                note(format!("hint: {}", safe(hint)));
+            }
+        }
+    }
+    Ok(wrong)
+}
+
+/// The friends that a question is about: the one named, also by a former name, else all.
+pub(super) fn in_question(
+    mut friends: Vec<FriendView>,
+    from: Option<&str>,
+    shown: &BTreeSet<String>,
+) -> Vec<FriendView> {
+    let Some(from) = from else { return friends };
+    let named = |friend: &FriendView| {
+        friend.name.eq_ignore_ascii_case(from) || friend.device_id.to_string().eq_ignore_ascii_case(from)
+    };
+    if friends.iter().any(named) {
+        friends.retain(named);
+    } else {
+        friends.retain(|friend| shown.contains(&friend.name));
+    }
+    friends
 }
 
 fn there(friend: &FriendView) -> String {
@@ -91,6 +129,10 @@ pub(super) async fn change(client: &Client, command: FriendCommand) -> CliResult
         FriendCommand::Address { name, address } => {
             let what = format!("{} is tried for {} from now on", safe(&address), safe(&name));
             (name, FriendChange { add_address: Some(address), ..none() }, what)
+        }
+        FriendCommand::AcceptLoss { name } => {
+            let what = format!("what is missing at {} is not asked for any more", safe(&name));
+            (name, FriendChange { accept_loss: Some(true), ..none() }, what)
         }
     };
     client.change_friend(&name, &change).await?;

@@ -154,6 +154,20 @@ pub(super) async fn recover(place: &Place, from: Vec<String>) -> CliResult {
     };
     line(format!("this computer is {} again", view.device_id));
     line(format!("found at {}, as of {}", safe(&view.from), time(view.state_time)));
+    match &view.newest_backup {
+        Some(newest) => line(format!(
+            "the newest backup known is of {} at {}: is that the last one you remember?",
+            time(newest.time),
+            safe(&newest.friend)
+        )),
+        None => line("no backup is known of"),
+    }
+    if !view.not_asked.is_empty() {
+        line(format!(
+            "not asked, because not reachable now: {}; what they know is taken over when they are met",
+            safe(&view.not_asked.join(", "))
+        ));
+    }
     line(format!("friends: {}", safe(&view.friends.join(", "))));
     line(format!(
         "sets: {}",

@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use data_encoding::HEXLOWER_PERMISSIVE;
+use jiff::Timestamp;
 use kith_archive::crypto::open_with_password;
 use kith_archive::restore::{self, Overwrite, RestoreError, RestoreEvent, RestoreReport, RestoreRequest};
 use kith_archive::{FileKind, LocalStore, MasterKey, Repository, Snapshot, Store, browse};
-use kith_control::view::ArchiveAccess;
+use kith_control::view::{ArchiveAccess, FriendView, KnownSnapshotView, SnapshotView};
 use kith_control::{Client, SnapshotQuery};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
@@ -17,6 +18,7 @@ use zeroize::Zeroizing;
 use super::Place;
 use super::args::{OverwriteArg, RestoreArgs};
 use super::error::{CliError, CliResult, Code};
+use super::friends::in_question;
 use super::joining::read_secret_line;
 use super::output::{line, note, safe, size};
 use super::socket_store::store;
@@ -128,11 +130,19 @@ fn shown(path: &Path) -> String {
 async fn from_friend(client: &Client, args: &RestoreArgs) -> CliResult<(Repository, Snapshot)> {
     let query = SnapshotQuery { friend: args.from.clone(), set: args.set.clone() };
     let views = client.snapshots(&query).await?;
+    let shown = views.iter().map(|view| view.friend.clone()).collect();
+    let friends = in_question(client.friends().await?, args.from.as_deref(), &shown);
     let chosen = if args.snapshot == "latest" {
         views.last()
     } else {
         views.iter().rev().find(|view| args.snapshot.len() >= 8 && view.id.starts_with(&args.snapshot))
     };
+    refuse_what_is_missing(args, chosen, &friends)?;
+    for friend in friends.iter().filter(|friend| chosen.is_none_or(|chosen| chosen.friend == friend.name)) {
+        if let Some(message) = &friend.archive.message {
+            note(format!("warning: {}", safe(message)));
+        }
+    }
     let friend = match (chosen, &args.from) {
         (Some(view), _) => view.friend.clone(),
         (None, Some(from)) => from.clone(),
@@ -149,8 +159,57 @@ async fn from_friend(client: &Client, args: &RestoreArgs) -> CliResult<(Reposito
     let access = client.archive_access(&friend).await?;
     let key = Arc::new(master_key(&access)?);
     let repository = Repository::open(Arc::new(store(client, &access)), key).await.map_err(archive_error)?;
-    let snapshot = find(&repository, &args.snapshot, args.set.as_deref()).await?;
+    // The very snapshot that was compared with what should be there.
+    let wanted = chosen.map_or(args.snapshot.as_str(), |view| view.id.as_str());
+    let snapshot = find(&repository, wanted, args.set.as_deref()).await?;
     Ok((repository, snapshot))
+}
+
+/// What is called the latest must not be an older one, and a snapshot that is known and not there is not "unknown".
+fn refuse_what_is_missing(
+    args: &RestoreArgs,
+    chosen: Option<&SnapshotView>,
+    friends: &[FriendView],
+) -> CliResult {
+    let latest = args.snapshot == "latest";
+    let older = |time: Timestamp| chosen.is_none_or(|chosen| chosen.time < time);
+    for friend in friends {
+        let archive = &friend.archive;
+        let wanted = |known: &&KnownSnapshotView| {
+            let of_set = args.set.is_none() || known.set.is_none() || args.set == known.set;
+            if latest { of_set && older(known.time) } else { known.id.starts_with(&args.snapshot) }
+        };
+        let named = latest || (chosen.is_none() && args.snapshot.len() >= 8);
+        if named && archive.missing.iter().any(|known| wanted(&known)) {
+            let message = archive.message.clone().unwrap_or_default();
+            return Err(CliError {
+                code: Code::Failed,
+                message: safe(&message),
+                hint: Some(match chosen {
+                    Some(chosen) => format!(
+                        "the newest that is there is of {}: `kith restore {} --target DIR` restores it",
+                        super::output::time(chosen.time),
+                        &chosen.id[..chosen.id.len().min(8)]
+                    ),
+                    None => archive.hint.clone().unwrap_or_default(),
+                }),
+            });
+        }
+        // Not there to be asked: what can be had is better than nothing, but not without a word.
+        if latest
+            && !friend.connected
+            && let Some(known) = archive.newest.iter().find(wanted)
+            && chosen.is_some()
+        {
+            note(format!(
+                "note: {} keeps a newer snapshot, {} of {}, and is not connected",
+                safe(&friend.name),
+                &known.id[..known.id.len().min(8)],
+                super::output::time(known.time)
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn master_key(access: &ArchiveAccess) -> CliResult<MasterKey> {

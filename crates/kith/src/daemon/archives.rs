@@ -6,8 +6,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use data_encoding::HEXLOWER;
 use http::{Request, Response};
+use jiff::Timestamp;
 use kith_archive::{MasterKey, Polynomial, Repository, RepositoryError, Snapshot, Store, StoreError, browse};
-use kith_control::view::{ArchiveAccess, EntryView, FoundView, SnapshotView};
+use kith_control::view::{ArchiveAccess, ArchiveVerdict, EntryView, FoundView, SnapshotView};
 use kith_control::{Failure, FailureKind, SnapshotQuery};
 use kith_identity::DeviceId;
 use kith_peer::Peers;
@@ -15,6 +16,7 @@ use kith_wire::{Body, paths};
 
 use super::core::Core;
 use super::failure::{failed, failure, with_sources};
+use super::heads::{self, Judged, Made};
 use super::keys;
 use super::roster::Friend;
 use crate::remote_store::{Carrier, CarrierError, Patience, RemoteStore};
@@ -120,8 +122,13 @@ impl Core {
         let (archives, mut problems) = self.reachable(query.friend.as_deref()).await?;
         let mut views = Vec::new();
         for (friend, repository) in &archives {
-            match snapshots(&friend.name, repository).await {
-                Ok(list) => views.extend(list.iter().map(|snapshot| view(friend, snapshot))),
+            match self.listed(friend, repository).await {
+                Ok((list, judged)) => {
+                    let verdict = judged.verdict();
+                    views.extend(list.iter().map(|snapshot| view(friend, snapshot, verdict)));
+                    // An empty list would say that nothing was ever there.
+                    problems.extend(judged.accusation);
+                }
                 Err(problem) => problems.push(problem),
             }
         }
@@ -153,8 +160,11 @@ impl Core {
         let (archives, mut problems) = self.reachable(friend).await?;
         let mut views = Vec::new();
         for (friend, repository) in &archives {
-            let list = match snapshots(&friend.name, repository).await {
-                Ok(list) => list,
+            let list = match self.listed(friend, repository).await {
+                Ok((list, judged)) => {
+                    problems.extend(judged.accusation);
+                    list
+                }
                 Err(problem) => {
                     problems.push(problem);
                     continue;
@@ -179,6 +189,21 @@ impl Core {
         }
     }
 
+    /// The snapshots of an archive, and what the comparison with those that should be there came to.
+    async fn listed(
+        &self,
+        friend: &Friend,
+        repository: &Repository,
+    ) -> Result<(Vec<Snapshot>, Judged), Failure> {
+        let expected = self.heads.of(&friend.archive);
+        let list = repository.snapshots().await.map_err(|error| archive_failure(&friend.name, &error))?;
+        for unreadable in &list.unreadable {
+            tracing::warn!(friend = %friend.name, id = %unreadable.id, error = %unreadable.error, "a snapshot can't be read");
+        }
+        let judged = self.judge(friend, &expected, &list).await?;
+        Ok((list.snapshots, judged))
+    }
+
     /// A snapshot by `latest` or the beginning of its id, at one friend or at any.
     async fn find_snapshot(
         &self,
@@ -187,8 +212,19 @@ impl Core {
     ) -> Result<(Repository, Snapshot), Failure> {
         let (archives, mut problems) = self.reachable(friend).await?;
         let mut best: Option<(Repository, Snapshot)> = None;
+        let mut withheld: Option<(Timestamp, Failure)> = None;
         for (friend, repository) in archives {
-            let list = snapshots(&friend.name, &repository).await?;
+            let (list, judged) = self.listed(&friend, &repository).await?;
+            let newest_missing = judged.newest_missing().map(|(_, made)| made.time);
+            let is_missing = judged.missing_like(wanted);
+            if let (Some(time), Some(accusation)) = (newest_missing, judged.accusation) {
+                if wanted == "latest" && withheld.as_ref().is_none_or(|(other, _)| time > *other) {
+                    withheld = Some((time, accusation));
+                } else if is_missing {
+                    problems.push(accusation);
+                    continue;
+                }
+            }
             match browse::resolve_snapshot(&list, wanted) {
                 Ok(snapshot) => {
                     if best.as_ref().is_none_or(|(_, other)| snapshot.time > other.time) {
@@ -204,6 +240,12 @@ impl Core {
         }
         let nothing =
             || failure(FailureKind::NotFound, "there is no snapshot", "make one with `kith backup`");
+        // What is called the latest must not be an older one.
+        if let Some((time, accusation)) = withheld
+            && best.as_ref().is_none_or(|(_, snapshot)| snapshot.time < time)
+        {
+            return Err(accusation);
+        }
         best.ok_or_else(|| problems.pop().unwrap_or_else(nothing))
     }
 
@@ -228,8 +270,10 @@ impl Core {
         for (friend, repository) in futures::future::join_all(opened).await {
             match repository {
                 Ok(repository) => archives.push((friend, repository)),
-                // Nothing was backed up to him yet: no problem, but nothing to show either.
-                Err(problem) if problem.kind == FailureKind::NotFound => {}
+                // Nothing was backed up to him yet: no problem, but nothing to show either. Unless we know better.
+                Err(problem) if problem.kind == FailureKind::NotFound => {
+                    problems.extend(self.judge_absence(&friend).await);
+                }
                 Err(problem) => problems.push(problem),
             }
         }
@@ -269,25 +313,19 @@ impl Core {
     }
 }
 
-async fn snapshots(friend: &str, repository: &Repository) -> Result<Vec<Snapshot>, Failure> {
-    let list = repository.snapshots().await.map_err(|error| archive_failure(friend, &error))?;
-    for unreadable in &list.unreadable {
-        tracing::warn!(friend, id = %unreadable.id, error = %unreadable.error, "a snapshot can't be read");
-    }
-    Ok(list.snapshots)
-}
-
-fn view(friend: &Friend, snapshot: &Snapshot) -> SnapshotView {
+fn view(friend: &Friend, snapshot: &Snapshot, verdict: ArchiveVerdict) -> SnapshotView {
     SnapshotView {
         id: snapshot.id.to_string(),
         time: snapshot.time,
         friend: friend.name.clone(),
-        set: snapshot.tags.iter().find_map(|tag| tag.strip_prefix(SET_TAG)).map(str::to_owned),
+        set: heads::set_of(snapshot).map(str::to_owned),
         paths: snapshot.paths.clone(),
         files: snapshot.summary.as_ref().map(|summary| summary.total_files_processed),
         bytes: snapshot.summary.as_ref().map(|summary| summary.total_bytes_processed),
         hostname: snapshot.hostname.clone(),
         tags: snapshot.tags.clone(),
+        foreign: !Made::of(snapshot).by_kith,
+        verdict,
     }
 }
 

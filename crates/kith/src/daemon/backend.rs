@@ -51,7 +51,8 @@ impl Backend for Daemon {
 
     async fn change_friend(&self, friend: &str, change: FriendChange) -> Result<FriendView, Failure> {
         let core = &self.0;
-        let id = core.find_friend(friend)?.device_id;
+        let known = core.find_friend(friend)?;
+        let id = known.device_id;
         if let Some(name) = &change.name {
             checked_name(core, &id, name)?;
         }
@@ -63,6 +64,9 @@ impl Backend for Daemon {
                     "write it as HOST:PORT, as in 192.168.1.20:4242 or [2001:db8::1]:4242",
                 )
             })?;
+        }
+        if change.accept_loss == Some(true) {
+            core.accept_loss(&known).await?;
         }
         let changed = core.roster.change(&id, |friend| {
             if let Some(name) = change.name {
@@ -109,6 +113,7 @@ impl Backend for Daemon {
             ));
         }
         core.invites.withdraw_of(&friend.device_id).await.map_err(failed)?;
+        core.note_removal(friend.device_id).await.map_err(failed)?;
         core.roster.remove(&friend.device_id).await.map_err(failed)?;
         core.jobs.cancel_friend(&friend.device_id).await;
         if let Some(peers) = core.peers() {
@@ -294,7 +299,7 @@ impl Core {
     }
 
     /// Changes the settings file and puts the change in force. What can't be put in force is taken back.
-    async fn edit<F>(self: &Arc<Self>, change: F) -> Result<edit::Edited, Failure>
+    pub(super) async fn edit<F>(self: &Arc<Self>, change: F) -> Result<edit::Edited, Failure>
     where
         F: FnOnce(crate::settings::SettingsSources) -> Result<edit::Edited, SettingsError> + Send + 'static,
     {

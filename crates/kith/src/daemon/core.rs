@@ -19,6 +19,7 @@ use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tracing::warn;
 
 use super::db::{Db, Table};
+use super::heads::Heads;
 use super::history::History;
 use super::host::Door;
 use super::invites::Invites;
@@ -58,6 +59,12 @@ pub mod value {
     pub const INCARNATION: &str = "incarnation";
     /// Sequence of the newest state object.
     pub const STATE_SEQUENCE: &str = "state-sequence";
+    /// First sequence of a state object that this installation has written.
+    pub const STATE_FIRST: &str = "state-first";
+    /// Sequence of the newest state object of another installation that is taken over.
+    pub const STATE_BASE: &str = "state-base";
+    /// Friends who were removed: no older state object brings them back.
+    pub const REMOVED: &str = "friends-removed";
     /// Whether the recovery phrase was shown.
     pub const RECOVERY_SHOWN: &str = "recovery-shown";
     /// Until when backups are paused.
@@ -90,6 +97,7 @@ pub struct Core {
     pub(super) incarnation: u64,
     pub(super) db: Db,
     pub(super) roster: Roster,
+    pub(super) heads: Heads,
     pub(super) invites: Invites,
     pub(super) vault: Vault,
     pub(super) jobs: Arc<Jobs>,
@@ -155,6 +163,7 @@ impl Core {
         let jobs = Jobs::new(history, complete, events.clone());
         let dial_in = HEXLOWER.encode(keys.dial_in.key(0).as_bytes());
         let identity = Arc::new(keys.identity);
+        let heads = Heads::load(db.clone(), &identity.public_key()).await?;
         let (incoming, received) = mpsc::channel(MOST_INCOMING);
         let core = Arc::new_cyclic(|core| Self {
             tls: tls::server_config(&identity, Arc::new(Door(core.clone()))),
@@ -171,6 +180,7 @@ impl Core {
             incarnation,
             db,
             roster,
+            heads,
             invites,
             vault,
             jobs,

@@ -8,7 +8,19 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// Version of the tables below; a newer one is refused.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
+
+/// Version 1 knew of snapshots from the history of runs alone: what ran to a friend since he is one must be in our
+/// archive at him.
+const SNAPSHOTS_OF_RUNS: &str = "
+    INSERT OR IGNORE INTO snapshot (key, document)
+    SELECT json_extract(friend.document, '$.archive') || '/' || run.snapshot,
+           json_object('archive', json_extract(friend.document, '$.archive'), 'id', run.snapshot,
+                       'time', strftime('%Y-%m-%dT%H:%M:%fZ', run.started / 1000.0, 'unixepoch'),
+                       'set', run.set_name, 'by_kith', json('true'), 'gone', NULL)
+    FROM backup_runs AS run JOIN friend ON friend.key = run.friend
+    WHERE length(run.snapshot) = 64
+      AND run.started / 1000.0 >= CAST(strftime('%s', json_extract(friend.document, '$.added')) AS REAL)";
 
 /// What can go wrong with the database.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +67,10 @@ pub enum Table {
     Invites,
     /// Single values by name.
     Values,
+    /// What is known of each of our archives, by its id.
+    Heads,
+    /// What is known of each snapshot in them, by `archive/snapshot`.
+    Snapshots,
 }
 
 impl Table {
@@ -63,6 +79,8 @@ impl Table {
             Self::Friends => "friend",
             Self::Invites => "invite",
             Self::Values => "value",
+            Self::Heads => "archive_head",
+            Self::Snapshots => "snapshot",
         }
     }
 }
@@ -82,7 +100,7 @@ impl Db {
                 rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(14), Some(message))
             })?;
         }
-        let connection = Connection::open(path)?;
+        let mut connection = Connection::open(path)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.busy_timeout(std::time::Duration::from_secs(5))?;
@@ -90,13 +108,19 @@ impl Db {
         if found > VERSION {
             return Err(DbError::Newer { found });
         }
-        connection.execute_batch(
-            "CREATE TABLE IF NOT EXISTS friend (key TEXT PRIMARY KEY, document TEXT NOT NULL) STRICT;
-             CREATE TABLE IF NOT EXISTS invite (key TEXT PRIMARY KEY, document TEXT NOT NULL) STRICT;
-             CREATE TABLE IF NOT EXISTS value (key TEXT PRIMARY KEY, document TEXT NOT NULL) STRICT;",
-        )?;
-        connection.pragma_update(None, "user_version", VERSION)?;
         kith_backup::History::open(&connection, jiff::Timestamp::now().as_millisecond())?;
+        let transaction = connection.transaction()?;
+        for table in [Table::Friends, Table::Invites, Table::Values, Table::Heads, Table::Snapshots] {
+            let name = table.name();
+            transaction.execute_batch(&format!(
+                "CREATE TABLE IF NOT EXISTS {name} (key TEXT PRIMARY KEY, document TEXT NOT NULL) STRICT"
+            ))?;
+        }
+        if found == 1 {
+            transaction.execute(SNAPSHOTS_OF_RUNS, [])?;
+        }
+        transaction.pragma_update(None, "user_version", VERSION)?;
+        transaction.commit()?;
         Ok(Self { connection: Arc::new(Mutex::new(connection)) })
     }
 
@@ -221,6 +245,52 @@ mod tests {
         let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions());
         assert_eq!(mode & 0o777, 0o600);
     }
+
+    #[tokio::test]
+    async fn a_database_of_version_1_is_opened_and_knows_the_snapshots_of_its_runs() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("state.db");
+        let old = Connection::open(&path).unwrap();
+        kith_backup::History::open(&old, 0).unwrap();
+        old.execute_batch(VERSION_1).unwrap();
+        drop(old);
+        // Twice: the second time nothing is left to do.
+        for _ in 0..2 {
+            let db = Db::open(&path).unwrap();
+            let name: Option<u64> = db.get(Table::Values, "state-sequence").await.unwrap();
+            assert_eq!(name, Some(7));
+            let known: Vec<serde_json::Value> = db.all(Table::Snapshots).await.unwrap();
+            let expected = serde_json::json!([{
+                "archive": "00112233445566778899aabbccddeeff", "id": "aa".repeat(32), "time": "2026-01-02T00:00:00.500Z",
+                "set": "docs", "by_kith": true, "gone": null,
+            }]);
+            assert_eq!(
+                serde_json::Value::from(known),
+                expected,
+                "the runs to a friend before he was one don't count"
+            );
+            let version: i64 = db
+                .with(|connection| Ok(connection.query_row("PRAGMA user_version", [], |row| row.get(0))?))
+                .await
+                .unwrap();
+            assert_eq!(version, VERSION);
+        }
+    }
+
+    /// What version 1 left behind.
+    const VERSION_1: &str = r#"
+        PRAGMA user_version = 1;
+        CREATE TABLE friend (key TEXT PRIMARY KEY, document TEXT NOT NULL) STRICT;
+        CREATE TABLE invite (key TEXT PRIMARY KEY, document TEXT NOT NULL) STRICT;
+        CREATE TABLE value (key TEXT PRIMARY KEY, document TEXT NOT NULL) STRICT;
+        INSERT INTO value VALUES ('state-sequence', '7');
+        INSERT INTO friend VALUES ('BERT', '{"device_id":"BERT","archive":"00112233445566778899aabbccddeeff","added":"2026-01-01T12:00:00.123456789Z"}');
+        INSERT INTO backup_runs (set_name, friend, started, ended, outcome, snapshot) VALUES
+            ('docs', 'BERT', 1767182400500, 1767182401000, 'complete', 'bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb'),
+            ('docs', 'BERT', 1767312000500, 1767312001000, 'complete', 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'),
+            ('docs', 'BERT', 1767312002500, 1767312003000, 'failed', NULL),
+            ('docs', 'CARL', 1767312004500, 1767312005000, 'complete', 'cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc');
+    "#;
 
     #[test]
     fn a_database_of_a_newer_program_is_refused_with_a_sentence() {

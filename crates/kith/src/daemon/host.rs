@@ -152,7 +152,7 @@ impl Host for DaemonHost {
 
 impl Core {
     /// A friend's link came up.
-    async fn note_link(&self, friend: &DeviceId, hello: &Hello, connection: &Connection) {
+    async fn note_link(self: &Arc<Self>, friend: &DeviceId, hello: &Hello, connection: &Connection) {
         if let Some(seen_as) = connection.seen_as {
             if super::mapping::tells_of_us(connection) {
                 self.seen_from_outside(seen_as, connection.local.ip(), Instant::now());

@@ -109,6 +109,9 @@ fn log_end(view: &JobView) {
     let (job, set, friend) = (view.id, view.set.as_deref().unwrap_or("check"), &view.friend);
     let progress = &view.progress;
     match (&view.error, view.state) {
+        (Some(error), JobState::Complete | JobState::CompleteWithOmissions) => {
+            warn!(job, set, %friend, error, "job complete, but something else is wrong");
+        }
         (Some(error), _) => warn!(job, set, %friend, error, "job failed"),
         (None, JobState::CompleteWithOmissions) => {
             warn!(job, set, %friend, skipped = view.skipped_count, "job complete, but files were left out");

@@ -6,6 +6,7 @@ pub mod core;
 pub mod db;
 mod entries;
 mod failure;
+mod heads;
 mod history;
 mod host;
 mod invites;

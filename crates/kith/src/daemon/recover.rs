@@ -1,28 +1,40 @@
 //! Becoming a computer again: 24 words and one friend's address on a blank home.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use futures::stream::{self, FuturesUnordered, StreamExt};
 use http::{Request, StatusCode};
 use jiff::Timestamp;
-use kith_control::{Failure, FailureKind, RecoverRequest, RecoverView};
-use kith_identity::{DerivedSecrets, Identity, InstallationId, RecoveryPhrase};
+use kith_backup::BackupSet;
+use kith_control::{Failure, FailureKind, NewestBackup, RecoverRequest, RecoverView};
+use kith_identity::{ArchiveId, DerivedSecrets, DeviceId, Identity, InstallationId, RecoveryPhrase};
 use kith_peer::{Visit, visit};
 use kith_wire::{Hello, Report, VersionRange, collect, empty_body, paths};
-use tracing::info;
+use tracing::{debug, info};
 
 use super::core::{PROGRAM, value};
 use super::db::{Db, Table};
 use super::failure::{failed, failure, with_sources};
+use super::heads::{self, Known};
 use super::keys;
-use super::roster::Friend;
-use super::state_object::StateDocument;
+use super::roster::{Friend, KnownFriend};
+use super::state_object::{MOST_BYTES, StateDocument};
 use crate::home::Home;
 use crate::settings::{SettingsSources, edit};
 
-/// Largest state object.
-const MOST_STATE_BYTES: usize = 1024 * 1024;
-/// By how much a recovery raises the sequence of the state object.
+/// By how much a recovery raises the sequence of the state object at least.
 const SEQUENCE_LEAP: u64 = 1_000_000;
 /// Longest wait for it.
-const FETCH_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(60);
+const FETCH_TIMEOUT: Duration = Duration::from_secs(60);
+/// Longest wait for all other friends together.
+const OTHERS_TIMEOUT: Duration = Duration::from_secs(10);
+/// Most friends asked after the first.
+const MOST_OTHERS: usize = 64;
+/// So many of them at once.
+const OTHERS_AT_ONCE: usize = 8;
+/// Most addresses tried of each.
+const MOST_ADDRESSES: usize = 8;
 
 /// Recovers identity, friends and sets into a home that has neither friends nor archives. Nothing is written before
 /// a friend has handed out a state object that opens with the words and names him.
@@ -48,21 +60,123 @@ pub async fn recover(
     }
     let derived = phrase.derive();
     let identity = Identity::from_seed(&derived.identity).map_err(failed)?;
-    let (visit, document) = find_state(&request.from, &identity, &derived).await?;
-    let from = document.friends.iter().find(|friend| friend.device_id == visit.device);
-    let from_name = from.map_or_else(|| visit.device.short(), |friend| friend.name.clone());
-    // Somebody may have paired while the friend was asked.
+    let found = find_state(&request.from, &identity, &derived).await?;
+    // He may be the one who missed the newest: the others are asked, too.
+    let found = ask_others(found, &identity, &derived).await;
+    // Somebody may have paired while the friends were asked.
     refuse_unless_blank(home, db).await?;
-    store(home, sources, db, &phrase, &document, &visit).await?;
-    info!(device = %identity.device_id().short(), friend = %from_name, "recovered");
+    let newest = newest(&found);
+    let known =
+        heads::merged(found.iter().flat_map(|found| &found.document.archives), &identity.public_key());
+    store(home, sources, db, &phrase, &found, &known).await?;
+    let document = &newest.document;
+    let from = name_in(document, &newest.visit.device);
+    info!(device = %identity.device_id().short(), friend = %from, "recovered");
     let sets = sources.load().map_err(failed)?.into_settings().sets;
+    let was_asked = |friend: &&Friend| found.iter().any(|found| found.visit.device == friend.device_id);
+    let others = document.friends.iter().filter(|friend| !was_asked(friend));
     Ok(RecoverView {
         device_id: identity.device_id(),
-        from: from_name,
+        from,
         friends: document.friends.iter().map(|friend| friend.name.clone()).collect(),
         sets: sets.iter().map(|set| set.name().to_string()).collect(),
         state_time: document.time,
+        newest_backup: newest_backup(&known, &document.friends),
+        asked: found.iter().map(|found| name_in(document, &found.visit.device)).collect(),
+        not_asked: others.map(|friend| friend.name.clone()).collect(),
     })
+}
+
+/// A friend, and what he keeps of our state.
+struct Found {
+    visit: Visit,
+    document: StateDocument,
+}
+
+/// The copy with the highest number was written last.
+fn newest(found: &[Found]) -> &Found {
+    // There is at least the one that was found first.
+    found.iter().max_by_key(|found| found.document.sequence).unwrap_or(&found[0])
+}
+
+fn name_in(document: &StateDocument, device: &DeviceId) -> String {
+    let friend = document.friends.iter().find(|friend| friend.device_id == *device);
+    friend.map_or_else(|| device.short(), |friend| friend.name.clone())
+}
+
+fn newest_backup(known: &BTreeMap<ArchiveId, Known>, friends: &[Friend]) -> Option<NewestBackup> {
+    let made = friends.iter().filter_map(|friend| Some((friend, known.get(&friend.archive)?)));
+    let made = made.flat_map(|(friend, known)| known.kept.values().map(move |made| (made, friend)));
+    let (made, friend) = made.max_by_key(|(made, _)| made.time)?;
+    Some(NewestBackup { time: made.time, friend: friend.name.clone(), set: made.set.clone() })
+}
+
+/// Asks the friends that the newest copy names, as long as newer copies name more of them. One success was enough to go
+/// on: what does not answer in time is taken over when it is met.
+async fn ask_others(first: Found, identity: &Identity, derived: &DerivedSecrets) -> Vec<Found> {
+    let mut asked = BTreeSet::from([first.visit.device]);
+    let mut found = vec![first];
+    let deadline = tokio::time::Instant::now() + OTHERS_TIMEOUT;
+    loop {
+        let others: Vec<Friend> = newest(&found)
+            .document
+            .friends
+            .iter()
+            .filter(|friend| asked.insert(friend.device_id))
+            .take(MOST_OTHERS)
+            .cloned()
+            .collect();
+        if others.is_empty() {
+            return found;
+        }
+        let answers = stream::iter(others).map(|friend| ask_friend(friend, identity, derived));
+        let mut answers = std::pin::pin!(answers.buffer_unordered(OTHERS_AT_ONCE));
+        while let Ok(Some(answer)) = tokio::time::timeout_at(deadline, answers.next()).await {
+            match answer {
+                Ok(answer) => found.push(answer),
+                Err(problem) => debug!(%problem, "a friend could not be asked"),
+            }
+        }
+        if tokio::time::Instant::now() >= deadline {
+            return found;
+        }
+    }
+}
+
+/// Asks one friend under all his addresses at once; the first that leads to him counts.
+async fn ask_friend(friend: Friend, identity: &Identity, derived: &DerivedSecrets) -> Result<Found, String> {
+    let known = KnownFriend::from(friend.clone());
+    let addresses = known.addresses().into_iter().take(MOST_ADDRESSES);
+    let hello = hello();
+    let hello = &hello;
+    let visits = addresses.map(|address| async move { visit(&address, identity, hello).await });
+    let mut visits: FuturesUnordered<_> = visits.collect();
+    let mut problem = "no address of him is known".to_owned();
+    while let Some(outcome) = visits.next().await {
+        match outcome {
+            Ok(visit) if visit.device == friend.device_id => {
+                let document = fetch(&visit, derived).await?;
+                return Ok(Found { visit, document });
+            }
+            Ok(_) => problem = "another computer answered".to_owned(),
+            Err(error) => problem = explain_dial(&error),
+        }
+    }
+    Err(format!("{}: {problem}", friend.name))
+}
+
+/// Without a name: the friend keeps the one it knows.
+fn hello() -> Hello {
+    Hello {
+        wire: VersionRange::OURS,
+        program: PROGRAM.to_owned(),
+        installation: InstallationId::generate(),
+        incarnation: 0,
+        capabilities: Vec::new(),
+        you_are: String::new(),
+        time: Timestamp::now().as_second(),
+        report: Report::default(),
+    }
 }
 
 async fn refuse_unless_blank(home: &Home, db: &Db) -> Result<(), Failure> {
@@ -85,22 +199,12 @@ async fn find_state(
     addresses: &[String],
     identity: &Identity,
     derived: &DerivedSecrets,
-) -> Result<(Visit, StateDocument), Failure> {
-    let hello = Hello {
-        wire: VersionRange::OURS,
-        program: PROGRAM.to_owned(),
-        installation: InstallationId::generate(),
-        incarnation: 0,
-        capabilities: Vec::new(),
-        you_are: String::new(),
-        time: Timestamp::now().as_second(),
-        // Without a name: the friend keeps the one it knows.
-        report: Report::default(),
-    };
+) -> Result<Found, Failure> {
+    let hello = hello();
     let mut problems = Vec::new();
     for address in addresses {
         let outcome = match visit(address, identity, &hello).await {
-            Ok(visit) => fetch(&visit, derived).await.map(|document| (visit, document)),
+            Ok(visit) => fetch(&visit, derived).await.map(|document| Found { visit, document }),
             Err(error) => Err(explain_dial(&error)),
         };
         match outcome {
@@ -137,7 +241,7 @@ async fn fetch(visit: &Visit, derived: &DerivedSecrets) -> Result<StateDocument,
     if answer.status() != StatusCode::OK {
         return Err(format!("it answered {}", answer.status()));
     }
-    let sealed = collect(answer.into_body(), MOST_STATE_BYTES).await.map_err(|error| error.to_string())?;
+    let sealed = collect(answer.into_body(), MOST_BYTES).await.map_err(|error| error.to_string())?;
     let opened = derived.state.open(&sealed).map_err(|error| with_sources(&error))?;
     let document = StateDocument::parse(&opened)?;
     // Any certificate was accepted: only now is it known that this is a friend of the computer that we are.
@@ -153,9 +257,10 @@ async fn store(
     sources: &SettingsSources,
     db: &Db,
     phrase: &RecoveryPhrase,
-    document: &StateDocument,
-    visit: &Visit,
+    found: &[Found],
+    known: &BTreeMap<ArchiveId, Known>,
 ) -> Result<(), Failure> {
+    let document = &newest(found).document;
     let (home_there, sources_there) = (home.clone(), sources.clone());
     let (phrase_bytes, settings) = (phrase.to_entropy(), document.settings.clone());
     // All friends at once, and last: a recovery that is cut off leaves a home without friends, and can be repeated.
@@ -168,22 +273,33 @@ async fn store(
         .map_err(|_ending| failure(FailureKind::Failed, "the program ends", "repeat the recovery"))??;
     let json = |document: serde_json::Result<serde_json::Value>| document.map_err(failed);
     let value = |name: &str, document| Ok::<_, Failure>((Table::Values, name.to_owned(), json(document)?));
-    // Other friends may keep newer state objects than this one: theirs must not make ours look stale.
-    let sequence = document.sequence.saturating_add(SEQUENCE_LEAP);
+    // Other friends may keep newer state objects than this one: theirs must not make ours look stale. By how much is chance,
+    // so that two recoveries from the same copy don't use the same numbers.
+    let mut chance = [0; 4];
+    getrandom::fill(&mut chance)
+        .map_err(|error| failure(FailureKind::Failed, error, "repeat the recovery"))?;
+    let leap = SEQUENCE_LEAP + u64::from(u32::from_be_bytes(chance));
+    let sequence = document.sequence.saturating_add(leap);
+    let incarnation = found.iter().map(|found| found.document.incarnation).max().unwrap_or_default();
     let mut documents = vec![
         value(value::INSTALLATION, serde_json::to_value(InstallationId::generate()))?,
-        value(value::INCARNATION, serde_json::to_value(document.incarnation + 1))?,
+        value(value::INCARNATION, serde_json::to_value(incarnation + 1))?,
         value(value::STATE_SEQUENCE, serde_json::to_value(sequence))?,
+        value(value::STATE_BASE, serde_json::to_value(document.sequence))?,
+        value(value::STATE_FIRST, serde_json::to_value(sequence.saturating_add(1)))?,
         value(value::RECOVERY_SHOWN, serde_json::to_value(true))?,
     ];
     for friend in &document.friends {
         let mut friend = friend.clone();
         friend.last_seen = None;
-        if friend.device_id == visit.device {
-            friend.addresses.last_good = Some(visit.address.clone());
+        if let Some(found) = found.iter().find(|found| found.visit.device == friend.device_id) {
+            friend.addresses.last_good = Some(found.visit.address.clone());
         }
         let key = friend.device_id.to_string();
         documents.push((Table::Friends, key, json(serde_json::to_value(&friend))?));
+    }
+    for (archive, known) in known {
+        documents.extend(heads::documents(*archive, &Known::default(), known).map_err(failed)?);
     }
     db.put_all(documents).await.map_err(failed)?;
     Ok(())
@@ -202,15 +318,27 @@ fn take_over_settings(home: &Home, sources: &SettingsSources, lost: Option<&str>
             )
         });
     }
-    let directory = tempfile::tempdir().map_err(failed)?;
-    let old_home = Home::at(directory.path());
-    crate::home::write_atomically(&old_home.settings_file(), lost.as_bytes(), 0o600).map_err(failed)?;
-    let old = SettingsSources::files(directory.path(), &old_home).load().map_err(failed)?;
-    let known = sources.load().map_err(failed)?.into_settings().sets;
-    for set in &old.settings().sets {
-        if !known.iter().any(|other| other.name() == set.name()) {
-            edit::add_set(sources, set).map_err(failed)?;
-        }
+    for set in &sets_missing(sources, Some(lost))? {
+        edit::add_set(sources, set).map_err(failed)?;
     }
     Ok(())
+}
+
+/// The sets of another copy of the settings that these ones lack. Blocks.
+///
+/// # Errors
+/// One of the two can't be read.
+pub(super) fn sets_missing(
+    sources: &SettingsSources,
+    other: Option<&str>,
+) -> Result<Vec<BackupSet>, Failure> {
+    let Some(other) = other else { return Ok(Vec::new()) };
+    let directory = tempfile::tempdir().map_err(failed)?;
+    let home = Home::at(directory.path());
+    crate::home::write_atomically(&home.settings_file(), other.as_bytes(), 0o600).map_err(failed)?;
+    let other = SettingsSources::files(directory.path(), &home).load().map_err(failed)?;
+    let known = sources.load().map_err(failed)?.into_settings().sets;
+    let mut sets = other.into_settings().sets;
+    sets.retain(|set| !known.iter().any(|other| other.name() == set.name()));
+    Ok(sets)
 }

@@ -101,6 +101,13 @@ pub(crate) struct KnownFriend {
     addresses: Addresses,
 }
 
+impl From<Friend> for KnownFriend {
+    fn from(friend: Friend) -> Self {
+        let Friend { device_id, name, archive, addresses, .. } = friend;
+        Self { device_id, name, archive, addresses }
+    }
+}
+
 impl KnownFriend {
     /// Every address known, internal ones first.
     pub(crate) fn addresses(&self) -> Vec<String> {

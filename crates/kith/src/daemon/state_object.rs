@@ -1,25 +1,34 @@
 //! The state object: what a blank computer needs to become this one again. Sealed, and kept at every friend.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Request;
+use http::{Request, StatusCode};
 use jiff::Timestamp;
+use kith_control::Event;
 use kith_identity::DeviceId;
-use kith_wire::{Link, bytes_body, collect, paths};
+use kith_wire::{Link, bytes_body, collect, empty_body, paths};
 use serde::{Deserialize, Serialize};
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::core::{Core, value};
-use super::db::Table;
+use super::db::{DbError, Table};
+use super::failure::with_sources;
+use super::heads::Told;
 use super::roster::Friend;
 
 /// Layout of the document.
 const VERSION: u32 = 1;
 /// Changes within this time go out together.
 const GATHER: Duration = Duration::from_millis(500);
+/// How often a friend is tried who says that he keeps a newer one.
+const MOST_TRIES: u32 = 4;
+/// Friends remembered as removed.
+const MOST_REMOVED: usize = 256;
+/// Largest state object.
+pub(super) const MOST_BYTES: usize = 1024 * 1024;
 /// Longest wait for a friend's answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -40,6 +49,9 @@ pub(super) struct StateDocument {
     pub(super) friends: Vec<Friend>,
     /// The home's settings file, sets included.
     pub(super) settings: Option<String>,
+    /// What our archives must hold.
+    #[serde(default)]
+    pub(super) archives: Vec<Told>,
 }
 
 impl StateDocument {
@@ -70,6 +82,8 @@ pub(super) struct Newest {
     sealed: Option<Sealed>,
     /// Sequence that each friend is known to keep.
     kept_by: BTreeMap<DeviceId, u64>,
+    /// Friends whose copy was looked at since the daemon started.
+    met: BTreeSet<DeviceId>,
 }
 
 #[derive(Clone)]
@@ -81,32 +95,35 @@ struct Sealed {
 }
 
 impl Core {
-    /// Sequence of the newest state object; none before the first.
-    async fn state_sequence(&self) -> Result<Option<u64>, super::db::DbError> {
-        self.db.get(Table::Values, value::STATE_SEQUENCE).await
+    /// Sequence of the newest state object; 0 before the first.
+    async fn state_sequence(&self) -> Result<u64, DbError> {
+        Ok(self.db.get(Table::Values, value::STATE_SEQUENCE).await?.unwrap_or(0))
     }
 
     /// The sealed state as of now.
-    async fn seal_state(self: &Arc<Self>, newest: &mut Newest) -> Result<Sealed, super::db::DbError> {
+    async fn seal_state(self: &Arc<Self>, newest: &mut Newest) -> Result<Sealed, DbError> {
         let core = self.clone();
         let essence = tokio::task::spawn_blocking(move || core.state_essence()).await.unwrap_or_default();
         if let Some(sealed) = newest.sealed.as_ref().filter(|sealed| sealed.essence == essence) {
             return Ok(sealed.clone());
         }
-        let sequence = self.state_sequence().await?.unwrap_or(0) + 1;
+        let sequence = self.state_sequence().await? + 1;
         let file = self.home.settings_file();
         let settings = tokio::task::spawn_blocking(move || std::fs::read_to_string(file).ok()).await;
+        let friends = self.roster.all();
+        let archives = self.told(&friends);
         let document = StateDocument {
             version: VERSION,
             sequence,
             time: Timestamp::now(),
             incarnation: self.incarnation,
             name: self.loaded().settings().computer_name(),
-            friends: self.roster.all(),
+            friends,
             settings: settings.ok().flatten(),
+            archives,
         };
         let bytes = serde_json::to_vec(&document)
-            .map_err(|source| super::db::DbError::Damaged { table: "state object", source })?;
+            .map_err(|source| DbError::Damaged { table: "state object", source })?;
         // Stored before it is sent: a sequence number is never used for two different documents.
         self.db.put(Table::Values, value::STATE_SEQUENCE, &sequence).await?;
         let sealed = Sealed { sequence, bytes: self.state_key.seal(&bytes).into(), essence };
@@ -116,14 +133,17 @@ impl Core {
 
     /// What of the state object matters, without what changes with every link.
     fn state_essence(&self) -> Vec<u8> {
-        let friends = self.roster.all().into_iter().map(|friend| Friend {
+        let friends = self.roster.all();
+        let archives = self.told(&friends);
+        let friends = friends.into_iter().map(|friend| Friend {
             last_seen: None,
             stored_there_bytes: None,
             offered_bytes: None,
             program: None,
             ..friend
         });
-        let essence = (friends.collect::<Vec<_>>(), std::fs::read_to_string(self.home.settings_file()).ok());
+        let settings = std::fs::read_to_string(self.home.settings_file()).ok();
+        let essence = (friends.collect::<Vec<_>>(), settings, archives);
         serde_json::to_vec(&essence).unwrap_or_default()
     }
 
@@ -133,7 +153,11 @@ impl Core {
     /// # Errors
     /// A sentence.
     pub(super) async fn keep_state_at(self: &Arc<Self>, friend: &DeviceId) -> Result<(), String> {
-        loop {
+        for _ in 0..MOST_TRIES {
+            // What he keeps may be newer than what we know: it is looked at before it is replaced.
+            if !self.newest_state.lock().await.met.contains(friend) {
+                self.meet_state(friend).await?;
+            }
             let sealed = {
                 let mut newest = self.newest_state.lock().await;
                 let sealed = self.seal_state(&mut newest).await.map_err(|error| error.to_string())?;
@@ -155,20 +179,167 @@ impl Core {
                 }
                 // A newer one was sent in the meantime, and this one came too late.
                 Err(_) if newest.sealed.as_ref().is_some_and(|n| n.sequence > sealed.sequence) => {}
-                Err(reason) => return Err(reason),
+                Err(reason) => {
+                    drop(newest);
+                    // He may have one from another installation of this computer.
+                    if !self.meet_state(friend).await? {
+                        return Err(reason);
+                    }
+                }
             }
         }
+        Err("he keeps newer ones again and again: does a second installation of this computer run?"
+            .to_owned())
     }
 
     /// A friend said which state object of ours he keeps.
-    pub(super) async fn note_kept_state(&self, friend: &DeviceId, sequence: Option<u64>) {
+    pub(super) async fn note_kept_state(self: &Arc<Self>, friend: &DeviceId, sequence: Option<u64>) {
         let mut newest = self.newest_state.lock().await;
         match sequence {
             Some(sequence) => newest.kept_by.insert(*friend, sequence),
             None => newest.kept_by.remove(friend),
         };
+        // Before ours replaces what he has.
+        newest.met.remove(friend);
         drop(newest);
+        let is_news = match sequence {
+            Some(sequence) => self.is_news(sequence).await.map_err(|error| error.to_string()),
+            None => Ok(false),
+        };
+        let met = match is_news {
+            Ok(true) => self.meet_state(friend).await.map(drop),
+            Ok(false) => {
+                self.newest_state.lock().await.met.insert(*friend);
+                Ok(())
+            }
+            Err(reason) => Err(reason),
+        };
+        if let Err(reason) = met {
+            warn!(%friend, %reason, "what a friend keeps of our state was not looked at");
+        }
         self.state_dirty.notify_one();
+    }
+
+    /// Looks at the state object that a friend keeps. One that this installation did not write may know more than we do:
+    /// after a recovery from an older one, or when this home was set back. True if something was taken over.
+    async fn meet_state(self: &Arc<Self>, friend: &DeviceId) -> Result<bool, String> {
+        let _one_at_a_time = self.heads.meeting.lock().await;
+        let link = self.peers().and_then(|peers| peers.link(friend)).ok_or("the friend is not connected")?;
+        let request = Request::get(paths::STATE).body(empty_body()).map_err(|error| error.to_string())?;
+        let answer = tokio::time::timeout(ANSWER_TIMEOUT, link.request(request)).await;
+        let answer = answer.map_err(|_elapsed| "no answer")?.map_err(|error| error.to_string())?;
+        let sequence = answer.headers().get(paths::STATE_SEQUENCE_HEADER);
+        let sequence = sequence.and_then(|text| text.to_str().ok()).and_then(|text| text.parse().ok());
+        let mut taken = false;
+        if let (StatusCode::OK, Some(sequence)) = (answer.status(), sequence)
+            && self.is_news(sequence).await.map_err(|error| error.to_string())?
+        {
+            let body = tokio::time::timeout(ANSWER_TIMEOUT, collect(answer.into_body(), MOST_BYTES)).await;
+            let sealed = body.map_err(|_elapsed| "no answer")?.map_err(|error| error.to_string())?;
+            match self.state_key.open(&sealed) {
+                // The number outside of the seal is the friend's word; the one inside is ours.
+                Ok(opened) => {
+                    let document = StateDocument::parse(&opened)?;
+                    if self.is_news(document.sequence).await.map_err(|error| error.to_string())? {
+                        self.take_over(friend, document).await?;
+                        taken = true;
+                    }
+                }
+                // He keeps rubbish: ours replaces it, if he lets it.
+                Err(error) => {
+                    warn!(%friend, error = %with_sources(&error), "what a friend keeps as our state");
+                }
+            }
+        }
+        self.newest_state.lock().await.met.insert(*friend);
+        Ok(taken)
+    }
+
+    /// Whether this installation did not write the state object with this number, and has not taken it over.
+    async fn is_news(&self, sequence: u64) -> Result<bool, DbError> {
+        let first: u64 = self.db.get(Table::Values, value::STATE_FIRST).await?.unwrap_or(1);
+        let base: u64 = self.db.get(Table::Values, value::STATE_BASE).await?.unwrap_or(0);
+        Ok(sequence > self.state_sequence().await? || (sequence > base && sequence < first))
+    }
+
+    /// Takes over what a newer state object knows: heads and snapshots, friends, sets.
+    async fn take_over(self: &Arc<Self>, from: &DeviceId, document: StateDocument) -> Result<(), String> {
+        self.merge_told(&document.archives).await.map_err(|error| with_sources(&error))?;
+        let new = self.take_over_friends(&document.friends).await.map_err(|error| with_sources(&error))?;
+        let sources = self.sources.clone();
+        let sets = document.settings.clone();
+        let sets =
+            tokio::task::spawn_blocking(move || super::recover::sets_missing(&sources, sets.as_deref()))
+                .await;
+        let sets = sets.map_err(|_ending| "the program ends")?.map_err(|failure| failure.message)?;
+        for set in &sets {
+            let set = set.clone();
+            let added = self.edit(move |sources| crate::settings::edit::add_set(&sources, &set)).await;
+            added.map_err(|failure| failure.message)?;
+        }
+        info!(
+            from = %self.roster.get(from).map_or_else(|| from.short(), |friend| friend.name),
+            time = %document.time, friends = new, sets = sets.len(), "a newer state object was taken over"
+        );
+        let put = async {
+            let sequence = self.state_sequence().await?;
+            if document.sequence > sequence {
+                self.db.put(Table::Values, value::STATE_SEQUENCE, &document.sequence).await?;
+            }
+            self.db.put(Table::Values, value::STATE_BASE, &document.sequence).await
+        };
+        put.await.map_err(|error: DbError| with_sources(&error))?;
+        self.newest_state.lock().await.sealed = None;
+        if new > 0 {
+            self.tell(Event::Friends);
+        }
+        Ok(())
+    }
+
+    /// Friends that we don't know, and who were not removed here. Says how many.
+    async fn take_over_friends(&self, friends: &[Friend]) -> Result<usize, DbError> {
+        let removed: Vec<DeviceId> = self.db.get(Table::Values, value::REMOVED).await?.unwrap_or_default();
+        let mut new = 0;
+        for friend in friends {
+            let id = friend.device_id;
+            if removed.contains(&id) || id == self.us() {
+                continue;
+            }
+            let book = match self.roster.get(&id) {
+                None => {
+                    new += 1;
+                    let friend = Friend { last_seen: None, ..friend.clone() };
+                    Some(self.roster.put(friend).await?.addresses.book())
+                }
+                // He was paired anew meanwhile, and this installation has not backed up to the old archive.
+                Some(known)
+                    if known.archive != friend.archive
+                        && self.jobs.last_complete(None, Some(&id)).is_none() =>
+                {
+                    let archive = friend.archive;
+                    self.roster.change(&id, |friend| friend.archive = archive).await?;
+                    None
+                }
+                Some(_) => None,
+            };
+            if let (Some(book), Some(peers)) = (book, self.peers()) {
+                peers.set_friend(id, book);
+            }
+        }
+        if new > 0 {
+            self.apply_vault_policy();
+        }
+        Ok(new)
+    }
+
+    /// No older state object brings this friend back.
+    pub(super) async fn note_removal(&self, friend: DeviceId) -> Result<(), DbError> {
+        let mut removed: Vec<DeviceId> =
+            self.db.get(Table::Values, value::REMOVED).await?.unwrap_or_default();
+        removed.retain(|other| *other != friend);
+        removed.insert(0, friend);
+        removed.truncate(MOST_REMOVED);
+        self.db.put(Table::Values, value::REMOVED, &removed).await
     }
 }
 

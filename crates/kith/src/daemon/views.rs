@@ -120,6 +120,7 @@ impl Core {
             safety_words: friend.safety_words.clone(),
             version: friend.program.clone(),
             last_backup: self.jobs.last_complete(None, Some(&friend.device_id)),
+            archive: self.archive_view(friend),
         }
     }
 }

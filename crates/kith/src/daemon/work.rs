@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::archives::{SET_TAG, archive_failure, offline, store_failure};
 use super::core::Core;
 use super::failure::{failed, failure, with_sources};
+use super::heads::{Judged, Made};
 use super::jobs::{Ended, Handle, Request, Work};
 use super::progress::Watcher;
 use super::roster::Friend;
@@ -22,6 +23,8 @@ use super::roster::Friend;
 const START_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a job that has begun waits for a friend who went away.
 const JOB_PATIENCE: Duration = Duration::from_secs(24 * 3600);
+/// How long the end of a backup waits for the friend to keep the new head.
+const TELL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Files listed as skipped in a job's view.
 const MOST_SKIPPED: usize = 1000;
 
@@ -136,7 +139,8 @@ impl Core {
         let store: Arc<dyn Store> = Arc::new(store);
         let work = async {
             let repository = Arc::new(self.open_or_make_archive(friend, store).await?);
-            self.run_backup(repository, set, friend, handle).await
+            let judged = self.judge_names(friend, &repository).await?;
+            self.run_backup(repository, set, friend, handle, judged).await
         };
         let mut work = std::pin::pin!(work);
         loop {
@@ -174,11 +178,12 @@ impl Core {
     }
 
     async fn run_backup(
-        &self,
+        self: &Arc<Self>,
         repository: Arc<Repository>,
         set: &BackupSet,
         friend: &Friend,
         handle: &Handle,
+        judged: Judged,
     ) -> Result<Ended, Failure> {
         for warning in repository.warnings() {
             tracing::warn!(friend = %friend.name, id = %warning.id, error = %warning.error, "an index file can't be read");
@@ -196,6 +201,7 @@ impl Core {
                 user.map(|user| user.name).unwrap_or_default(),
             )
         };
+        let made = Made { time: request.time, set: Some(set.name().to_string()), by_kith: true };
         let (reporter, watcher) = (handle.clone(), Watcher::new());
         let events = move |event: backup::Event| {
             if let backup::Event::Progress(progress) = event {
@@ -204,7 +210,15 @@ impl Core {
             }
         };
         match backup::backup(repository, request, events, handle.cancel.clone()).await {
-            Ok(report) => Ok(ended(&report, handle)),
+            Ok(report) => {
+                self.note_snapshot(friend, report.snapshot, made).await.map_err(failed)?;
+                // The others get it within a second. If this computer is lost in that second, one of them should know.
+                let told = tokio::time::timeout(TELL_TIMEOUT, self.keep_state_at(&friend.device_id)).await;
+                if let Ok(Err(reason)) = told {
+                    tracing::warn!(friend = %friend.name, %reason, "the new head was not taken");
+                }
+                Ok(accused(ended(&report, handle), judged))
+            }
             Err(BackupError::Cancelled) => Ok(Ended::plain(JobState::Cancelled)),
             Err(error) => Err(backup_failure(&friend.name, &error)),
         }
@@ -239,7 +253,14 @@ impl Core {
     async fn check(&self, friend: &Friend, read_data: bool, handle: &Handle) -> Result<Ended, Failure> {
         self.wait_for(friend).await?;
         handle.update(|view| view.progress.phase = "checking".into());
-        let repository = Arc::new(self.open_archive(friend).await?);
+        let repository = match self.open_archive(friend).await {
+            // No archive where there should be one is worse than none.
+            Err(problem) if problem.kind == FailureKind::NotFound => {
+                return Err(self.judge_absence(friend).await.unwrap_or(problem));
+            }
+            opened => Arc::new(opened?),
+        };
+        let judged = self.judge_names(friend, &repository).await?;
         let (reporter, watcher) = (handle.clone(), Watcher::new());
         let events = move |event: CheckEvent| {
             if let CheckEvent::Progress(progress) = event {
@@ -249,16 +270,28 @@ impl Core {
         };
         let depth = if read_data { CheckDepth::ReadData } else { CheckDepth::Structure };
         match check::check(repository, depth, events, handle.cancel.clone()).await {
-            Ok(report) if report.is_clean() => Ok(Ended::plain(JobState::Complete)),
-            Ok(report) => Ok(Ended {
-                findings: report.findings.items.iter().map(ToString::to_string).collect(),
-                error: Some(failure(
-                    FailureKind::Failed,
-                    format!("the archive at {} has {} faults", friend.name, report.findings.total),
-                    "back up again: what is missing and still on this computer is sent anew",
-                )),
-                ..Ended::plain(JobState::Failed)
-            }),
+            Ok(report) if report.is_clean() && judged.accusation.is_none() => {
+                Ok(Ended { findings: judged.note.into_iter().collect(), ..Ended::plain(JobState::Complete) })
+            }
+            Ok(report) => {
+                let accusation = judged.accusation;
+                let faults = report.findings.total + u64::from(accusation.is_some());
+                let findings = report.findings.items.iter().map(ToString::to_string);
+                let hint = accusation.as_ref().and_then(|failure| failure.hint.clone());
+                let again = "back up again: what is missing and still on this computer is sent anew";
+                Ok(Ended {
+                    findings: (accusation.into_iter().map(|failure| failure.message))
+                        .chain(findings)
+                        .chain(judged.note)
+                        .collect(),
+                    error: Some(failure(
+                        FailureKind::Failed,
+                        format!("the archive at {} has {}", friend.name, counted(faults)),
+                        hint.as_deref().unwrap_or(again),
+                    )),
+                    ..Ended::plain(JobState::Failed)
+                })
+            }
             Err(CheckError::Cancelled) => Ok(Ended::plain(JobState::Cancelled)),
             Err(error) => Err(Failure {
                 kind: FailureKind::Failed,
@@ -277,6 +310,19 @@ impl Core {
 async fn cut_off(cancel: &CancellationToken) {
     cancel.cancelled().await;
     tokio::time::sleep(Duration::from_millis(1500)).await;
+}
+
+fn counted(faults: u64) -> String {
+    if faults == 1 { "1 fault".to_owned() } else { format!("{faults} faults") }
+}
+
+/// The backup itself is complete; that something else is missing at the friend must not go unheard.
+fn accused(ended: Ended, judged: Judged) -> Ended {
+    let findings = ended.findings.into_iter().chain(judged.note).collect();
+    match judged.accusation {
+        None => Ended { findings, ..ended },
+        Some(accusation) => Ended { findings, error: Some(accusation), ..ended },
+    }
 }
 
 fn ended(report: &BackupReport, handle: &Handle) -> Ended {
