@@ -3,6 +3,8 @@
 //! Every [`Computer`] has a home and ports of its own, so tests run side by side. What is started ends with the value that
 //! started it, also after a panic; a failed test prints the logs of its daemons.
 //!
+//! [`mod@bench`] measures the program beside stock restic.
+//!
 //! [`lab`] builds whole networks with routers between computers, for the superuser.
 //!
 //! It does not reach into the program: what is not said by the command line, by a port or by a file in the contract is
@@ -10,6 +12,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
+pub mod bench;
 mod binary;
 mod computer;
 mod disk;

@@ -18,7 +18,7 @@ use crate::chunker::{MAX_SIZE, MIN_SIZE};
 use crate::id::BlobId;
 use crate::repository::BlobType;
 use crate::store::SystemError;
-use crate::tree::{Node, NodeKind};
+use crate::tree::{ExtendedAttribute, Node, NodeKind};
 
 /// How much is read at a time beyond the smallest chunk: small enough that the chunker finds it in the processor's cache.
 const READ: usize = 256 * 1024;
@@ -165,7 +165,16 @@ impl Worker {
     }
 
     fn add_attributes(&self, node: &mut Node, path: &Path) {
-        match metadata::extended_attributes(path) {
+        self.put_attributes(node, path, metadata::extended_attributes(path));
+    }
+
+    /// Of an open file, which saves looking for it again.
+    fn add_attributes_of(&self, node: &mut Node, file: &File, path: &Path) {
+        self.put_attributes(node, path, metadata::attributes_of_file(file, path));
+    }
+
+    fn put_attributes(&self, node: &mut Node, path: &Path, found: io::Result<Vec<ExtendedAttribute>>) {
+        match found {
             Ok(attributes) => node.extended_attributes = attributes,
             Err(error) => {
                 self.shared
@@ -186,7 +195,7 @@ impl Worker {
             let error = io::Error::other("it is no regular file any more");
             return Err(FileFailure { error: error.into(), rest: Rest::Place(place) });
         }
-        self.add_attributes(&mut node, &path);
+        self.add_attributes_of(&mut node, &file, &path);
         // Most files are small: one chunk, no bookkeeping.
         if before.size() <= MIN_SIZE as u64 {
             let read = self.read_small(&mut file, &before).and_then(|length| self.store_buffer(length));

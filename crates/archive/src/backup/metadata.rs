@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
-use std::fs::Metadata;
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use nix::unistd::{Gid, Group, Uid, User};
+use xattr::{FileExt, XAttrs};
 
 use crate::tree::{ExtendedAttribute, FileTime, Node, NodeKind, mode};
 
@@ -95,14 +96,27 @@ pub(super) fn node(name: &OsStr, metadata: &Metadata, names: &Names) -> Node {
 /// The extended attributes of an entry that is no symbolic link. File systems without them have none; an attribute that
 /// can't be read is left out.
 pub(super) fn extended_attributes(path: &Path) -> io::Result<Vec<ExtendedAttribute>> {
-    let names = match xattr::list(path) {
+    collect_attributes(path, || xattr::list(path), |name| xattr::get(path, name))
+}
+
+/// The same of an open file.
+pub(super) fn attributes_of_file(file: &File, path: &Path) -> io::Result<Vec<ExtendedAttribute>> {
+    collect_attributes(path, || file.list_xattr(), |name| file.get_xattr(name))
+}
+
+fn collect_attributes(
+    path: &Path,
+    list: impl FnOnce() -> io::Result<XAttrs>,
+    get: impl Fn(&OsStr) -> io::Result<Option<Vec<u8>>>,
+) -> io::Result<Vec<ExtendedAttribute>> {
+    let names = match list() {
         Ok(names) => names,
         Err(error) if is_unsupported(&error) => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
     let mut attributes = Vec::new();
     for name in names {
-        match xattr::get(path, &name) {
+        match get(&name) {
             Ok(Some(value)) => attributes.push(ExtendedAttribute { name, value }),
             Ok(None) => {}
             Err(error) => {

@@ -10,6 +10,7 @@
 //! does not depend on the size of what is backed up. A directory becomes a tree blob when its last entry is done. The
 //! snapshot is written when every pack and the index are durable, and not at all if any of them failed.
 
+mod ahead;
 mod directory;
 mod exclude;
 mod file;

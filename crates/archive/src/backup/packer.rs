@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
+use super::BackupError;
 use super::stop::{Stop, Stopped};
 use crate::id::{BlobId, FileId};
 use crate::repository::{BlobType, HeaderError, IndexedPack, PackBuilder, Repository, RepositoryError};
@@ -123,6 +124,7 @@ impl Packer {
 
     /// Sends what is left in the open packs, joined if that fits into one. After this nothing can be added.
     pub(super) fn finish(&self, stop: &Stop) -> Result<(), Stopped> {
+        let mut ready = Vec::with_capacity(2 * OPEN_PACKS);
         for packs in [&self.data, &self.tree] {
             let packs = std::mem::take(&mut *packs.lock().unwrap_or_else(PoisonError::into_inner));
             let mut last: Option<OpenPack> = None;
@@ -132,16 +134,24 @@ impl Packer {
                         joined.builder.append(&pack.builder).map_err(|error| stop.fail(pack_error(error)))?;
                     }
                     _ => {
-                        if let Some(full) = last.replace(pack) {
-                            self.send(full, stop)?;
-                        }
+                        ready.extend(last.replace(pack));
                     }
                 }
             }
-            if let Some(pack) = last.filter(|pack| !pack.builder.is_empty()) {
-                self.send(pack, stop)?;
-            }
+            ready.extend(last.filter(|pack| !pack.builder.is_empty()));
         }
+        // Nothing else is left to do meanwhile: hashing them one after the other would leave cores idle.
+        let sent = std::thread::scope(|scope| {
+            let sending: Vec<_> =
+                ready.into_iter().map(|pack| scope.spawn(|| self.send(pack, stop))).collect();
+            let mut sent = Ok(());
+            for thread in sending {
+                let ended = thread.join().unwrap_or_else(|_| Err(stop.fail(BackupError::Interrupted)));
+                sent = sent.and(ended);
+            }
+            sent
+        });
+        sent?;
         self.full.lock().unwrap_or_else(PoisonError::into_inner).take();
         Ok(())
     }

@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::ahead::Ahead;
 use super::exclude::Excludes;
 use super::packer::{FullPack, Packer};
 use super::plan::{self, Plan};
@@ -200,11 +201,18 @@ fn run_threads(
     runtime: &Handle,
 ) -> Result<(), Stopped> {
     let failed = |_| shared.stop.fail(BackupError::Interrupted);
+    let ahead = Ahead::default();
     thread::scope(|scope| {
-        thread::Builder::new()
-            .name("archive-scan".to_owned())
-            .spawn_scoped(scope, || scan(shared, plan))
-            .map_err(failed)?;
+        let scanner = thread::Builder::new().name("archive-scan".to_owned());
+        let scanner = scanner.spawn_scoped(scope, || scan(shared, plan)).map_err(failed)?;
+        if parent.is_some() {
+            let load = || {
+                let _guard = StopOnPanic(&shared.stop);
+                ahead.run(&shared.repository, runtime, &shared.stop);
+            };
+            let loader = thread::Builder::new().name("archive-ahead".to_owned());
+            loader.spawn_scoped(scope, load).map_err(failed)?;
+        }
         let mut threads = Vec::new();
         for number in 0..workers {
             let work = || {
@@ -216,7 +224,9 @@ fn run_threads(
         }
         let walk = || {
             let _guard = StopOnPanic(&shared.stop);
-            let walked = Walker::new(Worker::new(Arc::clone(shared))?, runtime.clone()).run(plan, parent);
+            let walked =
+                Walker::new(Worker::new(Arc::clone(shared))?, runtime.clone(), &ahead).run(plan, parent);
+            ahead.close();
             shared.queue.close();
             walked
         };
@@ -227,6 +237,7 @@ fn run_threads(
             let ended = thread.join().unwrap_or_else(|_| Err(shared.stop.fail(BackupError::Interrupted)));
             result = result.and(ended);
         }
+        scanner.thread().unpark();
         result
     })?;
     shared.packer.finish(&shared.stop)

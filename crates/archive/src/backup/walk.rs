@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
+use super::ahead::Ahead;
 use super::directory::{Directory, Place};
 use super::file::describe;
 use super::metadata;
@@ -26,16 +27,17 @@ const SCAN_AFTER: Duration = Duration::from_secs(1);
 const SCAN_LOOK: Duration = Duration::from_millis(50);
 
 /// Walks through the sources and feeds the workers.
-pub(super) struct Walker {
+pub(super) struct Walker<'a> {
     worker: Worker,
     runtime: Handle,
+    ahead: &'a Ahead,
     batch: Vec<FileItem>,
     batch_bytes: u64,
 }
 
-impl Walker {
-    pub(super) fn new(worker: Worker, runtime: Handle) -> Self {
-        Self { worker, runtime, batch: Vec::new(), batch_bytes: 0 }
+impl<'a> Walker<'a> {
+    pub(super) fn new(worker: Worker, runtime: Handle, ahead: &'a Ahead) -> Self {
+        Self { worker, runtime, ahead, batch: Vec::new(), batch_bytes: 0 }
     }
 
     /// Walks through everything; `parent` is the root tree of the parent snapshot.
@@ -210,16 +212,22 @@ impl Walker {
     fn load(&self, tree: Option<BlobId>) -> Result<Option<Tree>, Stopped> {
         let Some(id) = tree else { return Ok(None) };
         let shared = self.shared();
-        let loaded = self.runtime.block_on(async {
-            tokio::select! {
-                biased;
-                () = shared.stop.token().cancelled() => None,
-                loaded = shared.repository.load_tree(&id) => Some(loaded),
-            }
-        });
+        let loaded = match self.ahead.take(&id, &shared.stop) {
+            Some(loaded) => Some(loaded),
+            None => self.runtime.block_on(async {
+                tokio::select! {
+                    biased;
+                    () = shared.stop.token().cancelled() => None,
+                    loaded = shared.repository.load_tree(&id) => Some(loaded),
+                }
+            }),
+        };
         match loaded {
             None => Err(Stopped),
-            Some(Ok(tree)) => Ok(Some(tree)),
+            Some(Ok(tree)) => {
+                self.ahead.want(tree.nodes.iter().filter_map(|node| node.subtree));
+                Ok(Some(tree))
+            }
             Some(Err(error)) => {
                 tracing::warn!(tree = %id, %error, "a directory of the previous snapshot can't be read");
                 Ok(None)
@@ -256,7 +264,8 @@ fn compare(metadata: &Metadata, old: Option<Node>) -> Previous {
 pub(super) fn scan(shared: &Shared, plan: &Plan) {
     let mut waited = Duration::ZERO;
     while waited < SCAN_AFTER {
-        std::thread::sleep(SCAN_LOOK);
+        // Whoever waits for this thread wakes it.
+        std::thread::park_timeout(SCAN_LOOK);
         waited += SCAN_LOOK;
         if is_over(shared) {
             return;

@@ -8,7 +8,6 @@ mod tests;
 
 use aws_lc_rs::cipher::{AES_128, AES_256, EncryptingKey, EncryptionContext, UnboundCipherKey};
 use aws_lc_rs::iv::FixedLength;
-use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use poly1305::Poly1305;
 use poly1305::universal_hash::{KeyInit, UniversalHash};
 use zeroize::Zeroizing;
@@ -83,7 +82,7 @@ impl MasterKey {
     /// The system gives no random numbers.
     pub fn random() -> Result<Self, CryptoError> {
         let mut bytes = Zeroizing::new([0; 64]);
-        SystemRandom::new().fill(bytes.as_mut_slice()).map_err(|_| CryptoError::Library)?;
+        getrandom::fill(bytes.as_mut_slice()).map_err(|_| CryptoError::Library)?;
         Self::from_bytes(&bytes)
     }
 
@@ -103,7 +102,8 @@ impl MasterKey {
     pub(crate) fn seal_in_place(&self, buffer: &mut [u8]) -> Result<(), CryptoError> {
         let (iv, rest) = buffer.split_first_chunk_mut::<IV_LENGTH>().ok_or(CryptoError::TooShort)?;
         let (content, mac) = rest.split_last_chunk_mut::<MAC_LENGTH>().ok_or(CryptoError::TooShort)?;
-        SystemRandom::new().fill(iv).map_err(|_| CryptoError::Library)?;
+        // The system's own numbers: the library's generator takes 30 ms to collect entropy when it is first asked.
+        getrandom::fill(iv).map_err(|_| CryptoError::Library)?;
         self.apply_cipher(iv, content)?;
         *mac = self.authenticate(iv, content)?;
         Ok(())

@@ -1,5 +1,6 @@
 //! Reading the JSON of trees. Unknown fields are passed over; fields that are not there are zero or empty.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
@@ -10,15 +11,17 @@ use super::{ExtendedAttribute, FileTime, Node, NodeKind, TreeError, go_json};
 use crate::id::BlobId;
 
 #[derive(Deserialize)]
-pub(super) struct TreeJson {
-    pub(super) nodes: Option<Vec<NodeJson>>,
+pub(super) struct TreeJson<'a> {
+    #[serde(borrow)]
+    pub(super) nodes: Option<Vec<NodeJson<'a>>>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct NodeJson {
-    name: String,
-    #[serde(rename = "type", default)]
-    kind: String,
+pub(super) struct NodeJson<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(rename = "type", default, borrow)]
+    kind: Cow<'a, str>,
     #[serde(default)]
     mode: u32,
     #[serde(default)]
@@ -59,10 +62,10 @@ struct AttributeJson {
     value: Option<String>,
 }
 
-impl TryFrom<NodeJson> for Node {
+impl TryFrom<NodeJson<'_>> for Node {
     type Error = TreeError;
 
-    fn try_from(json: NodeJson) -> Result<Self, TreeError> {
+    fn try_from(json: NodeJson<'_>) -> Result<Self, TreeError> {
         let decode = |text: &str| {
             BASE64.decode(text.as_bytes()).map_err(|error| TreeError(format!("invalid base64: {error}")))
         };

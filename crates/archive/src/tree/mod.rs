@@ -367,7 +367,7 @@ impl Tree {
     /// # Errors
     /// It is not the JSON of a tree.
     pub fn parse(bytes: &[u8]) -> Result<Self, TreeError> {
-        let json: json::TreeJson =
+        let json: json::TreeJson<'_> =
             serde_json::from_slice(bytes).map_err(|error| TreeError(error.to_string()))?;
         let nodes = json.nodes.unwrap_or_default();
         Ok(Self { nodes: nodes.into_iter().map(Node::try_from).collect::<Result<_, _>>()? })
