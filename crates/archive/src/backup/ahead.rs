@@ -67,6 +67,10 @@ impl Ahead {
         if let Some(at) = state.wanted.iter().position(|id| id == tree) {
             state.wanted.drain(..=at);
         }
+        // Whatever was loaded comes before it, in directories that are not there any more: it must not take the room for ever.
+        state.ready.clear();
+        state.entries = 0;
+        self.changed.notify_all();
         None
     }
 
@@ -152,8 +156,10 @@ mod tests {
         assert_eq!(load(&ahead, &stop), Some(id(2)));
         assert!(ahead.take(&id(1), &stop).is_some());
         assert!(ahead.take(&id(1), &stop).is_none());
-        // The walker was quicker, and the directory 3 is gone.
+        // The walker was quicker, and the directory 3 is gone, of which nothing is kept.
+        assert_eq!(load(&ahead, &stop), Some(id(3)));
         assert!(ahead.take(&id(4), &stop).is_none());
+        assert!(ahead.lock().ready.is_empty() && ahead.lock().entries == 0);
         assert_eq!(load(&ahead, &stop), Some(id(5)));
         assert!(ahead.take(&id(5), &stop).is_some());
         let state = ahead.lock();

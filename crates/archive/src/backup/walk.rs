@@ -23,7 +23,7 @@ use crate::id::BlobId;
 use crate::tree::{Node, NodeKind, Tree};
 
 /// A run that is done sooner needs no total.
-const SCAN_AFTER: Duration = Duration::from_secs(1);
+const SCAN_AFTER: Duration = Duration::from_secs(2);
 const SCAN_LOOK: Duration = Duration::from_millis(50);
 
 /// Walks through the sources and feeds the workers.
