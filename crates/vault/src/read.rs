@@ -1,9 +1,9 @@
 //! Reading objects.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -96,8 +96,13 @@ impl Producer for FilePart {
         if length == 0 {
             return Ok(None);
         }
-        let mut piece = vec![0; length as usize];
-        self.file.read_exact_at(&mut piece, self.bytes.start)?;
+        // Read into fresh memory: clearing it first would take as long as copying what is in the file.
+        let mut piece = Vec::with_capacity(length as usize);
+        let mut file = &self.file;
+        file.seek(SeekFrom::Start(self.bytes.start))?;
+        if file.take(length).read_to_end(&mut piece)? as u64 != length {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         self.bytes.start += length;
         Ok(Some(piece.into()))
     }
