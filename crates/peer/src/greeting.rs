@@ -9,10 +9,10 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Longest greeting, its line end included.
-pub(crate) const LONGEST_GREETING: usize = 256;
+pub const LONGEST_GREETING: usize = 256;
 
 /// A stream whose first line is left out if it is text.
-pub(crate) struct SkipGreeting<T> {
+pub struct SkipGreeting<T> {
     inner: T,
     state: State,
 }
@@ -34,7 +34,8 @@ pub(crate) struct NotTls {
 }
 
 impl<T> SkipGreeting<T> {
-    pub(crate) const fn new(inner: T) -> Self {
+    /// Nothing of the stream was read yet.
+    pub const fn new(inner: T) -> Self {
         Self { inner, state: State::Before { skipped: Vec::new() } }
     }
 

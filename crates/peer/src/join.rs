@@ -47,7 +47,10 @@ pub struct JoinMessage {
 
 impl JoinMessage {
     /// Refuses what no honest sender says: all of it is kept.
-    fn check(&self) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// A sentence.
+    pub fn check(&self) -> Result<(), String> {
         if [&self.program, &self.invite, &self.dial_in].iter().any(|text| text.len() > LONGEST_TEXT) {
             return Err("the pairing message is longer than the protocol allows".into());
         }

@@ -12,7 +12,8 @@ mod dial;
 mod dial_back;
 mod dialer;
 mod friend;
-mod greeting;
+#[doc(hidden)]
+pub mod greeting;
 mod host;
 pub mod join;
 mod peers;

@@ -1,16 +1,18 @@
 //! The table of targets.
 
+mod answers;
 mod friends;
 mod kept;
 mod mapping;
+mod ours;
 mod repository;
 mod requests;
 mod upnp;
 mod words;
 
 use self::words::{
-    ADDRESSES, HELLO, HTTP, INDEX, JSON, LINES, MAPPING, NAMES, RECORD, REQUESTS, SNAPSHOT, SOAP, SSDP, TREE,
-    WORDS, XML,
+    ADDRESSES, CONTROL, DOCUMENTS, HELLO, HTTP, INDEX, JSON, KEYS, LINES, MAPPING, NAMES, PLACES, RECORD,
+    REQUESTS, SETTINGS, SNAPSHOT, SOAP, SSDP, TREE, WORDS, XML,
 };
 use crate::target::Target;
 
@@ -29,16 +31,27 @@ const TARGETS: &[Target] = &[
     Target { name: "dial-back-request", longest: 4096, words: ADDRESSES, read: friends::dial_back_request },
     Target { name: "dial-back-answer", longest: 4096, words: ADDRESSES, read: friends::dial_back_answer },
     Target { name: "hello", longest: 8 * 1024, words: HELLO, read: friends::hello },
+    Target { name: "join", longest: 8 * 1024, words: HELLO, read: friends::join },
+    Target { name: "greeting", longest: 600, words: LINES, read: friends::greeting },
+    Target { name: "store-answer", longest: 4096, words: INDEX, read: answers::answer },
     // What a person pastes.
     Target { name: "invite", longest: 2048, words: LINES, read: friends::invite },
     Target { name: "invite-body", longest: 2048, words: RECORD, read: friends::invite_body },
     Target { name: "reply-body", longest: 2048, words: RECORD, read: friends::reply_body },
     Target { name: "device-id", longest: 200, words: NAMES, read: friends::device_id },
     Target { name: "phrase", longest: 1024, words: WORDS, read: friends::phrase },
+    Target { name: "address", longest: 400, words: PLACES, read: ours::address },
+    Target { name: "settings", longest: 2048, words: SETTINGS, read: ours::settings },
+    // What programs of this computer say to the daemon, and the daemon to them.
+    Target { name: "control", longest: 4096, words: CONTROL, read: ours::control },
+    // What lies on our own disk, which may have been in other hands.
+    Target { name: "vault-files", longest: 300, words: NAMES, read: ours::vault_files },
+    Target { name: "documents", longest: 4096, words: DOCUMENTS, read: ours::documents },
     // Bytes that another computer keeps, or asks for.
     Target { name: "sealed-state", longest: 1024, words: JSON, read: friends::sealed_state },
     Target { name: "vault-names", longest: 200, words: NAMES, read: kept::names },
     Target { name: "vault-request", longest: 1024, words: REQUESTS, read: requests::request },
+    Target { name: "key-file", longest: 2048, words: KEYS, read: ours::key_file },
     Target { name: "config", longest: 1024, words: INDEX, read: repository::config },
     Target { name: "index", longest: 8 * 1024, words: INDEX, read: repository::index },
     Target { name: "pack-header", longest: 4096, words: MAPPING, read: kept::pack_header },

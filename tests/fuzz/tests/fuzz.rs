@@ -73,6 +73,15 @@ held! {
     no_header_of_a_pack_breaks_its_reader: "pack-header",
     no_tree_breaks_its_reader: "tree",
     no_snapshot_breaks_its_reader: "snapshot",
+    no_message_of_a_pairing_breaks_its_reader: "join",
+    no_greeting_is_taken_for_tls_nor_tls_for_a_greeting: "greeting",
+    no_answer_of_a_friends_store_is_more_than_was_asked_for: "store-answer",
+    no_text_breaks_the_readers_of_addresses: "address",
+    no_text_breaks_the_reader_of_settings: "settings",
+    no_body_breaks_the_readers_of_the_api: "control",
+    no_bytes_break_the_readers_of_the_vaults_own_files: "vault-files",
+    no_document_breaks_the_readers_of_the_database: "documents",
+    no_key_file_asks_for_more_work_than_is_honest: "key-file",
 }
 
 #[test]

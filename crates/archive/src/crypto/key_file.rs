@@ -160,31 +160,72 @@ pub async fn open_with_password(store: &dyn Store, password: &str) -> Result<Mas
     })
 }
 
+/// A key file that was read, and asks for no more work than an honest program does. Nothing has been computed yet.
+#[derive(Debug)]
+pub struct SealedKey {
+    log_n: u8,
+    r: u32,
+    p: u32,
+    salt: Vec<u8>,
+    data: Vec<u8>,
+}
+
+impl SealedKey {
+    /// Reads a key file. It comes from whoever keeps the repository.
+    ///
+    /// # Errors
+    /// It is none, or its parameters are absurd.
+    pub fn parse(bytes: &[u8]) -> Result<Self, KeyFileError> {
+        let file: Json = serde_json::from_slice(bytes)
+            .map_err(|_| KeyFileError::Malformed("it is not the JSON of a key"))?;
+        if file.kdf != "scrypt" {
+            return Err(KeyFileError::Malformed("its key derivation is not scrypt"));
+        }
+        let log_n = u8::try_from(file.n.trailing_zeros()).unwrap_or(u8::MAX);
+        if !file.n.is_power_of_two() || log_n < SMALLEST_LOG_N || file.r == 0 || file.p == 0 {
+            return Err(KeyFileError::Malformed("its scrypt parameters are invalid"));
+        }
+        let memory = file.n.checked_mul(128).and_then(|bytes| bytes.checked_mul(u64::from(file.r)));
+        if memory.is_none_or(|bytes| bytes > MOST_MEMORY) || file.p > LARGEST_P {
+            return Err(KeyFileError::Excessive { n: file.n, r: file.r, p: file.p });
+        }
+        let salt = BASE64
+            .decode(file.salt.as_bytes())
+            .map_err(|_| KeyFileError::Malformed("its salt is not base64"))?;
+        if salt.len() != SALT_LENGTH {
+            return Err(KeyFileError::Malformed("its salt has the wrong length"));
+        }
+        let data = BASE64
+            .decode(file.data.as_bytes())
+            .map_err(|_| KeyFileError::Malformed("its data is not base64"))?;
+        Ok(Self { log_n, r: file.r, p: file.p, salt, data })
+    }
+
+    /// Bytes of memory that its password takes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        (128 << self.log_n) * u64::from(self.r)
+    }
+
+    /// The master key, if this is its password.
+    ///
+    /// # Errors
+    /// It is another's, or there is no master key in it.
+    pub fn open(&self, password: &str) -> Result<MasterKey, KeyFileError> {
+        let user = derive(password, &self.salt, self.log_n, self.r, self.p)?;
+        master_key(&Zeroizing::new(user.open(&self.data)?))
+    }
+}
+
 /// Opens one key file.
 pub(super) fn open_file(bytes: &[u8], password: &str) -> Result<MasterKey, KeyFileError> {
-    let file: Json =
-        serde_json::from_slice(bytes).map_err(|_| KeyFileError::Malformed("it is not the JSON of a key"))?;
-    if file.kdf != "scrypt" {
-        return Err(KeyFileError::Malformed("its key derivation is not scrypt"));
-    }
-    let log_n = u8::try_from(file.n.trailing_zeros()).unwrap_or(u8::MAX);
-    if !file.n.is_power_of_two() || log_n < SMALLEST_LOG_N || file.r == 0 || file.p == 0 {
-        return Err(KeyFileError::Malformed("its scrypt parameters are invalid"));
-    }
-    let memory = file.n.checked_mul(128).and_then(|bytes| bytes.checked_mul(u64::from(file.r)));
-    if memory.is_none_or(|bytes| bytes > MOST_MEMORY) || file.p > LARGEST_P {
-        return Err(KeyFileError::Excessive { n: file.n, r: file.r, p: file.p });
-    }
-    let salt =
-        BASE64.decode(file.salt.as_bytes()).map_err(|_| KeyFileError::Malformed("its salt is not base64"))?;
-    if salt.len() != SALT_LENGTH {
-        return Err(KeyFileError::Malformed("its salt has the wrong length"));
-    }
-    let data =
-        BASE64.decode(file.data.as_bytes()).map_err(|_| KeyFileError::Malformed("its data is not base64"))?;
-    let plain = Zeroizing::new(derive(password, &salt, log_n, file.r, file.p)?.open(&data)?);
+    SealedKey::parse(bytes)?.open(password)
+}
+
+/// The master key in what was sealed.
+fn master_key(plain: &[u8]) -> Result<MasterKey, KeyFileError> {
     let json: MasterJson =
-        serde_json::from_slice(&plain).map_err(|_| KeyFileError::Malformed("it holds no master key"))?;
+        serde_json::from_slice(plain).map_err(|_| KeyFileError::Malformed("it holds no master key"))?;
     let mut key = Zeroizing::new([0; 64]);
     for (part, text) in [(0..32, &json.encrypt), (32..48, &json.mac.k), (48..64, &json.mac.r)] {
         let bytes = BASE64.decode(text.as_bytes()).map(Zeroizing::new);

@@ -12,7 +12,7 @@ use poly1305::Poly1305;
 use poly1305::universal_hash::{KeyInit, UniversalHash};
 use zeroize::Zeroizing;
 
-pub use key_file::{KeyFile, KeyFileError, open_with_password};
+pub use key_file::{KeyFile, KeyFileError, SealedKey, open_with_password};
 
 /// Length of the random initialisation vector before the sealed bytes.
 pub(crate) const IV_LENGTH: usize = 16;

@@ -19,6 +19,8 @@ mod pairing;
 mod ports;
 mod progress;
 mod proof;
+#[doc(hidden)]
+pub mod readers;
 pub mod recover;
 mod roster;
 mod state_object;

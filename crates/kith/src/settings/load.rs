@@ -89,15 +89,7 @@ impl SettingsSources {
         layers.push(Layer::from_environment(&self.environment)?);
         layers.push(Layer::from_flags(&self.overrides)?);
         layers.extend(layer(&self.locked_file())?);
-        // Every layer was checked with the same types: this can only fail if the crate and we disagree.
-        let settings = merge(&layers).map_err(|error| SettingsError::Value {
-            origin: Origin::Default,
-            key: "settings".to_owned(),
-            problem: error.to_string(),
-        })?;
-        let loaded = Loaded { settings, layers, locked: self.locked_file() };
-        loaded.check_together(self.role)?;
-        Ok(loaded)
+        Loaded::of(layers, self.locked_file(), self.role)
     }
 
     /// The file whose keys nobody else may change.
@@ -133,6 +125,26 @@ pub struct Entry {
 }
 
 impl Loaded {
+    /// What a file of this text would give, with nothing but the defaults below it.
+    ///
+    /// # Errors
+    /// The first fault found, with its place.
+    pub fn of_text(path: &Path, text: &str) -> Result<Self, SettingsError> {
+        Self::of(vec![Layer::defaults()?, Layer::from_toml(path, text)?], PathBuf::new(), Role::Computer)
+    }
+
+    fn of(layers: Vec<Layer>, locked: PathBuf, role: Role) -> Result<Self, SettingsError> {
+        // Every layer was checked with the same types: this can only fail if the crate and we disagree.
+        let settings = merge(&layers).map_err(|error| SettingsError::Value {
+            origin: Origin::Default,
+            key: "settings".to_owned(),
+            problem: error.to_string(),
+        })?;
+        let loaded = Self { settings, layers, locked };
+        loaded.check_together(role)?;
+        Ok(loaded)
+    }
+
     /// The typed values.
     pub fn settings(&self) -> &Settings {
         &self.settings

@@ -1,10 +1,16 @@
 //! What friends and strangers say, and what a person pastes.
 
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
+
 use data_encoding::BASE32_NOPAD;
 use kith_identity::{
     DeviceId, DialBackNonce, Invite, InviteError, LineKind, MAX_ADDRESSES, MAX_NAME_CHARACTERS,
     RecoveryPhrase, ReplyError, ReplyLine, StateKey, sanitise_name,
 };
+use kith_peer::greeting::{LONGEST_GREETING, SkipGreeting};
+use kith_peer::join::{JoinMessage, JoinRefusal};
 use kith_wire::{
     DialBackAnswer, DialBackRequest, Hello, LEAST_DIAL_BACK_PORT, MOST_DIAL_BACK_ADDRESSES, Report,
     VersionRange,
@@ -12,6 +18,7 @@ use kith_wire::{
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
+use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::outcome::{NOTHING, outcome};
 
@@ -167,4 +174,73 @@ pub(super) fn sealed_state(bytes: &[u8]) -> u64 {
     sealed[place] ^= 1;
     assert!(key.open(&sealed).is_err(), "byte {place} may be anything");
     outcome(&opened.err().map(|error| error.to_string()))
+}
+
+/// What the other side says at pairing.
+pub(super) fn join(bytes: &[u8]) -> u64 {
+    if let Ok(refusal) = serde_json::from_slice::<JoinRefusal>(bytes) {
+        return outcome(&refusal);
+    }
+    let Ok(message) = serde_json::from_slice::<JoinMessage>(bytes) else { return NOTHING };
+    let checked = message.check();
+    if checked.is_ok() {
+        let texts = [&message.program, &message.invite, &message.dial_in, &message.report.name];
+        assert!(texts.iter().all(|text| text.len() <= 255), "{message:?}");
+        assert!(message.report.internal.len() + message.report.public.len() <= 64, "{message:?}");
+    }
+    let written = serde_json::to_vec(&message).expect("what was read can be written");
+    let again: JoinMessage = serde_json::from_slice(&written).expect("what was written can be read");
+    assert_eq!(serde_json::to_vec(&again).ok(), Some(written), "written and read again");
+    outcome(&(message, checked))
+}
+
+/// What a listener says before it speaks TLS: the first byte tells in which pieces the rest arrives.
+pub(super) fn greeting(bytes: &[u8]) -> u64 {
+    let Some((piece, bytes)) = bytes.split_first() else { return NOTHING };
+    let mut stream = pin!(SkipGreeting::new(Pieces { bytes, piece: usize::from(*piece) + 1 }));
+    let mut passed = Vec::new();
+    let ended = loop {
+        let mut buffer = [0; 64];
+        let mut buffer = ReadBuf::new(&mut buffer);
+        match stream.as_mut().poll_read(&mut Context::from_waker(Waker::noop()), &mut buffer) {
+            Poll::Ready(Ok(())) if buffer.filled().is_empty() => break Ok(()),
+            Poll::Ready(Ok(())) => passed.extend_from_slice(buffer.filled()),
+            Poll::Ready(Err(error)) => break Err(error),
+            Poll::Pending => panic!("it waits although there is more"),
+        }
+    };
+    match &ended {
+        Ok(()) => {
+            assert!(bytes.ends_with(&passed), "what passed is not the end of what came");
+            let skipped = &bytes[..bytes.len() - passed.len()];
+            assert!(skipped.len() <= LONGEST_GREETING, "{} bytes are left out", skipped.len());
+            assert!(skipped.is_empty() || skipped.ends_with(b"\r\n"), "{skipped:?} is no line");
+            let is_tls = bytes.first().is_none_or(|byte| (0x14..=0x17).contains(byte));
+            assert!(skipped.is_empty() == is_tls, "TLS passes whole, and nothing else");
+        }
+        Err(error) => {
+            assert!(passed.is_empty(), "half of it passed");
+            assert!(error.to_string().len() <= 700, "{error}");
+        }
+    }
+    outcome(&(passed.len(), ended.map_err(|error| error.to_string().len())))
+}
+
+struct Pieces<'a> {
+    bytes: &'a [u8],
+    piece: usize,
+}
+
+impl AsyncRead for Pieces<'_> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let length = self.bytes.len().min(self.piece).min(buffer.remaining());
+        let (piece, rest) = self.bytes.split_at(length);
+        buffer.put_slice(piece);
+        self.bytes = rest;
+        Poll::Ready(Ok(()))
+    }
 }
