@@ -45,6 +45,25 @@ async fn a_code_opens_the_app_once() {
 }
 
 #[tokio::test]
+async fn a_code_has_128_bits_and_stands_in_the_fragment_that_no_server_sees() {
+    let running = start().await;
+    let mut codes = std::collections::BTreeSet::new();
+    for _ in 0..50 {
+        let answer = running.client().await.app_code().await.unwrap();
+        assert_eq!(answer.expires_seconds, 30);
+        let origin = format!("http://127.0.0.1:{}/#code=", running.app());
+        let code = answer.url.strip_prefix(&origin).expect("nothing but the fragment holds it").to_owned();
+        // 22 digits of 6 bits each, of which the last has 2.
+        let is_digit = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+        assert!(code.len() == 22 && code.bytes().all(is_digit), "{code}");
+        assert!(b"AQgw".contains(&code.as_bytes()[21]), "{code} is no number of 128 bits");
+        codes.insert(code);
+    }
+    assert_eq!(codes.len(), 50);
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn exchanging_codes_is_limited() {
     let running = start().await;
     let mut statuses = Vec::new();

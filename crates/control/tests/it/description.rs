@@ -170,3 +170,61 @@ fn conforms(value: &Value, schema: &Value, document: &Value) -> Result<(), Strin
         _ => Ok(()),
     }
 }
+
+/// Names under which programs are started elsewhere: hooks, filters, "run before".
+const COMMANDS: [&str; 16] = [
+    "command",
+    "cmd",
+    "exec",
+    "execute",
+    "run",
+    "script",
+    "shell",
+    "program",
+    "args",
+    "argv",
+    "hook",
+    "binary",
+    "executable",
+    "environment",
+    "env",
+    "before",
+];
+
+#[tokio::test]
+async fn no_operation_takes_a_command_line() {
+    let running = start().await;
+    let document = document(&running).await;
+    let mut fields = BTreeSet::new();
+    for operation in
+        document["paths"].as_object().unwrap().values().flat_map(|path| path.as_object().unwrap().values())
+    {
+        for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            fields.insert(parameter["name"].as_str().unwrap().to_owned());
+        }
+        fields_of(&operation["requestBody"], &document, &mut fields);
+    }
+    assert!(fields.contains("invite") && fields.contains("paths") && fields.contains("friend"), "{fields:?}");
+    for field in &fields {
+        let parts: Vec<&str> = field.split(['_', '-']).collect();
+        assert!(!COMMANDS.iter().any(|command| parts.contains(command)), "{field} may be a command");
+    }
+    running.stop().await;
+}
+
+/// The names of all properties in a schema, references followed.
+fn fields_of(schema: &Value, document: &Value, fields: &mut BTreeSet<String>) {
+    match schema {
+        Value::Object(object) => {
+            if let Some(Value::Object(properties)) = object.get("properties") {
+                fields.extend(properties.keys().cloned());
+            }
+            if let Some(pointer) = object.get("$ref").and_then(Value::as_str) {
+                fields_of(document.pointer(pointer.trim_start_matches('#')).unwrap(), document, fields);
+            }
+            object.values().for_each(|value| fields_of(value, document, fields));
+        }
+        Value::Array(list) => list.iter().for_each(|value| fields_of(value, document, fields)),
+        _ => {}
+    }
+}

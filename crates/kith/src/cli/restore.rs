@@ -88,7 +88,7 @@ fn say(report: &RestoreReport, target: &Path) -> CliResult {
         "restored {} files, {}, to {} in {:.1} s",
         report.files,
         size(report.bytes),
-        target.display(),
+        shown(target),
         report.duration.as_secs_f64()
     ));
     let kept = report.kept.total;

@@ -2,4 +2,5 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "these are tests, helpers included")]
 
+mod secrets;
 mod services;
