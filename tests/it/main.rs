@@ -5,8 +5,10 @@
 mod arrows;
 mod bad_input;
 mod both_ways;
+mod cited;
 mod contract;
 mod demo;
+mod fixtures;
 mod heads;
 mod interrupted;
 mod kill;
