@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::Duration;
 
-use e2e::{Computer, Outcome, UNPRIVILEGED, is_root, need, pair, run, say};
+use e2e::{Computer, Outcome, UNPRIVILEGED, is_root, need, pair, run, say, wait_for};
 
 /// One HTTP request by hand; the whole answer.
 fn ask(port: u16, head: &str) -> String {
@@ -24,7 +24,10 @@ fn ask(port: u16, head: &str) -> String {
 fn the_api_wants_its_token_and_the_right_host() {
     let anna = Computer::started("anna");
     let (api, _) = anna.control_ports();
-    let token = std::fs::read_to_string(anna.home().join("run/token")).unwrap();
+    // It is written when the doors are open, so that it is never there in vain: the socket may answer a moment before.
+    let (token, _) = wait_for("the token", Duration::from_secs(5), || {
+        std::fs::read_to_string(anna.home().join("run/token")).ok()
+    });
     let get = |host: &str, more: &str| ask(api, &format!("GET /v1/status HTTP/1.1\r\nHost: {host}{more}"));
     let ours = format!("127.0.0.1:{api}");
     let bearer = format!("\r\nAuthorization: Bearer {}", token.trim());
