@@ -126,6 +126,21 @@ impl Computer {
         )
     }
 
+    /// Gives it another inbound port, while no daemon runs. Gives back the old one: whoever drops it lets others have it.
+    ///
+    /// # Panics
+    /// If its settings file does not name the port.
+    pub fn move_to_another_port(&mut self) -> Port {
+        assert!(self.daemon().is_none(), "the daemon of {} runs", self.name);
+        let old = std::mem::replace(&mut self.listen, free_port());
+        let path = self.home().join("kith.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let (from, to) = (format!("port = {}\n", old.number()), format!("port = {}\n", self.listen.number()));
+        assert!(text.contains(&from), "{text}");
+        std::fs::write(&path, text.replacen(&from, &to, 1)).unwrap();
+        old
+    }
+
     /// Everything of this computer is run by another user, who also owns the home. Only the superuser can arrange that.
     ///
     /// # Panics

@@ -7,8 +7,10 @@
 //!
 //! [`lab`] builds whole networks with routers between computers, for the superuser.
 //!
+//! [`hostile`] is a friend who does what no friend should: it has a friend's key and disk, and lies.
+//!
 //! It does not reach into the program: what is not said by the command line, by a port or by a file in the contract is
-//! not tested here.
+//! not tested here. The hostile friend is made of the program's own crates, because it has to speak their protocol.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
@@ -17,6 +19,7 @@ mod binary;
 mod computer;
 mod disk;
 pub mod far;
+pub mod hostile;
 pub mod lab;
 mod need;
 mod outcome;

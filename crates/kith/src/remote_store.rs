@@ -1,22 +1,26 @@
 //! An archive at a friend, seen as the [`Store`] that the archive crate works on: restic's REST protocol over whatever
 //! carries a request to the friend.
+//!
+//! A friend who is away is waited for, as long as the caller's patience goes. One who is there and does nothing is not:
+//! a read that stalls is asked once more, on another stream, and when nothing was moved by any request for
+//! [`MOST_QUIET`], the caller is told. So nobody looks at work for a minute that does not go on.
+
+mod moved;
 
 use std::ops::Range;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
-use http_body::{Frame, SizeHint};
 use kith_archive::{FileId, FileKind, Store, StoreError, StoredFile};
 use kith_wire::{Body, collect, empty_body};
 use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::time::Instant;
+
+use moved::{Moved, Noting, Pieces};
 
 /// Largest object that is read: restic's packs are up to 128 MiB.
 const MOST_OBJECT_BYTES: usize = 256 * 1024 * 1024;
@@ -24,10 +28,18 @@ const MOST_OBJECT_BYTES: usize = 256 * 1024 * 1024;
 const MOST_LIST_BYTES: usize = 128 * 1024 * 1024;
 /// Largest answer that is only a sentence: to a write, or the refusal of a small range.
 const MOST_WORDS_BYTES: usize = 64 * 1024;
-/// A request that moves no byte for this long is given up and tried again.
-const STALLED: Duration = Duration::from_secs(60);
-/// Bytes of an upload that are handed over at once.
-const PIECE: usize = 64 * 1024;
+/// A read that moves nothing for this long is given up, and tried once more.
+const READ_STALLED: Duration = Duration::from_secs(25);
+/// The same for a write, which is not tried again: disks take their time to make things durable.
+const WRITE_STALLED: Duration = Duration::from_secs(50);
+/// When a friend who can be reached has moved nothing for this long, whatever was asked of him, the work has failed.
+const MOST_QUIET: Duration = Duration::from_secs(50);
+/// An exchange that breaks off so often while the friend stays there is not tried again.
+const MOST_BREAKS: usize = 2;
+/// Before an exchange that broke off is tried again.
+const SHORT_PAUSE: Duration = Duration::from_millis(50);
+/// Of what a friend says in a refusal, so much is repeated.
+const MOST_QUOTED: usize = 200;
 /// Media type of a list with sizes, protocol version 2.
 const LIST_V2: &str = "application/vnd.x.restic.rest.v2";
 /// The header in which a vault names the reason of a refusal.
@@ -39,6 +51,9 @@ pub enum CarrierError {
     /// The friend is away; trying again makes sense at any time.
     #[error("{0}")]
     Away(String),
+    /// The friend is there, but this exchange with him broke off or made no sense.
+    #[error("{0}")]
+    Broken(String),
     /// It makes no sense to try again.
     #[error("{0}")]
     Final(String),
@@ -64,12 +79,22 @@ pub struct RemoteStore<C> {
     archive: String,
     patience: Patience,
     waiting: watch::Sender<bool>,
+    /// By all requests.
+    moved: Arc<Moved>,
+}
+
+/// Why an attempt brought no answer.
+enum Failed {
+    Carrier(CarrierError),
+    /// Nothing was moved for so long.
+    Stalled(Duration),
 }
 
 impl<C: Carrier> RemoteStore<C> {
     /// The archive with this id.
     pub fn new(carrier: C, archive: impl Into<String>, patience: Patience) -> Self {
-        Self { carrier, archive: archive.into(), patience, waiting: watch::Sender::new(false) }
+        let waiting = watch::Sender::new(false);
+        Self { carrier, archive: archive.into(), patience, waiting, moved: Arc::default() }
     }
 
     /// Whether the store waits for the friend at the moment.
@@ -90,38 +115,57 @@ impl<C: Carrier> RemoteStore<C> {
         &self,
         what: &Operation<'_>,
     ) -> Result<(StatusCode, Option<String>, Bytes), StoreError> {
+        let begun = Instant::now();
         let mut away_since: Option<Instant> = None;
-        let mut pause = Duration::from_millis(100);
+        let (mut stalls, mut breaks) = (0, 0);
+        let mut pause = 2 * SHORT_PAUSE;
         loop {
-            let reason = match self.attempt(what).await {
+            let (reason, is_there) = match self.attempt(what).await {
                 Ok((status, code, body)) if !is_passing(status, code.as_deref()) => {
                     self.waiting.send_if_modified(|waiting| std::mem::replace(waiting, false));
                     return Ok((status, code, body));
                 }
-                Ok((status, _, body)) => {
-                    format!("it answered {status}: {}", String::from_utf8_lossy(&body[..body.len().min(200)]))
+                Ok((status, _, body)) => (format!("it answered {status}: {}", quoted(&body)), true),
+                Err(Failed::Stalled(time)) => {
+                    stalls += 1;
+                    (format!("no byte was moved for {} s", time.as_secs()), true)
                 }
-                Err(CarrierError::Away(reason)) => reason,
-                Err(CarrierError::Final(reason)) => return Err(StoreError::Unavailable(reason)),
+                Err(Failed::Carrier(CarrierError::Broken(reason))) => {
+                    breaks += 1;
+                    (reason, true)
+                }
+                Err(Failed::Carrier(CarrierError::Away(reason))) => {
+                    breaks = 0;
+                    (reason, false)
+                }
+                Err(Failed::Carrier(CarrierError::Final(reason))) => {
+                    return Err(StoreError::Unavailable(reason));
+                }
             };
-            let since = *away_since.get_or_insert_with(Instant::now);
-            let left = self.patience.0.saturating_sub(since.elapsed());
+            let left = if is_there {
+                let quiet = self.moved.quiet_since().max(begun).elapsed();
+                if stalls >= what.most_stalls() || breaks >= MOST_BREAKS || quiet >= MOST_QUIET {
+                    return Err(what.stalled(reason, quiet >= MOST_QUIET));
+                }
+                MOST_QUIET - quiet
+            } else {
+                let since = *away_since.get_or_insert_with(Instant::now);
+                self.patience.0.saturating_sub(since.elapsed())
+            };
             if left.is_zero() {
                 return Err(StoreError::Unavailable(reason));
             }
             self.waiting.send_if_modified(|waiting| !std::mem::replace(waiting, true));
             tracing::debug!(%reason, operation = %what.path, "waiting for the friend");
             self.carrier.wait(left).await;
-            tokio::time::sleep(pause.min(left)).await;
+            tokio::time::sleep(if breaks > 0 { SHORT_PAUSE } else { pause.min(left) }).await;
             pause = (pause * 2).min(Duration::from_secs(5));
         }
     }
 
-    async fn attempt(
-        &self,
-        what: &Operation<'_>,
-    ) -> Result<(StatusCode, Option<String>, Bytes), CarrierError> {
-        let moved = Arc::new(Progress::default());
+    async fn attempt(&self, what: &Operation<'_>) -> Result<(StatusCode, Option<String>, Bytes), Failed> {
+        let moved = Arc::new(Moved::with(self.moved.clone()));
+        let last = |reason: String| Failed::Carrier(CarrierError::Final(reason));
         let mut request = Request::builder().method(what.method.clone()).uri(&what.path);
         if let Some(range) = &what.range {
             request = request.header(header::RANGE, format!("bytes={}-{}", range.start, range.end - 1));
@@ -130,23 +174,25 @@ impl<C: Carrier> RemoteStore<C> {
             request = request.header(header::ACCEPT, LIST_V2);
         }
         let body = what.data.map_or_else(empty_body, |data| Pieces::body(data.clone(), moved.clone()));
-        let request = request.body(body).map_err(|error| CarrierError::Final(error.to_string()))?;
+        let request = request.body(body).map_err(|error| last(error.to_string()))?;
         let exchange = async {
-            let answer = self.carrier.send(request).await?;
-            moved.note();
+            let answer = self.carrier.send(request).await.map_err(Failed::Carrier)?;
+            moved.restart();
             let status = answer.status();
             let code = answer.headers().get(CODE).and_then(|code| code.to_str().ok()).map(str::to_owned);
             let body = kith_wire::boxed(Noting { body: answer.into_body(), moved: moved.clone() });
-            let bytes = collect(body, what.most_bytes())
-                .await
-                .map_err(|error| CarrierError::Away(format!("the answer broke off: {error}")))?;
+            let bytes = collect(body, what.most_bytes(status)).await.map_err(|error| {
+                Failed::Carrier(CarrierError::Broken(format!("the answer broke off: {error}")))
+            })?;
+            if !is_passing(status, code.as_deref()) {
+                moved.note_end();
+            }
             Ok((status, code, bytes))
         };
+        let stalled = what.stalled_after();
         tokio::select! {
             outcome = exchange => outcome,
-            () = moved.stalled() => {
-                Err(CarrierError::Away(format!("no byte was moved for {} s", STALLED.as_secs())))
-            }
+            () = moved.stalled(stalled) => Err(Failed::Stalled(stalled)),
         }
     }
 }
@@ -161,6 +207,8 @@ fn is_passing(status: StatusCode, code: Option<&str>) -> bool {
 }
 
 struct Operation<'a> {
+    kind: FileKind,
+    id: FileId,
     method: Method,
     path: String,
     range: Option<Range<u64>>,
@@ -169,11 +217,49 @@ struct Operation<'a> {
 }
 
 impl Operation<'_> {
-    const fn new(method: Method, path: String) -> Self {
-        Self { method, path, range: None, data: None, list: false }
+    const fn new(kind: FileKind, id: FileId, method: Method, path: String) -> Self {
+        Self { kind, id, method, path, range: None, data: None, list: false }
     }
 
-    fn most_bytes(&self) -> usize {
+    fn is_read(&self) -> bool {
+        self.method == Method::GET || self.method == Method::HEAD
+    }
+
+    fn stalled_after(&self) -> Duration {
+        if self.is_read() { READ_STALLED } else { WRITE_STALLED }
+    }
+
+    fn most_stalls(&self) -> usize {
+        if self.is_read() { 2 } else { 1 }
+    }
+
+    /// Whether an object is read beside which there are others.
+    fn is_one_of_many(&self) -> bool {
+        self.is_read() && !self.list && self.kind != FileKind::Config
+    }
+
+    /// The object, for people.
+    fn what(&self) -> String {
+        match (self.list, self.kind) {
+            (true, kind) => format!("the list of the {} files", kind),
+            (false, FileKind::Config) => "the config".to_owned(),
+            (false, kind) => format!("{kind} {}", self.id.short()),
+        }
+    }
+
+    /// The friend does nothing: about this object, or about anything.
+    fn stalled(&self, reason: String, about_anything: bool) -> StoreError {
+        if self.is_one_of_many() && !about_anything {
+            StoreError::Withheld { kind: self.kind, id: self.id, reason }
+        } else {
+            StoreError::Stalled { what: self.what(), reason }
+        }
+    }
+
+    fn most_bytes(&self, status: StatusCode) -> usize {
+        if !status.is_success() {
+            return MOST_WORDS_BYTES;
+        }
         match &self.range {
             Some(range) => usize::try_from(range.end - range.start)
                 .unwrap_or(MOST_OBJECT_BYTES)
@@ -183,6 +269,11 @@ impl Operation<'_> {
             None => MOST_OBJECT_BYTES,
         }
     }
+}
+
+/// The beginning of what a friend said.
+fn quoted(words: &[u8]) -> String {
+    String::from_utf8_lossy(&words[..words.len().min(MOST_QUOTED)]).into_owned()
 }
 
 #[derive(Deserialize)]
@@ -197,32 +288,39 @@ struct Refused {
 }
 
 /// What a refusal means.
-fn refusal(kind: FileKind, id: &FileId, status: StatusCode, code: Option<&str>, body: &[u8]) -> StoreError {
-    let message = serde_json::from_slice::<Refused>(body).map_or_else(
-        |_| format!("it answered {status}: {}", String::from_utf8_lossy(&body[..body.len().min(200)])),
-        |refused| refused.message,
-    );
+fn refusal(what: &Operation<'_>, status: StatusCode, code: Option<&str>, body: &[u8]) -> StoreError {
+    let (kind, id) = (what.kind, what.id);
+    let message = match serde_json::from_slice::<Refused>(body) {
+        Ok(refused) => quoted(refused.message.as_bytes()),
+        // What came in the place of words is none.
+        Err(_) if status.is_success() => format!("it answered {status}, which was not asked for"),
+        Err(_) => format!("it answered {status}: {}", quoted(body)),
+    };
     match code {
-        Some("not-found") => StoreError::NotFound { kind, id: *id },
+        Some("not-found") => StoreError::NotFound { kind, id },
         Some("quota-exceeded") => StoreError::QuotaExceeded { message },
         Some("disk-full") => StoreError::Full,
-        Some("hash-mismatch") => StoreError::Corrupt { kind, id: *id, reason: message },
-        None if status == StatusCode::NOT_FOUND => StoreError::NotFound { kind, id: *id },
-        _ => StoreError::Refused { what: format!("{kind} {}", id.short()), reason: message },
+        Some("hash-mismatch") => StoreError::Corrupt { kind, id, reason: message },
+        None if status == StatusCode::NOT_FOUND => StoreError::NotFound { kind, id },
+        // Whoever has no rights has none to anything; everything else may be about this one object.
+        _ if what.is_one_of_many() && !matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+            StoreError::Withheld { kind, id, reason: message }
+        }
+        _ => StoreError::Refused { what: what.what(), reason: message },
     }
 }
 
 #[async_trait]
 impl<C: Carrier> Store for RemoteStore<C> {
     async fn list(&self, kind: FileKind) -> Result<Vec<StoredFile>, StoreError> {
-        let mut operation = Operation::new(Method::GET, self.path(kind, None));
+        let mut operation = Operation::new(kind, FileId::ZERO, Method::GET, self.path(kind, None));
         if kind == FileKind::Config {
             operation.method = Method::HEAD;
             let (status, code, body) = self.exchange(&operation).await?;
             return match status {
                 StatusCode::OK => Ok(vec![StoredFile { id: FileId::ZERO, size: 0 }]),
                 StatusCode::NOT_FOUND => Ok(Vec::new()),
-                _ => Err(refusal(kind, &FileId::ZERO, status, code.as_deref(), &body)),
+                _ => Err(refusal(&operation, status, code.as_deref(), &body)),
             };
         }
         operation.list = true;
@@ -231,7 +329,7 @@ impl<C: Carrier> Store for RemoteStore<C> {
             return Ok(Vec::new());
         }
         if status != StatusCode::OK {
-            return Err(refusal(kind, &FileId::ZERO, status, code.as_deref(), &body));
+            return Err(refusal(&operation, status, code.as_deref(), &body));
         }
         let listed: Vec<Listed> = serde_json::from_slice(&body).map_err(|error| StoreError::Corrupt {
             kind,
@@ -254,12 +352,12 @@ impl<C: Carrier> Store for RemoteStore<C> {
         if range.as_ref().is_some_and(|range| range.end <= range.start) {
             return Ok(Bytes::new());
         }
-        let mut operation = Operation::new(Method::GET, self.path(kind, Some(id)));
+        let mut operation = Operation::new(kind, *id, Method::GET, self.path(kind, Some(id)));
         operation.range = range.clone();
         let (status, code, body) = self.exchange(&operation).await?;
         let expected = if range.is_some() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
         if status != expected {
-            return Err(refusal(kind, id, status, code.as_deref(), &body));
+            return Err(refusal(&operation, status, code.as_deref(), &body));
         }
         if let Some(range) = range
             && body.len() as u64 != range.end - range.start
@@ -276,120 +374,22 @@ impl<C: Carrier> Store for RemoteStore<C> {
     async fn save(&self, kind: FileKind, id: &FileId, data: Bytes) -> Result<(), StoreError> {
         if kind == FileKind::Config {
             // An archive has to be asked for before its first file. Asking for one that is there changes nothing.
-            let make = Operation::new(Method::POST, format!("/{}/?create=true", self.archive));
+            let make = Operation::new(kind, *id, Method::POST, format!("/{}/?create=true", self.archive));
             let (status, code, body) = self.exchange(&make).await?;
             if !status.is_success() {
-                return Err(refusal(kind, id, status, code.as_deref(), &body));
+                return Err(refusal(&make, status, code.as_deref(), &body));
             }
         }
-        let mut operation = Operation::new(Method::POST, self.path(kind, Some(id)));
+        let mut operation = Operation::new(kind, *id, Method::POST, self.path(kind, Some(id)));
         operation.data = Some(&data);
         let (status, code, body) = self.exchange(&operation).await?;
-        if status.is_success() { Ok(()) } else { Err(refusal(kind, id, status, code.as_deref(), &body)) }
+        if status.is_success() { Ok(()) } else { Err(refusal(&operation, status, code.as_deref(), &body)) }
     }
 
     async fn remove(&self, kind: FileKind, id: &FileId) -> Result<(), StoreError> {
-        let operation = Operation::new(Method::DELETE, self.path(kind, Some(id)));
+        let operation = Operation::new(kind, *id, Method::DELETE, self.path(kind, Some(id)));
         let (status, code, body) = self.exchange(&operation).await?;
-        if status.is_success() { Ok(()) } else { Err(refusal(kind, id, status, code.as_deref(), &body)) }
-    }
-}
-
-/// When bytes were moved last.
-struct Progress {
-    started: Instant,
-    moved_at_ms: AtomicU64,
-}
-
-impl Default for Progress {
-    fn default() -> Self {
-        Self { started: Instant::now(), moved_at_ms: AtomicU64::new(0) }
-    }
-}
-
-impl Progress {
-    fn note(&self) {
-        let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.moved_at_ms.store(now, Ordering::Relaxed);
-    }
-
-    /// Ends when nothing was moved for [`STALLED`].
-    async fn stalled(&self) {
-        loop {
-            let moved = self.started + Duration::from_millis(self.moved_at_ms.load(Ordering::Relaxed));
-            if moved.elapsed() >= STALLED {
-                return;
-            }
-            tokio::time::sleep_until(moved + STALLED).await;
-        }
-    }
-}
-
-/// An upload in pieces, so that its progress can be seen.
-struct Pieces {
-    data: Bytes,
-    moved: Arc<Progress>,
-}
-
-impl Pieces {
-    fn body(data: Bytes, moved: Arc<Progress>) -> Body {
-        kith_wire::boxed(Self { data, moved })
-    }
-}
-
-impl http_body::Body for Pieces {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        self.moved.note();
-        if self.data.is_empty() {
-            return Poll::Ready(None);
-        }
-        let piece = self.data.len().min(PIECE);
-        let piece = self.data.split_to(piece);
-        Poll::Ready(Some(Ok(Frame::data(piece))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.data.is_empty()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.data.len() as u64)
-    }
-}
-
-/// A download whose progress is noted.
-struct Noting {
-    body: Body,
-    moved: Arc<Progress>,
-}
-
-impl http_body::Body for Noting {
-    type Data = Bytes;
-    type Error = kith_wire::BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
-        if polled.is_ready() {
-            self.moved.note();
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        if status.is_success() { Ok(()) } else { Err(refusal(&operation, status, code.as_deref(), &body)) }
     }
 }
 

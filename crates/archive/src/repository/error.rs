@@ -1,7 +1,7 @@
 //! What can go wrong with a repository.
 
 use crate::crypto::CryptoError;
-use crate::id::BlobId;
+use crate::id::{BlobId, FileId};
 use crate::repository::BlobType;
 use crate::store::StoreError;
 
@@ -52,14 +52,21 @@ impl RepositoryError {
     /// Whether the error is about one object only, so that trying to read others makes sense.
     #[must_use]
     pub fn concerns_one_object(&self) -> bool {
-        matches!(
-            self,
-            Self::Damaged { .. }
-                | Self::UnknownBlob { .. }
-                | Self::Store(
-                    StoreError::NotFound { .. } | StoreError::Corrupt { .. } | StoreError::Io { .. }
-                )
-        )
+        match self {
+            Self::Damaged { .. } | Self::UnknownBlob { .. } => true,
+            Self::Store(error) => error.is_about_the_object() || matches!(error, StoreError::Io { .. }),
+            _ => false,
+        }
+    }
+
+    /// The same, with the pack in which it was met.
+    pub(crate) fn in_pack(self, pack: &FileId) -> Self {
+        match self {
+            Self::Damaged { what, reason } => {
+                Self::Damaged { what: format!("{what} in pack {}", pack.short()), reason }
+            }
+            other => other,
+        }
     }
 
     pub(crate) fn damaged(what: impl std::fmt::Display, reason: impl std::fmt::Display) -> Self {

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use futures::{StreamExt, stream};
 
 use super::index::{Index, IndexFile};
-use super::{Config, PARALLEL_LOADS, RepositoryError, SMALL, Warning, codec, config, run_blocking};
+use super::{
+    Config, PARALLEL_LOADS, RepositoryError, SMALL, Warning, codec, config, distinct, refuse_lies,
+    run_blocking,
+};
 use crate::crypto::MasterKey;
 use crate::id::FileId;
 use crate::store::{FileKind, Store, StoreError};
@@ -34,20 +37,17 @@ pub(super) async fn load_index(
     store: &Arc<dyn Store>,
     key: &Arc<MasterKey>,
 ) -> Result<(Index, Vec<Warning>), RepositoryError> {
-    let files = store.list(FileKind::Index).await?;
+    let files = distinct(store.list(FileKind::Index).await?);
     let mut loads = stream::iter(files)
         .map(|file| async move { (file.id, load_index_file(store, key, file.id).await) })
         .buffer_unordered(PARALLEL_LOADS);
     let mut loaded = Vec::new();
     let mut warnings = Vec::new();
     while let Some((id, result)) = loads.next().await {
+        refuse_lies(FileKind::Index, warnings.len())?;
         match result {
             Ok(file) => loaded.push((id, file)),
-            Err(RepositoryError::Store(error))
-                if !matches!(error, StoreError::Corrupt { .. } | StoreError::NotFound { .. }) =>
-            {
-                return Err(error.into());
-            }
+            Err(RepositoryError::Store(error)) if !error.is_about_the_object() => return Err(error.into()),
             Err(error) => {
                 tracing::warn!(index = %id, %error, "an index file is left out");
                 warnings.push(Warning { kind: FileKind::Index, id, error });

@@ -24,7 +24,7 @@ use futures::{StreamExt, stream};
 use crate::chunker::Polynomial;
 use crate::crypto::MasterKey;
 use crate::id::{BlobId, FileId, SnapshotId};
-use crate::store::{FileKind, Store, StoreError};
+use crate::store::{FileKind, Store, StoreError, StoredFile};
 use crate::tree::Tree;
 
 pub use config::Config;
@@ -44,6 +44,8 @@ use load::{load_config, load_file, load_index};
 
 /// How many files of an index or snapshots are loaded at the same time.
 const PARALLEL_LOADS: usize = 8;
+/// When so many files of a list can't be read, the list is taken for a lie: nobody waits for a million of them.
+const MOST_UNREADABLE: usize = 1000;
 /// Smaller pieces of work are done where they come up, larger ones on a thread for blocking work.
 const SMALL: usize = 32 * 1024;
 
@@ -204,7 +206,9 @@ impl Repository {
                 BlobType::Data => self.load_range(location).await,
             };
             let opened = match sealed {
-                Ok(sealed) => self.open_blob(location.blob, sealed).await,
+                Ok(sealed) => {
+                    self.open_blob(location.blob, sealed).await.map_err(|error| error.in_pack(&location.pack))
+                }
                 Err(error) => Err(error.into()),
             };
             match opened {
@@ -265,17 +269,19 @@ impl Repository {
     /// # Errors
     /// The store fails.
     pub async fn snapshots(&self) -> Result<SnapshotList, RepositoryError> {
-        let files = self.store.list(FileKind::Snapshot).await?;
+        let files = distinct(self.store.list(FileKind::Snapshot).await?);
         let mut loads = stream::iter(files)
             .map(|file| async move { (file.id, self.load_snapshot(&file.id.into()).await) })
             .buffer_unordered(PARALLEL_LOADS);
         let mut list = SnapshotList::default();
+        let mut removed = 0;
         while let Some((id, loaded)) = loads.next().await {
+            refuse_lies(FileKind::Snapshot, list.unreadable.len() + removed)?;
             match loaded {
                 Ok(snapshot) => list.snapshots.push(snapshot),
                 // Removed since it was listed.
-                Err(RepositoryError::Store(StoreError::NotFound { .. })) => {}
-                Err(RepositoryError::Store(error)) if !matches!(error, StoreError::Corrupt { .. }) => {
+                Err(RepositoryError::Store(StoreError::NotFound { .. })) => removed += 1,
+                Err(RepositoryError::Store(error)) if !error.is_about_the_object() => {
                     return Err(error.into());
                 }
                 Err(error) => list.unreadable.push(Warning { kind: FileKind::Snapshot, id, error }),
@@ -358,6 +364,22 @@ impl Repository {
     fn index(&self) -> RwLockReadGuard<'_, Index> {
         self.index.read().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Fails when more of a list is unreadable than can be explained by damage.
+fn refuse_lies(kind: FileKind, unreadable: usize) -> Result<(), RepositoryError> {
+    if unreadable <= MOST_UNREADABLE {
+        return Ok(());
+    }
+    let reason = format!("more than {MOST_UNREADABLE} of the files in it are not there or can't be read");
+    Err(RepositoryError::damaged(format_args!("the list of the {kind} files"), reason))
+}
+
+/// Each file once: a list may name one several times.
+fn distinct(mut files: Vec<StoredFile>) -> Vec<StoredFile> {
+    files.sort_unstable_by_key(|file| file.id);
+    files.dedup_by_key(|file| file.id);
+    files
 }
 
 /// Runs work that computes for long, away from the async threads.

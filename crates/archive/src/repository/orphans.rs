@@ -10,7 +10,7 @@ use super::{
     FileId, IndexFile, IndexedPack, MOST_BLOBS_PER_FILE, PARALLEL_LOADS, Repository, RepositoryError,
 };
 use super::{pack, run_blocking};
-use crate::store::{FileKind, StoreError, StoredFile};
+use crate::store::{FileKind, StoredFile};
 
 /// So many packs are adopted in one go (64 GiB of packs); the next run takes the others.
 const MOST_PACKS: usize = 4096;
@@ -95,8 +95,8 @@ impl Repository {
                     tracing::warn!(pack = %pack.id, %reason, "a pack without an index can't be read");
                     adopted.unreadable += 1;
                 }
-                Err(RepositoryError::Store(StoreError::Corrupt { reason, .. })) => {
-                    tracing::warn!(pack = %pack.id, %reason, "a pack without an index can't be read");
+                Err(RepositoryError::Store(error)) if error.is_about_the_object() => {
+                    tracing::warn!(pack = %pack.id, %error, "a pack without an index can't be read");
                     adopted.unreadable += 1;
                 }
                 Err(error) => return Err(error),

@@ -234,7 +234,7 @@ fn open(repository: &Repository, run: &Run, part: &Part, bytes: &Bytes) -> Resul
     let sealed = bytes
         .get(start..start.saturating_add(part.blob.length as usize))
         .ok_or_else(|| RepositoryError::damaged(format_args!("pack {}", run.pack), "it is too short"))?;
-    repository.open_blob_blocking(&part.blob, sealed)
+    repository.open_blob_blocking(&part.blob, sealed).map_err(|error| error.in_pack(&run.pack))
 }
 
 /// The parts of a read, those with the same blob together.

@@ -107,6 +107,24 @@ pub enum StoreError {
     /// The holder can't be reached at present. Trying again later makes sense.
     #[error("the archive can't be reached: {0}")]
     Unavailable(String),
+    /// The holder does not move on, though he can be reached.
+    #[error("{what} does not come or go: {reason}")]
+    Stalled {
+        /// The object.
+        what: String,
+        /// What was waited for, and for how long.
+        reason: String,
+    },
+    /// The holder answers, but does not hand over what is asked for. Others may be had.
+    #[error("{kind} {id} is not handed over: {reason}")]
+    Withheld {
+        /// What was asked for.
+        kind: FileKind,
+        /// Its name.
+        id: FileId,
+        /// How the holder evades.
+        reason: String,
+    },
     /// What came back is not what was stored.
     #[error("{kind} {id} is damaged: {reason}")]
     Corrupt {
@@ -132,7 +150,13 @@ impl StoreError {
     /// Whether the same request may succeed later without anyone doing something about it.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Unavailable(_))
+        matches!(self, Self::Unavailable(_) | Self::Stalled { .. })
+    }
+
+    /// Whether this object is not to be had as it was stored, while others may be.
+    #[must_use]
+    pub fn is_about_the_object(&self) -> bool {
+        matches!(self, Self::NotFound { .. } | Self::Withheld { .. } | Self::Corrupt { .. })
     }
 }
 

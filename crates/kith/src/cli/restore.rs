@@ -30,12 +30,16 @@ const MOST_LISTED: usize = 100;
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
 pub(super) async fn restore(place: &Place, args: RestoreArgs) -> CliResult {
-    let (repository, snapshot) = match &args.repository {
+    let (keeper, repository, snapshot) = match &args.repository {
         Some(directory) => from_directory(place, directory, &args).await?,
         None => from_friend(&place.client().await?, &args).await?,
     };
     for warning in repository.warnings() {
-        note(format!("note: index {} can't be read and is left out: {}", warning.id.short(), warning.error));
+        note(format!(
+            "note: index {} {keeper} can't be read and is left out: {}",
+            warning.id.short(),
+            warning.error
+        ));
     }
     let target = std::path::absolute(&args.target)?;
     let request = RestoreRequest {
@@ -58,13 +62,16 @@ pub(super) async fn restore(place: &Place, args: RestoreArgs) -> CliResult {
     let outcome = restore::restore(Arc::new(repository), request, |event| screen.show(&event), cancel).await;
     drop(interrupt);
     screen.end();
-    let report = outcome.map_err(|error| restore_error(&error))?;
-    say(&report, &target)
+    let report = outcome.map_err(|error| restore_error(&error, &keeper))?;
+    say(&report, &target, &keeper)
 }
 
 /// Says what to do about a restore that could not begin, or not go on.
-fn restore_error(error: &RestoreError) -> CliError {
+fn restore_error(error: &RestoreError, keeper: &str) -> CliError {
     let hint = match error {
+        RestoreError::Browse(browse::BrowseError::Unreadable { .. }) => Some(
+            "`kith check FRIEND --read-data` tells what can still be restored; other snapshots may be whole",
+        ),
         RestoreError::Browse(_) => Some("`kith ls SNAPSHOT` and `kith ls SNAPSHOT PATH` show what is in it"),
         RestoreError::Target { .. } | RestoreError::Denied { .. } | RestoreError::ReadOnly { .. } => {
             Some("choose a folder that you may write to with --target")
@@ -73,17 +80,20 @@ fn restore_error(error: &RestoreError) -> CliError {
             Some("make room, or choose another --target; what is restored already is not fetched again")
         }
         RestoreError::Cancelled => Some("the same command goes on where it was cancelled"),
+        RestoreError::Repository(_) => {
+            Some("what is restored already is complete; the same command goes on from there")
+        }
         _ => None,
     };
     CliError {
         code: Code::Failed,
-        message: format!("the restore failed: {}", crate::daemon::with_sources(error)),
+        message: format!("the restore of what lies {keeper} failed: {}", crate::daemon::with_sources(error)),
         hint: hint.map(str::to_owned),
     }
 }
 
 /// Says what came of it, and what did not.
-fn say(report: &RestoreReport, target: &Path) -> CliResult {
+fn say(report: &RestoreReport, target: &Path, keeper: &str) -> CliResult {
     line(format!(
         "restored {} files, {}, to {} in {:.1} s",
         report.files,
@@ -115,7 +125,7 @@ fn say(report: &RestoreReport, target: &Path) -> CliResult {
     if report.is_complete() {
         return Ok(());
     }
-    note(format!("error: {} entries could not be restored:", report.failed.total));
+    note(format!("error: {} entries could not be restored from what lies {keeper}:", report.failed.total));
     for failure in report.failed.items.iter().take(MOST_LISTED) {
         note(format!("  {}: {}", shown(&failure.path), safe(&failure.reason)));
     }
@@ -127,7 +137,7 @@ fn shown(path: &Path) -> String {
 }
 
 /// An archive at a friend, by way of the daemon.
-async fn from_friend(client: &Client, args: &RestoreArgs) -> CliResult<(Repository, Snapshot)> {
+async fn from_friend(client: &Client, args: &RestoreArgs) -> CliResult<(String, Repository, Snapshot)> {
     let query = SnapshotQuery { friend: args.from.clone(), set: args.set.clone() };
     let views = client.snapshots(&query).await?;
     let shown = views.iter().map(|view| view.friend.clone()).collect();
@@ -158,11 +168,13 @@ async fn from_friend(client: &Client, args: &RestoreArgs) -> CliResult<(Reposito
     };
     let access = client.archive_access(&friend).await?;
     let key = Arc::new(master_key(&access)?);
-    let repository = Repository::open(Arc::new(store(client, &access)), key).await.map_err(archive_error)?;
+    let keeper = format!("at {friend}");
+    let opened = Repository::open(Arc::new(store(client, &access)), key).await;
+    let repository = opened.map_err(|error| archive_error(&error, &keeper))?;
     // The very snapshot that was compared with what should be there.
     let wanted = chosen.map_or(args.snapshot.as_str(), |view| view.id.as_str());
-    let snapshot = find(&repository, wanted, args.set.as_deref()).await?;
-    Ok((repository, snapshot))
+    let snapshot = find(&repository, wanted, args.set.as_deref(), &keeper).await?;
+    Ok((keeper, repository, snapshot))
 }
 
 /// What is called the latest must not be an older one, and a snapshot that is known and not there is not "unknown".
@@ -225,7 +237,8 @@ async fn from_directory(
     place: &Place,
     directory: &Path,
     args: &RestoreArgs,
-) -> CliResult<(Repository, Snapshot)> {
+) -> CliResult<(String, Repository, Snapshot)> {
+    let keeper = format!("in {}", directory.display());
     if std::fs::exists(directory.join("config")).is_ok_and(|there| !there) {
         return Err(CliError::new(
             format!("{} is no restic repository", directory.display()),
@@ -252,9 +265,10 @@ async fn from_directory(
             )
         })?
     };
-    let repository = Repository::open(store, Arc::new(key)).await.map_err(archive_error)?;
-    let snapshot = find(&repository, &args.snapshot, args.set.as_deref()).await?;
-    Ok((repository, snapshot))
+    let opened = Repository::open(store, Arc::new(key)).await;
+    let repository = opened.map_err(|error| archive_error(&error, &keeper))?;
+    let snapshot = find(&repository, &args.snapshot, args.set.as_deref(), &keeper).await?;
+    Ok((keeper, repository, snapshot))
 }
 
 /// The key of a copied archive directory, whose name is the archive's id.
@@ -277,10 +291,14 @@ fn own_key(place: &Place, directory: &Path) -> CliResult<MasterKey> {
     })
 }
 
-async fn find(repository: &Repository, wanted: &str, set: Option<&str>) -> CliResult<Snapshot> {
-    let mut list = repository.snapshots().await.map_err(archive_error)?;
+async fn find(repository: &Repository, wanted: &str, set: Option<&str>, keeper: &str) -> CliResult<Snapshot> {
+    let mut list = repository.snapshots().await.map_err(|error| archive_error(&error, keeper))?;
     for unreadable in &list.unreadable {
-        note(format!("note: snapshot {} can't be read: {}", unreadable.id.short(), unreadable.error));
+        note(format!(
+            "note: snapshot {} {keeper} can't be read: {}",
+            unreadable.id.short(),
+            unreadable.error
+        ));
     }
     if let Some(set) = set {
         let tag = format!("{SET_TAG}{set}");
@@ -291,10 +309,10 @@ async fn find(repository: &Repository, wanted: &str, set: Option<&str>) -> CliRe
     })
 }
 
-fn archive_error(error: kith_archive::RepositoryError) -> CliError {
+fn archive_error(error: &kith_archive::RepositoryError, keeper: &str) -> CliError {
     CliError {
         code: Code::Failed,
-        message: format!("the archive can't be read: {}", crate::daemon::with_sources(&error)),
+        message: format!("the archive {keeper} can't be read: {}", crate::daemon::with_sources(error)),
         hint: None,
     }
 }

@@ -10,8 +10,8 @@ use kith_wire::Body;
 
 use crate::remote_store::{Carrier, CarrierError, Patience, RemoteStore};
 
-/// How long a restore waits for a friend who went away.
-const PATIENCE: Duration = Duration::from_secs(10 * 60);
+/// How long a restore waits for a friend who went away: somebody sits before it, and the same command goes on later.
+const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Carries requests through the daemon.
 pub(super) struct SocketCarrier {
@@ -25,6 +25,9 @@ impl Carrier for SocketCarrier {
         let answer = self.client.store(&self.friend, request).await.map_err(|error| match error {
             ClientError::Failure(failure) if failure.kind == FailureKind::Offline => {
                 CarrierError::Away(failure.message)
+            }
+            ClientError::Failure(failure) if failure.kind == FailureKind::Failed => {
+                CarrierError::Broken(failure.message)
             }
             // Ended or killed in the middle of a request: every one of them may be made again.
             ClientError::DaemonNotRunning { .. } | ClientError::Interrupted(_) => {

@@ -12,7 +12,7 @@ use kith_control::view::{ArchiveAccess, ArchiveVerdict, EntryView, FoundView, Sn
 use kith_control::{Failure, FailureKind, SnapshotQuery};
 use kith_identity::DeviceId;
 use kith_peer::Peers;
-use kith_wire::{Body, paths};
+use kith_wire::{Body, LinkError, paths};
 
 use super::core::Core;
 use super::failure::{failed, failure, with_sources};
@@ -47,7 +47,10 @@ impl Carrier for LinkCarrier {
         head.uri = format!("{}{path}", paths::STORE)
             .parse()
             .map_err(|error: http::uri::InvalidUri| CarrierError::Final(error.to_string()))?;
-        link.request(Request::from_parts(head, body)).await.map_err(|error| away(error.to_string()))
+        link.request(Request::from_parts(head, body)).await.map_err(|error| match error {
+            LinkError::Exchange(_) => CarrierError::Broken(error.to_string()),
+            over => away(over.to_string()),
+        })
     }
 
     async fn wait(&self, patience: Duration) {
@@ -146,9 +149,11 @@ impl Core {
         path: Option<&str>,
         friend: Option<&str>,
     ) -> Result<Vec<EntryView>, Failure> {
-        let (repository, snapshot) = self.find_snapshot(snapshot, friend).await?;
+        let (friend, repository, snapshot) = self.find_snapshot(snapshot, friend).await?;
         let path = path.map(std::path::Path::new);
-        let entries = browse::ls(&repository, &snapshot, path).await.map_err(failed_to_browse)?;
+        let entries = browse::ls(&repository, &snapshot, path)
+            .await
+            .map_err(|error| failed_to_browse(&friend, &error))?;
         Ok(entries.iter().map(|entry| super::entries::view(&entry.path, &entry.node)).collect())
     }
 
@@ -170,8 +175,9 @@ impl Core {
                     continue;
                 }
             };
-            let found =
-                browse::find(repository, &list, pattern, MOST_FOUND).await.map_err(failed_to_browse)?;
+            let found = browse::find(repository, &list, pattern, MOST_FOUND)
+                .await
+                .map_err(|error| failed_to_browse(&friend.name, &error))?;
             for hit in found.found {
                 let time =
                     list.iter().find(|snapshot| snapshot.id == hit.snapshot).map(|snapshot| snapshot.time);
@@ -209,9 +215,9 @@ impl Core {
         &self,
         wanted: &str,
         friend: Option<&str>,
-    ) -> Result<(Repository, Snapshot), Failure> {
+    ) -> Result<(String, Repository, Snapshot), Failure> {
         let (archives, mut problems) = self.reachable(friend).await?;
-        let mut best: Option<(Repository, Snapshot)> = None;
+        let mut best: Option<(String, Repository, Snapshot)> = None;
         let mut withheld: Option<(Timestamp, Failure)> = None;
         for (friend, repository) in archives {
             let (list, judged) = self.listed(&friend, &repository).await?;
@@ -227,8 +233,8 @@ impl Core {
             }
             match browse::resolve_snapshot(&list, wanted) {
                 Ok(snapshot) => {
-                    if best.as_ref().is_none_or(|(_, other)| snapshot.time > other.time) {
-                        best = Some((repository, snapshot.clone()));
+                    if best.as_ref().is_none_or(|(_, _, other)| snapshot.time > other.time) {
+                        best = Some((friend.name, repository, snapshot.clone()));
                     }
                 }
                 Err(error) => problems.push(failure(
@@ -242,7 +248,7 @@ impl Core {
             || failure(FailureKind::NotFound, "there is no snapshot", "make one with `kith backup`");
         // What is called the latest must not be an older one.
         if let Some((time, accusation)) = withheld
-            && best.as_ref().is_none_or(|(_, snapshot)| snapshot.time < time)
+            && best.as_ref().is_none_or(|(_, _, snapshot)| snapshot.time < time)
         {
             return Err(accusation);
         }
@@ -309,7 +315,14 @@ impl Core {
         if carrier.peers.link(&friend.device_id).is_none() {
             carrier.wait(QUESTION_PATIENCE).await;
         }
-        carrier.send(request).await.map_err(|error| offline(&friend.name, &error.to_string()))
+        carrier.send(request).await.map_err(|error| match error {
+            CarrierError::Broken(reason) => Failure {
+                kind: FailureKind::Failed,
+                message: format!("{}: {reason}", friend.name),
+                hint: None,
+            },
+            away => offline(&friend.name, &away.to_string()),
+        })
     }
 }
 
@@ -350,6 +363,11 @@ pub(super) fn archive_failure(friend: &str, error: &RepositoryError) -> Failure 
 pub(super) fn store_failure(friend: &str, error: &StoreError) -> Failure {
     match error {
         StoreError::Unavailable(reason) => offline(friend, reason),
+        StoreError::Stalled { what, reason } => failure(
+            FailureKind::Offline,
+            format!("{friend} is connected, but {what} does not come or go: {reason}"),
+            "try again; if it stays so, look at the other computer: its disk may hang",
+        ),
         StoreError::QuotaExceeded { message } => failure(
             FailureKind::Refused,
             format!("{friend} has no more room for this computer: {message}"),
@@ -386,8 +404,9 @@ fn starting() -> Failure {
     failure(FailureKind::Offline, "the daemon is just starting", "try again in a second")
 }
 
-fn failed_to_browse(error: impl std::error::Error) -> Failure {
-    Failure { kind: FailureKind::NotFound, message: with_sources(&error), hint: None }
+fn failed_to_browse(friend: &str, error: &impl std::error::Error) -> Failure {
+    let message = format!("the archive at {friend}: {}", with_sources(error));
+    Failure { kind: FailureKind::NotFound, message, hint: None }
 }
 
 /// Runs what reads secret files off the async threads.

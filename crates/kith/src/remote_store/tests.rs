@@ -76,13 +76,116 @@ async fn patience_has_an_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_friend_who_moves_no_byte_is_given_up_after_a_minute() {
+async fn a_friend_who_moves_no_byte_is_asked_twice_and_given_up_within_a_minute() {
     let script = Arc::new(Script::default());
-    let store = RemoteStore::new(script, "a1", Patience(Duration::ZERO));
+    // However long he would be waited for if he were away.
+    let store = RemoteStore::new(script.clone(), "a1", Patience(Duration::from_secs(24 * 3600)));
     let started = Instant::now();
+    let id = FileId::of(b"a pack");
+    let error = store.load(FileKind::Pack, &id, Some(0..10)).await.unwrap_err();
+    assert!(matches!(error, StoreError::Stalled { .. }), "{error:?}");
+    for said in [format!("pack {}", id.short()), "no byte was moved for 25 s".to_owned()] {
+        assert!(error.to_string().contains(&said), "{error}");
+    }
+    assert!(started.elapsed() < Duration::from_secs(55), "{:?}", started.elapsed());
+    assert_eq!(script.asked.lock().unwrap().len(), 2);
+
+    let started = Instant::now();
+    let error = store.save(FileKind::Pack, &id, Bytes::from_static(b"x")).await.unwrap_err();
+    assert!(matches!(error, StoreError::Stalled { .. }), "{error:?}");
+    assert!(started.elapsed() < Duration::from_secs(55), "{:?}", started.elapsed());
+    assert_eq!(script.asked.lock().unwrap().len(), 3, "what may have been taken is not sent again");
+}
+
+/// Answers everything but one object.
+struct AllButOne(FileId);
+
+#[async_trait]
+impl Carrier for AllButOne {
+    async fn send(&self, request: Request<Body>) -> Result<Response<Body>, CarrierError> {
+        if request.uri().path().contains(&self.0.to_string()) {
+            return std::future::pending().await;
+        }
+        answer(200, None, "content")
+    }
+
+    async fn wait(&self, _patience: Duration) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_object_that_does_not_come_is_withheld_while_others_come() {
+    let (bad, good) = (FileId::of(b"bad"), FileId::of(b"good"));
+    let store = RemoteStore::new(AllButOne(bad), "a1", Patience(Duration::from_secs(600)));
+    let others = async {
+        loop {
+            store.load(FileKind::Index, &good, None).await.unwrap();
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    let error = tokio::select! {
+        outcome = store.load(FileKind::Index, &bad, None) => outcome.unwrap_err(),
+        never = others => never,
+    };
+    assert!(matches!(error, StoreError::Withheld { id, .. } if id == bad), "{error:?}");
+}
+
+/// A body of one byte a second.
+struct Drip(tokio::time::Interval);
+
+impl http_body::Body for Drip {
+    type Data = Bytes;
+    type Error = kith_wire::BodyError;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
+        self.0.poll_tick(cx).map(|_| Some(Ok(http_body::Frame::data(Bytes::from_static(b"x")))))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_byte_now_and_then_is_no_progress() {
+    let drip = Drip(tokio::time::interval(Duration::from_secs(1)));
+    let (store, _) = store([Ok(Response::new(kith_wire::boxed(drip)))]);
+    let started = Instant::now();
+    let error = store.load(FileKind::Index, &FileId::ZERO, None).await.unwrap_err();
+    assert!(matches!(error, StoreError::Stalled { .. }), "{error:?}");
+    assert!(started.elapsed() < Duration::from_secs(55), "{:?}", started.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_exchange_that_always_breaks_is_not_tried_for_ever() {
+    let broken = || Err(CarrierError::Broken("the exchange failed: invalid HTTP version".into()));
+    let (store, script) = store((0..10_000).map(|_| broken()));
     let error = store.load(FileKind::Pack, &FileId::ZERO, Some(0..10)).await.unwrap_err();
-    assert!(error.to_string().contains("no byte was moved for 60 s"), "{error}");
-    assert!(started.elapsed() < Duration::from_secs(62));
+    assert!(matches!(error, StoreError::Withheld { .. }), "{error:?}");
+    assert_eq!(script.asked.lock().unwrap().len(), MOST_BREAKS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_friend_who_only_says_later_is_given_up_within_a_minute() {
+    let (store, _) = store((0..10_000).map(|_| answer(503, None, "later")));
+    let started = Instant::now();
+    let error = store.list(FileKind::Pack).await.unwrap_err();
+    assert!(matches!(error, StoreError::Stalled { .. }), "{error:?}");
+    assert!(error.to_string().contains("the list of the pack files"), "{error}");
+    assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn an_object_that_is_not_handed_over_does_not_stand_for_all() {
+    let check = async |status, code, one_of_many: bool| {
+        let (store, _) = store([answer(status, code, "\u{1b}[2Jnothing for you")]);
+        let error = store.load(FileKind::Pack, &FileId::ZERO, Some(0..10)).await.unwrap_err();
+        assert_eq!(error.is_about_the_object(), one_of_many, "{status}: {error:?}");
+    };
+    check(500, Some("storage-failed"), true).await;
+    check(301, None, true).await;
+    check(200, None, true).await;
+    check(404, None, true).await;
+    check(403, None, false).await;
+    check(401, None, false).await;
 }
 
 #[tokio::test]
