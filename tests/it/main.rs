@@ -21,5 +21,6 @@ mod memory;
 mod pairing;
 mod recovery;
 mod restic;
+mod state_db;
 mod store_crash;
 mod strangers;

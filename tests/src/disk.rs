@@ -1,4 +1,4 @@
-//! Disks that are full or read-only, for one process and its children only: whatever happens to the test, no mount is
+//! Disks that are full, read-only or take no large files, for one process and its children only: whatever happens to the test, no mount is
 //! left behind.
 
 use std::os::unix::fs::PermissionsExt;
@@ -25,6 +25,20 @@ impl Isolation {
     pub fn read_only(place: &Path) -> Self {
         let script = "mount --bind \"$0\" \"$0\" && mount -o remount,bind,ro \"$0\"".to_owned();
         Self { script, place: place.to_owned() }
+    }
+
+    /// No file can be written beyond this length: such a write fails.
+    #[must_use]
+    pub fn files_up_to(kibibytes: u32) -> Self {
+        // The shell counts blocks of 512 bytes.
+        let script = format!("trap '' XFSZ && ulimit -f {}", kibibytes * 2);
+        Self { script, place: PathBuf::from("/") }
+    }
+
+    /// No file can be written beyond this length: who tries is killed by the kernel.
+    #[must_use]
+    pub fn dying_of_files_beyond(kibibytes: u32) -> Self {
+        Self { script: format!("ulimit -c 0 && ulimit -f {}", kibibytes * 2), place: PathBuf::from("/") }
     }
 
     /// A command that runs `program` this way; it keeps its process id.

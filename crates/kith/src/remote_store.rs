@@ -2,13 +2,15 @@
 //! carries a request to the friend.
 //!
 //! A friend who is away is waited for, as long as the caller's patience goes. One who is there and does nothing is not:
-//! a read that stalls is asked once more, on another stream, and when nothing was moved by any request for
-//! [`MOST_QUIET`], the caller is told. So nobody looks at work for a minute that does not go on.
+//! a read that stalls is asked once more, on another stream, and when no request came to its end for [`MOST_QUIET`], or
+//! [`MOST_GIVEN_UP`] objects did not come, the caller is told. So nobody looks for long at work that does not go on.
 
 mod moved;
+mod operation;
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -21,19 +23,14 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use moved::{Moved, Noting, Pieces};
+use operation::Operation;
 
-/// Largest object that is read: restic's packs are up to 128 MiB.
-const MOST_OBJECT_BYTES: usize = 256 * 1024 * 1024;
-/// Largest list: some 80 bytes for each of a million packs.
-const MOST_LIST_BYTES: usize = 128 * 1024 * 1024;
 /// Largest answer that is only a sentence: to a write, or the refusal of a small range.
 const MOST_WORDS_BYTES: usize = 64 * 1024;
-/// A read that moves nothing for this long is given up, and tried once more.
-const READ_STALLED: Duration = Duration::from_secs(25);
-/// The same for a write, which is not tried again: disks take their time to make things durable.
-const WRITE_STALLED: Duration = Duration::from_secs(50);
-/// When a friend who can be reached has moved nothing for this long, whatever was asked of him, the work has failed.
+/// When a friend who can be reached has done nothing to its end for this long while something stalls, the work has failed.
 const MOST_QUIET: Duration = Duration::from_secs(50);
+/// So many objects that stall may be missing in the end. More of them are a friend who stalls.
+const MOST_GIVEN_UP: usize = 3;
 /// An exchange that breaks off so often while the friend stays there is not tried again.
 const MOST_BREAKS: usize = 2;
 /// Before an exchange that broke off is tried again.
@@ -79,8 +76,10 @@ pub struct RemoteStore<C> {
     archive: String,
     patience: Patience,
     waiting: watch::Sender<bool>,
-    /// By all requests.
-    moved: Arc<Moved>,
+    /// When a request came to its end.
+    ended: Arc<Moved>,
+    /// Objects that stalled until they were given up.
+    given_up: AtomicUsize,
 }
 
 /// Why an attempt brought no answer.
@@ -94,7 +93,8 @@ impl<C: Carrier> RemoteStore<C> {
     /// The archive with this id.
     pub fn new(carrier: C, archive: impl Into<String>, patience: Patience) -> Self {
         let waiting = watch::Sender::new(false);
-        Self { carrier, archive: archive.into(), patience, waiting, moved: Arc::default() }
+        let (ended, given_up) = (Arc::default(), AtomicUsize::new(0));
+        Self { carrier, archive: archive.into(), patience, waiting, ended, given_up }
     }
 
     /// Whether the store waits for the friend at the moment.
@@ -143,8 +143,13 @@ impl<C: Carrier> RemoteStore<C> {
                 }
             };
             let left = if is_there {
-                let quiet = self.moved.quiet_since().max(begun).elapsed();
-                if stalls >= what.most_stalls() || breaks >= MOST_BREAKS || quiet >= MOST_QUIET {
+                let quiet = self.ended.quiet_since().max(begun).elapsed();
+                let most_stalls = if self.given_up.load(Relaxed) > 0 { 1 } else { what.most_stalls() };
+                if stalls >= most_stalls {
+                    let many = self.given_up.fetch_add(1, Relaxed) >= MOST_GIVEN_UP;
+                    return Err(what.stalled(reason, many || quiet >= MOST_QUIET));
+                }
+                if breaks >= MOST_BREAKS || quiet >= MOST_QUIET {
                     return Err(what.stalled(reason, quiet >= MOST_QUIET));
                 }
                 MOST_QUIET - quiet
@@ -164,7 +169,7 @@ impl<C: Carrier> RemoteStore<C> {
     }
 
     async fn attempt(&self, what: &Operation<'_>) -> Result<(StatusCode, Option<String>, Bytes), Failed> {
-        let moved = Arc::new(Moved::with(self.moved.clone()));
+        let moved = Arc::new(Moved::default());
         let last = |reason: String| Failed::Carrier(CarrierError::Final(reason));
         let mut request = Request::builder().method(what.method.clone()).uri(&what.path);
         if let Some(range) = &what.range {
@@ -185,7 +190,7 @@ impl<C: Carrier> RemoteStore<C> {
                 Failed::Carrier(CarrierError::Broken(format!("the answer broke off: {error}")))
             })?;
             if !is_passing(status, code.as_deref()) {
-                moved.note_end();
+                self.ended.restart();
             }
             Ok((status, code, bytes))
         };
@@ -204,71 +209,6 @@ fn is_passing(status: StatusCode, code: Option<&str>) -> bool {
             status,
             StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
         )
-}
-
-struct Operation<'a> {
-    kind: FileKind,
-    id: FileId,
-    method: Method,
-    path: String,
-    range: Option<Range<u64>>,
-    data: Option<&'a Bytes>,
-    list: bool,
-}
-
-impl Operation<'_> {
-    const fn new(kind: FileKind, id: FileId, method: Method, path: String) -> Self {
-        Self { kind, id, method, path, range: None, data: None, list: false }
-    }
-
-    fn is_read(&self) -> bool {
-        self.method == Method::GET || self.method == Method::HEAD
-    }
-
-    fn stalled_after(&self) -> Duration {
-        if self.is_read() { READ_STALLED } else { WRITE_STALLED }
-    }
-
-    fn most_stalls(&self) -> usize {
-        if self.is_read() { 2 } else { 1 }
-    }
-
-    /// Whether an object is read beside which there are others.
-    fn is_one_of_many(&self) -> bool {
-        self.is_read() && !self.list && self.kind != FileKind::Config
-    }
-
-    /// The object, for people.
-    fn what(&self) -> String {
-        match (self.list, self.kind) {
-            (true, kind) => format!("the list of the {} files", kind),
-            (false, FileKind::Config) => "the config".to_owned(),
-            (false, kind) => format!("{kind} {}", self.id.short()),
-        }
-    }
-
-    /// The friend does nothing: about this object, or about anything.
-    fn stalled(&self, reason: String, about_anything: bool) -> StoreError {
-        if self.is_one_of_many() && !about_anything {
-            StoreError::Withheld { kind: self.kind, id: self.id, reason }
-        } else {
-            StoreError::Stalled { what: self.what(), reason }
-        }
-    }
-
-    fn most_bytes(&self, status: StatusCode) -> usize {
-        if !status.is_success() {
-            return MOST_WORDS_BYTES;
-        }
-        match &self.range {
-            Some(range) => usize::try_from(range.end - range.start)
-                .unwrap_or(MOST_OBJECT_BYTES)
-                .clamp(MOST_WORDS_BYTES, MOST_OBJECT_BYTES),
-            None if self.list => MOST_LIST_BYTES,
-            None if self.method != Method::GET => MOST_WORDS_BYTES,
-            None => MOST_OBJECT_BYTES,
-        }
-    }
 }
 
 /// The beginning of what a friend said.

@@ -12,32 +12,26 @@ use kith_wire::Body;
 use tokio::time::Instant;
 
 /// Fewer bytes than this are no progress: a friend who sends one byte now and then sends nothing.
-const LEAST: u64 = 1024;
+const LEAST: u64 = 8 * 1024;
 /// Bytes of an upload that are handed over at once.
 const PIECE: usize = 64 * 1024;
 
-/// When bytes were moved last: by one request, and by all.
+/// When there was progress last.
 pub(super) struct Moved {
     started: Instant,
     at_ms: AtomicU64,
     /// Since then.
     bytes: AtomicU64,
-    all: Option<Arc<Self>>,
 }
 
 impl Default for Moved {
     fn default() -> Self {
-        Self { started: Instant::now(), at_ms: AtomicU64::new(0), bytes: AtomicU64::new(0), all: None }
+        Self { started: Instant::now(), at_ms: AtomicU64::new(0), bytes: AtomicU64::new(0) }
     }
 }
 
 impl Moved {
-    /// Of one request among these.
-    pub(super) fn with(all: Arc<Self>) -> Self {
-        Self { all: Some(all), ..Self::default() }
-    }
-
-    /// Something came that says how it goes on, though it is no progress by itself.
+    /// Something happened that counts, however few its bytes are.
     pub(super) fn restart(&self) {
         let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.at_ms.store(now, Relaxed);
@@ -48,14 +42,6 @@ impl Moved {
         if self.bytes.fetch_add(bytes, Relaxed) + bytes >= LEAST {
             self.restart();
         }
-        if let Some(all) = &self.all {
-            all.note(bytes);
-        }
-    }
-
-    /// A request came to its end, however little was moved.
-    pub(super) fn note_end(&self) {
-        self.note(LEAST);
     }
 
     /// When there was progress last.

@@ -3,6 +3,7 @@ use std::sync::Mutex;
 
 use kith_wire::bytes_body;
 
+use super::operation::MOST_OBJECT_BYTES;
 use super::*;
 
 /// A friend who answers with a script and notes what he was asked.
@@ -142,6 +143,74 @@ impl http_body::Body for Drip {
     ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
         self.0.poll_tick(cx).map(|_| Some(Ok(http_body::Frame::data(Bytes::from_static(b"x")))))
     }
+}
+
+/// Sends the beginning of everything, and no more.
+struct OnlyBeginnings;
+
+#[async_trait]
+impl Carrier for OnlyBeginnings {
+    async fn send(&self, _: Request<Body>) -> Result<Response<Body>, CarrierError> {
+        let beginning = futures::stream::iter([Ok::<_, kith_wire::BodyError>(http_body::Frame::data(
+            Bytes::from(vec![7; 50_000]),
+        ))]);
+        let body = futures::StreamExt::chain(beginning, futures::stream::pending());
+        let response = Response::new(kith_wire::boxed(Streamed(Box::pin(body))));
+        Ok(response)
+    }
+
+    async fn wait(&self, _patience: Duration) {}
+}
+
+type Frames = dyn futures::Stream<Item = Result<http_body::Frame<Bytes>, kith_wire::BodyError>> + Send;
+
+struct Streamed(std::pin::Pin<Box<Frames>>);
+
+impl http_body::Body for Streamed {
+    type Data = Bytes;
+    type Error = kith_wire::BodyError;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
+        self.0.as_mut().poll_next(cx)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn beginnings_without_an_end_are_no_progress() {
+    let store = RemoteStore::new(OnlyBeginnings, "a1", Patience(Duration::from_secs(600)));
+    let started = Instant::now();
+    let error = store.load(FileKind::Pack, &FileId::of(b"one"), None).await.unwrap_err();
+    assert!(matches!(error, StoreError::Stalled { .. }), "{error:?}");
+    assert!(started.elapsed() < Duration::from_secs(55), "{:?}", started.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_friend_who_stalls_at_every_other_object_is_soon_given_up() {
+    let bad = FileId::of(b"bad");
+    let store = RemoteStore::new(AllButOne(bad), "a1", Patience(Duration::from_secs(600)));
+    let others = async {
+        loop {
+            store.load(FileKind::Index, &FileId::ZERO, None).await.unwrap();
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    let started = Instant::now();
+    let tried = async {
+        for withheld in 0..MOST_GIVEN_UP {
+            let error = store.load(FileKind::Pack, &bad, Some(0..10)).await.unwrap_err();
+            assert!(matches!(error, StoreError::Withheld { .. }), "{withheld}: {error:?}");
+        }
+        store.load(FileKind::Pack, &bad, Some(0..10)).await.unwrap_err()
+    };
+    let error = tokio::select! {
+        error = tried => error,
+        never = others => never,
+    };
+    assert!(matches!(error, StoreError::Stalled { .. }), "{error:?}");
+    assert!(started.elapsed() < Duration::from_secs(130), "{:?}", started.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
