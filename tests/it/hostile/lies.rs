@@ -377,7 +377,7 @@ fn try_one(world: &World, Case { name, mischief, expected }: Case) {
         }
         Fails(words) => drop(restored.outcome.ended(1).says(&["bert"]).says(words)),
         Nothing => {
-            restored.outcome.ended(1).says(&["snapshot"]);
+            restored.outcome.ended(1).says(&["bert", "snapshot"]);
             assert_eq!(restored.missing, entries(&world.source), "{name}: something was restored");
         }
     }
