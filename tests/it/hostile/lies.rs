@@ -212,7 +212,7 @@ fn cases_of_packs(
             ),
             Partly(&["pack"]),
         ),
-        case("a body that goes on and on", instead(packs.clone(), raw(&on_and_on)), Partly(&["pack"])),
+        case("a body that goes on and on", instead(packs, raw(&on_and_on)), Partly(&["pack"])),
     ]
 }
 
@@ -280,13 +280,12 @@ fn cases_of_the_rest(archive: &std::path::Path) -> Vec<Case> {
         ),
         case(
             "every snapshot listed 50 times",
-            instead(snapshot_list, listed(vec![snapshots.clone(); 50].concat(), 300)),
+            instead(snapshot_list, listed(vec![snapshots; 50].concat(), 300)),
             Whole,
         ),
         case(
             "odd names in the lists",
             each(on_lists, {
-                let odd = odd.clone();
                 move |_, answer| {
                     let odd: String =
                         odd.iter().map(|name| format!(",{{\"name\":\"{name}\",\"size\":9}}")).collect();

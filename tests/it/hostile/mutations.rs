@@ -45,7 +45,7 @@ impl Damaging {
         }
         let length = answer.body.len();
         let (body, done) = if length > 100_000 {
-            self.mutator.damage(asked, &answer.body, length * PLACES >> 20)
+            self.mutator.damage(asked, &answer.body, (length * PLACES) >> 20)
         } else {
             let (body, done) = self.mutator.damage_once(asked, &answer.body);
             (body, vec![done])
@@ -63,7 +63,7 @@ impl Damaging {
         }
         let mut chance = self.mutator.chance(asked);
         // Another stretch of the numbers than that of the damage.
-        let one_in = |chance: &mut Random, n: u64| chance.number().rotate_left(32) % n == 0;
+        let one_in = |chance: &mut Random, n: u64| chance.number().rotate_left(32).is_multiple_of(n);
         if asked.reads("data") && !self.folders.contains(asked.name()) {
             // One that is asked for again alone comes whole sometimes: then its file must, too.
             asked.range.is_some_and(|(start, end)| end - start > 100_000) || !one_in(&mut chance, 3)

@@ -20,6 +20,10 @@ fn silent(is_meant: impl Fn(&Asked) -> bool + Send + Sync) -> impl Mischief {
     move |asked: &Asked| if is_meant(asked) { Deed::Silence } else { Deed::Honest }
 }
 
+fn cutting() -> impl Mischief {
+    |asked: &Asked| if asked.is_store() { Deed::CutLink } else { Deed::Honest }
+}
+
 /// Asks for something that can't be had; requires that it fails in time and says these.
 fn fails(what: &str, prepare: impl FnOnce(&World), args: &[&str], words: &[&str]) {
     let world = World::new();
@@ -46,7 +50,6 @@ fn fails(what: &str, prepare: impl FnOnce(&World), args: &[&str], words: &[&str]
 
 #[test]
 fn nobody_waits_longer_than_a_minute_for_a_friend_who_does_not_move_on() {
-    let everything = |asked: &Asked| asked.is_store();
     std::thread::scope(|scope| {
         let mut tries = Vec::new();
         let mut attempt = |what: &'static str,
@@ -93,11 +96,7 @@ fn nobody_waits_longer_than_a_minute_for_a_friend_who_does_not_move_on() {
         );
         attempt(
             "the link cut with every answer",
-            Box::new(move |world| {
-                world
-                    .liar
-                    .does(move |asked: &Asked| if everything(asked) { Deed::CutLink } else { Deed::Honest })
-            }),
+            Box::new(|world| world.liar.does(cutting())),
             &["restore"],
             &["bert"],
         );
