@@ -116,6 +116,12 @@ impl Flow {
         self.wake();
     }
 
+    pub(crate) fn wake_reader(&mut self) {
+        if let Some(reader) = self.incoming.reader.take() {
+            reader.wake();
+        }
+    }
+
     pub(crate) fn wake(&mut self) {
         for waker in [self.incoming.reader.take(), self.outgoing.writer.take()].into_iter().flatten() {
             waker.wake();
@@ -146,9 +152,6 @@ impl Incoming {
                 }
             }
             piece.clear();
-        }
-        if let Some(reader) = self.reader.take() {
-            reader.wake();
         }
     }
 

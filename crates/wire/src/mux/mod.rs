@@ -120,7 +120,9 @@ impl Mux {
 
     /// Drives everything until something happens that the link must act on.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Happening> {
-        match self.turn(cx) {
+        let turned = self.turn(cx);
+        self.shared.lock().wake_readers();
+        match turned {
             Poll::Ready(Ok(stream)) => Poll::Ready(Happening::Inbound(stream)),
             Poll::Ready(Err(end)) => {
                 if matches!(end, End::Breach(_)) {

@@ -21,6 +21,8 @@ pub(crate) const LARGEST_FRAME: u32 = 1024 * 1024;
 const STRANGERS_STREAMS: usize = 4;
 /// A stream is served ahead of others until it has sent this much: questions and short answers overtake bulk data.
 const URGENT: u64 = 64 * 1024;
+/// A reader is woken at once when so much waits for him.
+const EAGER: usize = 128 * 1024;
 /// Streams that the other side may break off in one go, and how many more every second. Each may have set work in motion.
 const RESETS: u32 = 256;
 const RESETS_PER_SECOND: u32 = 16;
@@ -77,6 +79,8 @@ pub(crate) struct Session {
     their_parity: u32,
     flows: BTreeMap<u32, Flow>,
     accepted: VecDeque<u32>,
+    /// Streams whose readers are to be woken; as many as there are frames in a turn at most.
+    fed: Vec<u32>,
     signals: VecDeque<u32>,
     urgent: VecDeque<u32>,
     bulk: VecDeque<u32>,
@@ -115,6 +119,7 @@ impl Session {
             their_parity: if side == Side::Dialer { 0 } else { 1 },
             flows: BTreeMap::new(),
             accepted: VecDeque::new(),
+            fed: Vec::new(),
             signals: VecDeque::new(),
             urgent: VecDeque::new(),
             bulk: VecDeque::new(),
@@ -242,6 +247,11 @@ impl Session {
         match self.flows.get_mut(&id) {
             Some(flow) if !flow.abandoned && !flow.broken && !flow.incoming.finished => {
                 flow.incoming.push(piece);
+                if flow.incoming.bytes >= EAGER {
+                    flow.wake_reader();
+                } else if self.fed.last() != Some(&id) {
+                    self.fed.push(id);
+                }
             }
             // It was on its way when the stream ended here.
             _ => piece.clear(),
@@ -252,10 +262,18 @@ impl Session {
     pub(crate) fn finished_by_them(&mut self, id: u32) {
         if let Some(flow) = self.flows.get_mut(&id) {
             flow.incoming.finished = true;
-            if let Some(reader) = flow.incoming.reader.take() {
-                reader.wake();
-            }
+            flow.wake_reader();
             self.tidy(id);
+        }
+    }
+
+    /// Wakes whoever has something to read now. Once in a turn of the driver, and not with every piece: to wake another thread
+    /// costs more than what is in one.
+    pub(crate) fn wake_readers(&mut self) {
+        for id in std::mem::take(&mut self.fed) {
+            if let Some(flow) = self.flows.get_mut(&id) {
+                flow.wake_reader();
+            }
         }
     }
 
