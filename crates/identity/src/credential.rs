@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use rcgen::{CertificateParams, DistinguishedName, DnType, IsCa, PKCS_ED25519, PublicKeyData, date_time_ymd};
@@ -9,12 +10,21 @@ use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
 use rustls::sign::{CertifiedKey, Signer, SigningKey};
 use rustls::{SignatureAlgorithm, SignatureScheme};
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 use crate::device_id::DeviceId;
+use crate::random::random_bytes;
 
 /// What stands before the 32 bytes of an Ed25519 public key in its SubjectPublicKeyInfo (RFC 8410, section 4).
 const ED25519_SPKI_HEAD: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 const SPKI_LENGTH: usize = 44;
+
+/// What a throwaway certificate says: what many programs' say that made one for themselves.
+const THROWAWAY_NAME: &str = "localhost";
+const THROWAWAY_DAYS: u64 = 3650;
+const SECONDS_PER_DAY: u64 = 24 * 60 * 60;
+/// 2100 or so: a clock that says more is wrong, and dates end somewhere.
+const MOST_DAYS: u64 = 50_000;
 
 /// The key of a computer could not be turned into a certificate.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -57,11 +67,26 @@ pub(crate) struct Credential {
 impl Credential {
     /// The credential of this seed. The same seed gives the same certificate, byte for byte.
     pub(crate) fn from_seed(seed: &[u8; 32], kind: CertificateKind) -> Result<Self, CredentialError> {
-        let pair = Ed25519KeyPair::from_seed_unchecked(seed)
-            .map_err(|error| CredentialError { reason: error.to_string() })?;
-        let key = EdKey(Arc::new(pair));
-        let certificate =
-            self_signed(&key, kind).map_err(|error| CredentialError { reason: error.to_string() })?;
+        let key = EdKey::from_seed(seed)?;
+        let mut params = params(kind.common_name());
+        // Dates mean nothing: peers pin the key and ignore them (9999-12-31 is the "no end" of RFC 5280, section 4.1.2.5).
+        params.not_before = date_time_ymd(2020, 1, 1);
+        params.not_after = date_time_ymd(9999, 12, 31);
+        let certificate = self_signed(&key, &params)?;
+        let device_id = DeviceId::from_spki(&key.spki());
+        Ok(Self { key, certificate, device_id })
+    }
+
+    /// A credential that is shown to strangers and stands for nobody: a fresh key, and a certificate as any program makes it at its
+    /// installation. `day` is the day it is made on, counted since 1970.
+    pub(crate) fn throwaway(day: u64) -> Result<Self, CredentialError> {
+        let seed = Zeroizing::new(random_bytes());
+        let key = EdKey::from_seed(&seed)?;
+        let mut params = params(THROWAWAY_NAME);
+        params.not_before =
+            date_time_ymd(1970, 1, 1) + Duration::from_secs(day.min(MOST_DAYS) * SECONDS_PER_DAY);
+        params.not_after = params.not_before + Duration::from_secs(THROWAWAY_DAYS * SECONDS_PER_DAY);
+        let certificate = self_signed(&key, &params)?;
         let device_id = DeviceId::from_spki(&key.spki());
         Ok(Self { key, certificate, device_id })
     }
@@ -111,16 +136,18 @@ pub(crate) fn public_key_in(spki: &[u8]) -> Option<[u8; 32]> {
     spki.strip_prefix(&ED25519_SPKI_HEAD)?.try_into().ok()
 }
 
-/// Dates are fixed and mean nothing: peers pin the key and ignore them (9999-12-31 is the "no end" of RFC 5280,
-/// section 4.1.2.5).
-fn self_signed(key: &EdKey, kind: CertificateKind) -> Result<CertificateDer<'static>, rcgen::Error> {
+/// What a certificate says beside its key; the dates are to be set.
+fn params(common_name: &str) -> CertificateParams {
     let mut params = CertificateParams::default();
-    params.not_before = date_time_ymd(2020, 1, 1);
-    params.not_after = date_time_ymd(9999, 12, 31);
     params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, kind.common_name());
+    params.distinguished_name.push(DnType::CommonName, common_name);
     params.is_ca = IsCa::ExplicitNoCa;
-    Ok(params.self_signed(&RcgenKey::new(key))?.into())
+    params
+}
+
+fn self_signed(key: &EdKey, params: &CertificateParams) -> Result<CertificateDer<'static>, CredentialError> {
+    let made = params.self_signed(&RcgenKey::new(key));
+    Ok(made.map_err(|error| CredentialError { reason: error.to_string() })?.into())
 }
 
 /// The private key; the only thing that signs with it.
@@ -128,6 +155,12 @@ fn self_signed(key: &EdKey, kind: CertificateKind) -> Result<CertificateDer<'sta
 struct EdKey(Arc<Ed25519KeyPair>);
 
 impl EdKey {
+    fn from_seed(seed: &[u8; 32]) -> Result<Self, CredentialError> {
+        let pair = Ed25519KeyPair::from_seed_unchecked(seed)
+            .map_err(|error| CredentialError { reason: error.to_string() })?;
+        Ok(Self(Arc::new(pair)))
+    }
+
     fn public_key(&self) -> [u8; 32] {
         self.0.public_key().as_ref().try_into().expect("an Ed25519 public key has 32 bytes")
     }

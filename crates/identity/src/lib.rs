@@ -17,6 +17,7 @@ mod credential;
 mod derive;
 mod device_id;
 mod dial_back;
+mod dial_in;
 mod head;
 mod identity;
 mod invite;
@@ -34,6 +35,7 @@ pub use derive::{
     ArchiveRootKey, ChunkerSeed, DerivedSecrets, DialInKey, DialInSecret, IdentitySeed, MasterKey, StateKey,
 };
 pub use device_id::{DeviceId, ParseDeviceIdError};
+pub use dial_in::{DialInRing, DialInTag};
 pub use head::{HEAD_LENGTH, Head, HeadError, SignedHead, SnapshotSetHash};
 pub use identity::{BadSignature, Identity, PublicKey, SIGNATURE_LENGTH};
 pub use invite::{

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::archive_id::InviteId;
 use crate::credential::{CertificateKind, Credential, CredentialError};
-use crate::derive::expand;
+use crate::derive::{DialInKey, expand};
 use crate::device_id::DeviceId;
 use crate::random::random_bytes;
 use crate::secret::secret_key;
@@ -41,7 +41,10 @@ impl InviteSecret {
 /// The key that whoever knows an invite's secret shows when dialling the other. Each direction has its own, so that one side
 /// can't be played against the other.
 #[derive(Clone)]
-pub struct OneTimeKey(Credential);
+pub struct OneTimeKey {
+    credential: Credential,
+    dial_in: DialInKey,
+}
 
 impl OneTimeKey {
     /// What the joiner shows to the inviter.
@@ -49,7 +52,7 @@ impl OneTimeKey {
     /// # Errors
     /// If the cryptographic library refuses to build the certificate; no secret is known for which it does.
     pub fn for_invite(secret: &InviteSecret) -> Result<Self, CredentialError> {
-        Self::new(secret, INVITE_KEY)
+        Self::new(secret, INVITE_KEY, secret.dial_in_key())
     }
 
     /// What the inviter shows to the joiner when a reply line made it dial the other way.
@@ -57,22 +60,28 @@ impl OneTimeKey {
     /// # Errors
     /// As for [`for_invite`](Self::for_invite).
     pub fn for_reply(secret: &InviteSecret) -> Result<Self, CredentialError> {
-        Self::new(secret, REPLY_KEY)
+        Self::new(secret, REPLY_KEY, secret.reply_dial_in_key())
     }
 
     /// The id that an [`Admission`](crate::tls::Admission) is asked for.
     #[must_use]
     pub fn id(&self) -> DeviceId {
-        self.0.device_id()
+        self.credential.device_id()
+    }
+
+    /// The key by which the other side recognises the call.
+    #[must_use]
+    pub fn dial_in_key(&self) -> &DialInKey {
+        &self.dial_in
     }
 
     pub(crate) fn credential(&self) -> &Credential {
-        &self.0
+        &self.credential
     }
 
-    fn new(secret: &InviteSecret, label: &[u8]) -> Result<Self, CredentialError> {
+    fn new(secret: &InviteSecret, label: &[u8], dial_in: DialInKey) -> Result<Self, CredentialError> {
         let seed = expand(secret.as_bytes(), &[label]);
-        Credential::from_seed(&seed, CertificateKind::OneTime).map(Self)
+        Ok(Self { credential: Credential::from_seed(&seed, CertificateKind::OneTime)?, dial_in })
     }
 }
 

@@ -11,7 +11,7 @@ use rustls::sign::SingleCertAndKey;
 use rustls::{ClientConfig, ConfigBuilder, ServerConfig};
 
 use super::verifier::{Admission, ClientVerifier, ServerVerifier};
-use crate::credential::Credential;
+use crate::credential::{Credential, CredentialError};
 use crate::device_id::DeviceId;
 use crate::identity::Identity;
 use crate::invite::OneTimeKey;
@@ -34,6 +34,14 @@ pub fn client_config_any(identity: &Identity) -> Arc<ClientConfig> {
     client(identity.credential(), ServerVerifier::any(), ALPN_LINK)
 }
 
+/// For the telnet test: the other side may be anybody, and so may this one. The identity is to be made for the test and forgotten
+/// after it; whether it was a Kith at all is read afterwards by [`peer_device_id`](super::peer_device_id) and
+/// [`protocol_agreed`](super::protocol_agreed).
+#[must_use]
+pub fn probe_client_config(made_for_it: &Identity) -> Arc<ClientConfig> {
+    client(made_for_it.credential(), ServerVerifier::anybody(), ALPN_LINK)
+}
+
 /// For redeeming an invite or a reply line: the other side must be `expected`; this side shows the one-time key.
 #[must_use]
 pub fn join_client_config(key: &OneTimeKey, expected: DeviceId) -> Arc<ClientConfig> {
@@ -44,7 +52,6 @@ pub fn join_client_config(key: &OneTimeKey, expected: DeviceId) -> Arc<ClientCon
 pub(crate) fn anonymous_client_config() -> Arc<ClientConfig> {
     let mut config = client_builder(ServerVerifier::any()).with_no_client_auth();
     settle(&mut config, ALPN_LINK);
-    config.enable_sni = true;
     Arc::new(config)
 }
 
@@ -56,7 +63,31 @@ pub fn server_config(identity: &Identity, admission: Arc<dyn Admission>) -> Arc<
     server(identity.credential(), Arc::new(ClientVerifier::new(admission)))
 }
 
-/// A server name for the rustls client, which insists on one. It is an address, hence never sent.
+/// What a listener shows to those whom it doesn't recognise, and to whom nothing is admitted: to them it is a Kith of nobody they
+/// know. Everything but the certificate is as in [`server_config`], so that nothing else tells the two apart. The key is fresh;
+/// `now` is in seconds since 1970, for a date in the certificate.
+///
+/// # Errors
+/// If the cryptographic library refuses to build the certificate.
+pub fn throwaway_server_config(now: u64) -> Result<Arc<ServerConfig>, CredentialError> {
+    let credential = Credential::throwaway(now / (24 * 60 * 60))?;
+    Ok(server(&credential, Arc::new(ClientVerifier::new(Arc::new(Nobody)))))
+}
+
+/// Admits nobody.
+struct Nobody;
+
+impl Admission for Nobody {
+    fn friend(&self, _id: &DeviceId) -> bool {
+        false
+    }
+
+    fn invite(&self, _one_time_id: &DeviceId) -> bool {
+        false
+    }
+}
+
+/// A server name for the rustls client, which insists on one, where no tag is to be sent: an address is never sent.
 #[must_use]
 pub fn placeholder_name() -> ServerName<'static> {
     ServerName::from(std::net::IpAddr::from(Ipv4Addr::UNSPECIFIED))
@@ -91,7 +122,8 @@ fn settle(config: &mut ClientConfig, protocol: &[u8]) {
     config.alpn_protocols = vec![protocol.to_vec()];
     config.resumption = Resumption::disabled();
     config.enable_early_data = false;
-    config.enable_sni = false;
+    // Carries the tag; what else is a server name here is an address, which isn't sent.
+    config.enable_sni = true;
 }
 
 pub(super) fn server(credential: &Credential, verifier: Arc<ClientVerifier>) -> Arc<ServerConfig> {

@@ -18,8 +18,8 @@ mod verifier;
 
 pub(crate) use config::anonymous_client_config;
 pub use config::{
-    ALPN_JOIN, ALPN_LINK, client_config, client_config_any, join_client_config, placeholder_name, provider,
-    server_config,
+    ALPN_JOIN, ALPN_LINK, client_config, client_config_any, join_client_config, placeholder_name,
+    probe_client_config, provider, server_config, throwaway_server_config,
 };
 pub use peer::{Admitted, NotAdmitted, admitted, peer_device_id, protocol_agreed};
 pub use proof::{EXPORTER_LENGTH, ExporterRole, exporter, exporter_proof, verify_exporter_proof};

@@ -17,6 +17,7 @@ use super::*;
 use crate::credential::{CertificateKind, Credential};
 use crate::derive::IdentitySeed;
 use crate::device_id::DeviceId;
+use crate::dial_in::DialInTag;
 use crate::identity::{BadSignature, Identity};
 use crate::invite::{InviteSecret, OneTimeKey};
 
@@ -214,6 +215,107 @@ fn whoever_holds_an_open_invite_may_join_and_nothing_else() {
     let outcome = connect(link, alice_listens());
     outcome.assert_connected();
     assert_eq!(admitted(&outcome.server), Err(NotAdmitted::WrongProtocol { id: invite_key().id() }));
+}
+
+fn stranger_sees() -> Arc<ServerConfig> {
+    throwaway_server_config(1_790_000_000).unwrap()
+}
+
+#[test]
+fn a_throwaway_certificate_admits_nobody_and_is_no_kiths() {
+    let server = stranger_sees();
+    for client in [
+        client_config(&bob(), alice().device_id()),
+        client_config_any(&bob()),
+        join_client_config(&invite_key(), alice().device_id()),
+    ] {
+        let outcome = connect(client, server.clone());
+        assert_eq!(outcome.client_refusal(), Some(TlsRefusal::NotKith));
+        assert!(outcome.server.is_handshaking());
+    }
+    // Also not if the caller takes whatever he is shown, and goes on.
+    for id in [bob(), alice(), mallory()] {
+        let outcome = connect(probe_client_config(&id), server.clone());
+        assert_eq!(outcome.server_refusal(), Some(TlsRefusal::Stranger { found: id.device_id() }));
+        assert!(outcome.server.is_handshaking());
+        assert_eq!(admitted(&outcome.server), Err(NotAdmitted::Incomplete));
+        assert_eq!(peer_device_id(&outcome.client), None);
+        assert_eq!(protocol_agreed(&outcome.client), Ok(()), "that it is some Kith is no secret");
+        assert_eq!(outcome.client_error, Some(Error::AlertReceived(AlertDescription::CertificateUnknown)));
+    }
+}
+
+#[test]
+fn a_throwaway_certificate_is_made_anew_and_says_nothing() {
+    let shown = |server| {
+        connect(probe_client_config(&mallory()), server).client.peer_certificates().unwrap()[0].to_vec()
+    };
+    let (one, again, other) = (stranger_sees(), stranger_sees(), stranger_sees());
+    let (one, again, other) = (shown(one.clone()), shown(again), shown(other));
+    assert!(one != again && again != other, "the key is fresh");
+    let text = String::from_utf8_lossy(&one).to_lowercase();
+    assert!(!text.contains("kith") && !text.contains("rcgen"), "{text}");
+    let (_, parsed) = x509_parser::parse_x509_certificate(&one).unwrap();
+    assert_eq!(parsed.subject().to_string(), "CN=localhost");
+    assert_eq!(parsed.issuer().to_string(), "CN=localhost");
+    let validity = parsed.validity();
+    assert_eq!(
+        validity.not_before.timestamp(),
+        1_790_000_000 / 86_400 * 86_400,
+        "a day, not the time of the start"
+    );
+    assert_eq!(validity.not_after.timestamp() - validity.not_before.timestamp(), 3650 * 86_400);
+    // A clock that is wrong by any amount is no reason not to start.
+    for now in [0, u64::MAX] {
+        throwaway_server_config(now).unwrap();
+    }
+}
+
+#[test]
+fn but_for_the_certificate_a_stranger_meets_the_same_server() {
+    for (client, name) in [
+        (probe_client_config(&mallory()), DialInTag::made_up().server_name()),
+        (probe_client_config(&mallory()), placeholder_name()),
+        (client_with(invite_key().credential(), alice().device_id(), ALPN_JOIN), placeholder_name()),
+        (client_with(mallory().credential(), alice().device_id(), b"h2"), placeholder_name()),
+    ] {
+        let sizes = [alice_listens(), stranger_sees()].map(|server| {
+            let mut client = ClientConnection::new(client.clone(), name.clone()).unwrap();
+            let mut hello = Vec::new();
+            client.write_tls(&mut hello).unwrap();
+            let mut server = ServerConnection::new(server).unwrap();
+            server.read_tls(&mut hello.as_slice()).unwrap();
+            let refused = server.process_new_packets().err();
+            let mut answer = Vec::new();
+            while server.wants_write() {
+                server.write_tls(&mut answer).unwrap();
+            }
+            // All records but the one with the certificate in it are of the same kinds and lengths.
+            let mut records = Vec::new();
+            let mut rest = answer.as_slice();
+            while let [kind, _, _, high, low, ..] = *rest {
+                let length = usize::from(u16::from_be_bytes([high, low]));
+                records.push((kind, length));
+                rest = &rest[5 + length..];
+            }
+            (refused, server.alpn_protocol().map(<[u8]>::to_vec), records.len(), records[0])
+        });
+        assert_eq!(sizes[0], sizes[1]);
+    }
+}
+
+#[test]
+fn a_tag_travels_in_the_client_hello_and_an_address_does_not() {
+    let tag = DialInTag::made_up();
+    for (name, expected) in [(tag.server_name(), Some(tag.to_text())), (placeholder_name(), None)] {
+        let mut client = ClientConnection::new(client_config(&bob(), alice().device_id()), name).unwrap();
+        let mut hello = Vec::new();
+        client.write_tls(&mut hello).unwrap();
+        let mut acceptor = rustls::server::Acceptor::default();
+        acceptor.read_tls(&mut hello.as_slice()).unwrap();
+        let accepted = acceptor.accept().unwrap_or_else(|_| panic!("not accepted")).unwrap();
+        assert_eq!(accepted.client_hello().server_name().map(str::to_owned), expected);
+    }
 }
 
 #[test]
