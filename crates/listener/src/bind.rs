@@ -11,7 +11,7 @@ use crate::config::DEFAULT_PORT;
 use crate::platform::{PortHolder, port_holder};
 
 /// Finished TCP connections that wait for the accept loop.
-const BACKLOG: i32 = 1024;
+const BACKLOG: i32 = 4096;
 /// Where a free port is proposed: below the ports that systems hand out to outgoing connections, and within what
 /// many firewalls let out.
 const PROPOSED: std::ops::RangeInclusive<u16> = 1024..=5999;

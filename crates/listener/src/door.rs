@@ -6,18 +6,21 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use kith_identity::DialInTag;
 use kith_identity::tls::Admitted;
-use rustls::ServerConfig;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit, mpsc};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tokio_rustls::server::TlsStream;
 
+use crate::conversation::{Look, look};
 use crate::expected::Registry;
-use crate::limits::{EVICTED_ON_EXHAUSTION, MAX_HANDSHAKES};
-use crate::serve::serve;
-use crate::waiting::{ConnectionId, Prefix, WaitingRoom};
+use crate::faces::{Faces, UsedTags};
+use crate::limits::{DROP_BEGINS_AT, EVICTED_ON_EXHAUSTION, MAX_KNOWN, MAX_STRANGERS, STALE_HANDSHAKE};
+use crate::serve::{peek_with, serve};
+use crate::strangers::{Penalties, drops_early};
+use crate::waiting::{ConnectionId, Pool, Prefix, WaitingRoom};
 
 /// A connection that has proved who it is.
 #[derive(Debug)]
@@ -34,11 +37,16 @@ pub struct Incoming {
 
 /// What all connections share.
 pub(crate) struct Door {
-    pub(crate) tls: Arc<ServerConfig>,
+    pub(crate) faces: Faces,
     pub(crate) incoming: mpsc::Sender<Incoming>,
     greeting: AtomicBool,
     books: Mutex<Books>,
-    places: Semaphore,
+    known_places: Semaphore,
+    stranger_places: Semaphore,
+    penalties: Mutex<Penalties>,
+    used: Mutex<UsedTags>,
+    /// Draws a number below 100.
+    draw: fn() -> u8,
     left: Notify,
     /// Of the whole listener and not of one of its sockets, which come and go.
     pub(crate) expected: Arc<Registry>,
@@ -52,13 +60,22 @@ struct Books {
 }
 
 impl Door {
-    pub(crate) fn new(tls: Arc<ServerConfig>, incoming: mpsc::Sender<Incoming>, greeting: bool) -> Arc<Self> {
+    pub(crate) fn new(
+        faces: Faces,
+        incoming: mpsc::Sender<Incoming>,
+        greeting: bool,
+        draw: fn() -> u8,
+    ) -> Arc<Self> {
         Arc::new(Self {
-            tls,
+            faces,
             incoming,
             greeting: AtomicBool::new(greeting),
             books: Mutex::default(),
-            places: Semaphore::new(MAX_HANDSHAKES),
+            known_places: Semaphore::new(MAX_KNOWN),
+            stranger_places: Semaphore::new(MAX_STRANGERS),
+            penalties: Mutex::default(),
+            used: Mutex::default(),
+            draw,
             left: Notify::new(),
             expected: Arc::default(),
         })
@@ -70,7 +87,11 @@ impl Door {
         if books.closed {
             return;
         }
-        let (id, evicted) = books.room.enter(Prefix::of(remote.ip()));
+        let (id, evicted) = match peek_with(&stream, look) {
+            Ok(Look::Hello) => books.room.enter_spoken(),
+            // Nothing is there yet, or what is there is seen to when its turn comes.
+            _ => books.room.enter(Prefix::of(remote.ip())),
+        };
         if let Some(evicted) = evicted {
             books.abort(evicted);
         }
@@ -78,6 +99,16 @@ impl Door {
         // The books stay locked until the task is in them, so that it can't leave before it has entered.
         let task = tokio::spawn(serve(stream, remote, ticket));
         books.tasks.insert(id, task.abort_handle());
+    }
+
+    /// Whether somebody is recognised by this tag, for the first and only time.
+    pub(crate) fn recognises(&self, tag: &DialInTag) -> bool {
+        self.faces.callers.recognises(tag) && lock(&self.used).use_up(tag)
+    }
+
+    /// Notes that a stranger from there asks for what leads to nothing; false if he is not to be served.
+    pub(crate) fn tolerates(&self, remote: SocketAddr) -> bool {
+        lock(&self.penalties).offend(Prefix::of(remote.ip()), Instant::now())
     }
 
     /// Gives up some of those that have been silent for longest; returns how many.
@@ -117,9 +148,13 @@ impl Door {
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
-        // No code that holds the lock can leave the books half-written.
-        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.books)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // No code that holds one of these locks can leave what is in it half-written.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Books {
@@ -154,33 +189,50 @@ impl Ticket {
         self.door.books().room.speak(self.id);
     }
 
-    /// Waits for a place among the handshakes. While there is none, handshakes that take too long are ended.
-    pub(crate) async fn place(&self) -> Option<SemaphorePermit<'_>> {
+    /// Waits for a place among the handshakes of those who are known. While there is none, handshakes that take too long are ended.
+    pub(crate) async fn known_place(&self) -> Option<SemaphorePermit<'_>> {
+        let places = &self.door.known_places;
         let place = loop {
-            if let Ok(place) = self.door.places.try_acquire() {
+            if let Ok(place) = places.try_acquire() {
                 break place;
             }
-            let stale_at = self.end_stale_handshake();
+            let stale_at = self.end_stale_handshake(Pool::Known);
             tokio::select! {
-                place = self.door.places.acquire() => break place.ok()?,
+                place = places.acquire() => break place.ok()?,
                 () = tokio::time::sleep_until(stale_at) => {}
             }
         };
-        self.door.books().room.begin_handshake(self.id, Instant::now());
+        self.door.books().room.begin_handshake(self.id, Pool::Known, Instant::now());
         Some(place)
     }
 
-    /// Ends the oldest handshake if it is stale; returns when to look again.
-    fn end_stale_handshake(&self) -> Instant {
+    /// A place among the strangers' handshakes, if there is one and chance is with him. Whoever has had his for too long makes room, for
+    /// the next.
+    pub(crate) fn stranger_place(&self) -> Option<SemaphorePermit<'_>> {
+        let places = &self.door.stranger_places;
+        let busy = MAX_STRANGERS - places.available_permits();
+        if busy >= DROP_BEGINS_AT {
+            self.end_stale_handshake(Pool::Strangers);
+            if drops_early(busy, (self.door.draw)()) {
+                return None;
+            }
+        }
+        let place = places.try_acquire().ok()?;
+        self.door.books().room.begin_handshake(self.id, Pool::Strangers, Instant::now());
+        Some(place)
+    }
+
+    /// Ends the oldest handshake of a pool if it is stale; returns when to look again.
+    fn end_stale_handshake(&self, pool: Pool) -> Instant {
         let now = Instant::now();
         let mut books = self.door.books();
-        match books.room.stale_handshake(now) {
+        match books.room.stale_handshake(pool, now) {
             Ok(id) => {
                 books.room.leave(id);
                 books.abort(id);
-                now + crate::limits::STALE_HANDSHAKE
+                now + STALE_HANDSHAKE
             }
-            Err(stale_at) => stale_at.unwrap_or(now + crate::limits::STALE_HANDSHAKE),
+            Err(stale_at) => stale_at.unwrap_or(now + STALE_HANDSHAKE),
         }
     }
 }

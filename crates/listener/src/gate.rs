@@ -1,12 +1,12 @@
 //! The step between a whole ClientHello and the first costly computation.
 //!
 //! It looks at the ClientHello while that still lies unread in the socket, keeps no state, and answers without a key
-//! being touched. Here dial-in tags will be told from strangers, to give friends places of their own.
+//! being touched. What it says of a tag is only that it is there: whether somebody is recognised by it, the door knows.
 
 use rustls::server::{Acceptor, ClientHello};
 
-use kith_identity::DialBackNonce;
 use kith_identity::tls::{ALPN_JOIN, ALPN_LINK};
+use kith_identity::{DialBackNonce, DialInTag};
 
 /// Descriptions of alerts (RFC 8446, section 6, and RFC 7301, section 3.2).
 const DECODE_ERROR: u8 = 50;
@@ -14,9 +14,11 @@ const NO_APPLICATION_PROTOCOL: u8 = 120;
 
 /// How to go on.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub enum Verdict {
     /// With a handshake among the strangers' places.
     Stranger,
+    /// With a handshake among the places of those who are known, if this tag is; else as with any stranger.
+    Tagged(DialInTag),
     /// Not at all, and without a word, if somebody waits for this nonce; else as with any stranger.
     DialBack(DialBackNonce),
     /// Not at all: send this alert and close.
@@ -29,7 +31,7 @@ pub(crate) enum Verdict {
 }
 
 /// Judges what can be read without waiting. A ClientHello that isn't whole yet is left to the handshake.
-pub(crate) fn judge(mut bytes: &[u8]) -> Verdict {
+pub fn judge(mut bytes: &[u8]) -> Verdict {
     let mut acceptor = Acceptor::default();
     while !bytes.is_empty() {
         if acceptor.read_tls(&mut bytes).is_err() {
@@ -56,8 +58,12 @@ fn judge_hello(hello: &ClientHello<'_>) -> Verdict {
             reason: "no protocol of Kith is offered",
         };
     }
-    let nonce = hello.server_name().and_then(DialBackNonce::from_server_name);
-    nonce.map_or(Verdict::Stranger, Verdict::DialBack)
+    let Some(name) = hello.server_name() else { return Verdict::Stranger };
+    match (DialInTag::from_server_name(name), DialBackNonce::from_server_name(name)) {
+        (Some(tag), _) => Verdict::Tagged(tag),
+        (None, Some(nonce)) => Verdict::DialBack(nonce),
+        (None, None) => Verdict::Stranger,
+    }
 }
 
 /// A fatal alert in the clear: record type, version, length, level, description.
@@ -102,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_nonce_in_the_server_name_is_seen_before_any_key_is_touched_and_no_other_name_is() {
+    fn a_tag_and_a_nonce_in_the_server_name_are_seen_before_any_key_is_touched_and_no_other_name_is() {
         let nonce = DialBackNonce::from_bytes([7; 16]);
         let bytes = nonce.client_hello().unwrap();
         assert_eq!(judge(&bytes), Verdict::DialBack(nonce));
@@ -119,6 +125,12 @@ mod tests {
             client.write_tls(&mut bytes).unwrap();
             bytes
         };
+        let tag = DialInTag::made_up();
+        assert_eq!(judge(&named(&tag.to_text(), ALPN_LINK)), Verdict::Tagged(tag));
+        assert_eq!(judge(&named(&tag.to_text(), ALPN_JOIN)), Verdict::Tagged(tag));
+        assert_eq!(refusal(&named(&tag.to_text(), b"h2")), "no protocol of Kith is offered");
+        let whole = named(&tag.to_text(), ALPN_LINK);
+        assert_eq!(judge(&whole[..whole.len() - 1]), Verdict::Stranger, "half of one opens nothing");
         assert_eq!(judge(&named("example.org", ALPN_LINK)), Verdict::Stranger);
         assert_eq!(judge(&named(&nonce.server_name(), ALPN_LINK)), Verdict::DialBack(nonce));
         assert_eq!(refusal(&named(&nonce.server_name(), b"h2")), "no protocol of Kith is offered");

@@ -2,8 +2,10 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use kith_identity::tls::{Admitted, admitted, explain_io};
+use rustls::ServerConfig;
 use rustls::server::Acceptor;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -21,7 +23,9 @@ use crate::tune::tune;
 pub(crate) async fn handshake(mut stream: TcpStream, remote: SocketAddr, ticket: Ticket, deadline: Instant) {
     ticket.spoken();
     match peek_with(&stream, gate::judge) {
-        Ok(Verdict::Stranger) => {}
+        Ok(Verdict::Tagged(tag)) if ticket.door().recognises(&tag) => {
+            return Box::pin(known(stream, remote, ticket, deadline)).await;
+        }
         Ok(Verdict::DialBack(nonce)) => match stream.local_addr() {
             Ok(local) if ticket.door().expected.tell(&nonce, Arrival { remote, local }) => {
                 tracing::debug!(%remote, %local, "a dial-back arrived");
@@ -32,33 +36,29 @@ pub(crate) async fn handshake(mut stream: TcpStream, remote: SocketAddr, ticket:
         },
         Ok(Verdict::Refuse { alert, reason }) => {
             tracing::debug!(%remote, reason, "refused before the handshake");
-            if stream.write_all(&alert).await.is_ok() {
+            if ticket.door().tolerates(remote) && stream.write_all(&alert).await.is_ok() {
                 linger(&mut stream).await;
             }
             return;
         }
+        Ok(Verdict::Stranger | Verdict::Tagged(_)) => {}
         Err(error) => return tracing::debug!(%remote, %error, "gone before the handshake"),
     }
+    stranger(stream, remote, ticket, deadline).await;
+}
 
-    let Ok(Some(place)) = timeout_at(deadline, ticket.place()).await else {
+/// Serves whoever brought a tag that was recognised: he learns who this computer is, and is let in if he proves who he is.
+async fn known(stream: TcpStream, remote: SocketAddr, ticket: Ticket, deadline: Instant) {
+    let Ok(Some(place)) = timeout_at(deadline, ticket.known_place()).await else {
         return tracing::debug!(%remote, "no place for a handshake in time");
     };
-    let outcome = timeout_at(deadline, shake(stream, &ticket)).await;
+    let outcome = timeout_at(deadline, shake(stream, ticket.door().faces.known.clone())).await;
     drop(place);
     // From here on the connection counts as one that waits.
     ticket.spoken();
-
     match outcome {
         Err(_) => tracing::debug!(%remote, "handshake not done in time"),
-        Ok(Err((error, stream))) => {
-            match explain_io(&error) {
-                Some(refusal) => tracing::debug!(%remote, %refusal, "refused in the handshake"),
-                None => tracing::debug!(%remote, %error, "handshake failed"),
-            }
-            if let Some(mut stream) = stream {
-                linger(&mut stream).await;
-            }
-        }
+        Ok(Err(failure)) => part(failure, remote).await,
         Ok(Ok(stream)) => match admitted(stream.get_ref().1) {
             Ok(who) => hand_over(stream, who, remote, ticket, deadline).await,
             Err(error) => tracing::debug!(%remote, %error, "refused after the handshake"),
@@ -66,18 +66,46 @@ pub(crate) async fn handshake(mut stream: TcpStream, remote: SocketAddr, ticket:
     }
 }
 
-/// The handshake itself. On failure the socket comes back, with the alert in it on its way.
-async fn shake(
-    stream: TcpStream,
-    ticket: &Ticket,
-) -> Result<TlsStream<TcpStream>, (io::Error, Option<TcpStream>)> {
+/// Plays a handshake to its end in which nothing is shown and nobody let in.
+async fn stranger(stream: TcpStream, remote: SocketAddr, ticket: Ticket, deadline: Instant) {
+    if !ticket.door().tolerates(remote) {
+        return tracing::trace!(%remote, "too many handshakes from there: not served for a while");
+    }
+    let Some(place) = ticket.stranger_place() else {
+        return tracing::trace!(%remote, "too many strangers: not served");
+    };
+    let outcome = timeout_at(deadline, shake(stream, ticket.door().faces.unknown.clone())).await;
+    drop(place);
+    ticket.spoken();
+    match outcome {
+        Err(_) => tracing::debug!(%remote, "handshake of a stranger not done in time"),
+        Ok(Err(failure)) => part(failure, remote).await,
+        // Not so: that configuration admits nobody. Should it ever, nobody is let in by it all the same.
+        Ok(Ok(_stream)) => tracing::debug!(%remote, "a stranger's handshake was done"),
+    }
+}
+
+/// A handshake that failed, and the socket, with the alert in it on its way.
+type Failure = (io::Error, Option<TcpStream>);
+
+async fn part((error, stream): Failure, remote: SocketAddr) {
+    match explain_io(&error) {
+        Some(refusal) => tracing::debug!(%remote, %refusal, "refused in the handshake"),
+        None => tracing::debug!(%remote, %error, "handshake failed"),
+    }
+    if let Some(mut stream) = stream {
+        linger(&mut stream).await;
+    }
+}
+
+/// The handshake itself.
+async fn shake(stream: TcpStream, face: Arc<ServerConfig>) -> Result<TlsStream<TcpStream>, Failure> {
     let mut acceptor = LazyConfigAcceptor::new(Acceptor::default(), stream);
     match (&mut acceptor).await {
-        Ok(start) => start
-            .into_stream(ticket.door().tls.clone())
-            .into_fallible()
-            .await
-            .map_err(|(error, stream)| (error, Some(stream))),
+        Ok(start) => {
+            let accepting = start.into_stream(face).into_fallible();
+            accepting.await.map_err(|(error, stream)| (error, Some(stream)))
+        }
         Err(error) => Err((error, acceptor.take_io())),
     }
 }

@@ -2,14 +2,15 @@
 //!
 //! A [`Listener`] binds the configured port and hands over what came through it and proved who it is: an [`Incoming`]
 //! with a finished TLS handshake. Everybody else gets an answer that tells nothing: a person with telnet and a browser learn
-//! that the port is open and where they come from, a stranger's TLS ends in an alert. What strangers can cost is bounded: see
+//! that the port is open and where they come from, a stranger's TLS meets a certificate that stands for nobody and ends in an alert
+//! ([`Faces`]). What strangers can cost is bounded, and those who bring a [tag](kith_identity::DialInTag) have places of their own: see
 //! [`limits`]. Whoever wants the port proved from outside waits here for a nonce that a friend brings: [`Listener::expect`].
 //!
 //! What it does *not* do: it doesn't decide who is a friend (that is the [`Admission`](kith_identity::tls::Admission)
 //! inside the TLS configuration), says nothing on the links it handed over, maps no ports on routers and reads no settings.
 //!
 //! Architecture invariants: no handshake runs in the accept loop; no accept error ends it; a connection that hasn't sent a
-//! whole ClientHello owns no TLS state; a link that was handed over is never touched again.
+//! whole ClientHello owns no TLS state; who was shown the face for strangers is never handed over; a link that was handed over is never touched again.
 
 mod accept;
 mod bind;
@@ -17,13 +18,15 @@ mod config;
 mod conversation;
 mod door;
 mod expected;
-mod gate;
+mod faces;
+pub mod gate;
 mod greeting;
 mod handshake;
 pub mod limits;
 mod listener;
 mod platform;
 mod serve;
+mod strangers;
 mod tune;
 mod waiting;
 
@@ -31,6 +34,7 @@ pub use bind::BindError;
 pub use config::{DEFAULT_PORT, ListenerConfig};
 pub use door::Incoming;
 pub use expected::{Arrival, ExpectError, Expected};
+pub use faces::{Callers, Faces};
 pub use listener::{Listener, ListenerState};
 pub use platform::{PortHolder, port_holder};
 pub use tune::tune;

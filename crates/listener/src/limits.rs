@@ -1,7 +1,8 @@
 //! The bounds on what strangers can cost, in one place.
 //!
 //! Worst case before authentication: [`MAX_WAITING`] connections of some hundred bytes each beside what the kernel holds for
-//! them, and [`MAX_HANDSHAKES`] handshakes, for each of which rustls buffers at most 64 KiB of a message.
+//! them, [`MAX_STRANGERS`] and [`MAX_KNOWN`] handshakes, for each of which rustls buffers at most 64 KiB of a message, and the tables of
+//! used tags and penalties, which together stay below 2 MiB. Nothing is set aside because somebody says that it will come.
 
 use std::time::Duration;
 
@@ -18,11 +19,36 @@ pub const MAX_WAITING: usize = 4096;
 /// comes from the same place as a flooder still gets in, because he speaks at once.
 pub const MAX_SILENT_PER_PREFIX: usize = 128;
 
-/// Handshakes of strangers at once. Whoever speaks first and waits for a place is served in order.
-pub const MAX_HANDSHAKES: usize = 64;
+/// Handshakes of strangers at once. None of them waits for a place: who finds none is turned away.
+pub const MAX_STRANGERS: usize = 64;
 
-/// A handshake this old makes room when all places are taken. Honest ones take a round trip or two.
+/// Handshakes at once of those who brought a tag that was recognised. Whoever waits for a place is served in order.
+pub const MAX_KNOWN: usize = 64;
+
+/// A handshake this old makes room when places get scarce. Honest ones take a round trip or two.
 pub const STALE_HANDSHAKE: Duration = Duration::from_secs(2);
+
+/// From this many strangers' handshakes on, some strangers are turned away at random...
+pub const DROP_BEGINS_AT: usize = 16;
+/// ...of a hundred this many, and more with each further one...
+pub const DROP_PERCENT: usize = 30;
+/// ...up to all of them from this many on.
+pub const DROP_ALL_FROM: usize = MAX_STRANGERS;
+
+/// How long it takes to forget one handshake that led to nothing.
+pub const OFFENCE: Duration = Duration::from_secs(4);
+
+/// As much as may be unforgotten of one prefix without a consequence: 32 handshakes. Beyond it, its strangers aren't served.
+pub const TOLERATED: Duration = Duration::from_secs(128);
+
+/// However much was done, strangers of the prefix are served again this long after the end of it.
+pub const UNFORGIVEN: Duration = Duration::from_secs(60);
+
+/// Prefixes of which offences are remembered. One more, and the one with the fewest is forgotten.
+pub const MAX_PENALISED: usize = 4096;
+
+/// Tags that were used and are remembered, so that they open nothing a second time.
+pub const MAX_USED_TAGS: usize = 16_384;
 
 /// The longest ClientHello that is waited for as a whole; of a longer one this much must be there.
 pub const MAX_PEEKED: usize = 4096;

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
 use kith_identity::DialBackNonce;
-use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -15,6 +14,7 @@ use crate::bind::{BindError, BindFailure, Sharing, bind_all};
 use crate::config::ListenerConfig;
 use crate::door::{Door, Incoming};
 use crate::expected::{ExpectError, Expected};
+use crate::faces::Faces;
 
 /// How long a shutdown waits for connections that are being refused.
 const SHUTDOWN: Duration = Duration::from_secs(1);
@@ -61,12 +61,12 @@ impl Listener {
     /// If the port can't be taken; see [`BindError`].
     pub fn start(
         config: &ListenerConfig,
-        tls: Arc<ServerConfig>,
+        faces: Faces,
         incoming: mpsc::Sender<Incoming>,
     ) -> Result<Self, BindError> {
         let addresses = config.addresses()?;
         let sockets = bind_all(&addresses, Sharing::Exclusive).map_err(BindFailure::explain)?;
-        let door = Door::new(tls, incoming, config.greeting);
+        let door = Door::new(faces, incoming, config.greeting, draw);
         let state = Arc::new(StateCell::new());
         let bound = spawn_all(sockets, &door, &state)?;
         state.listening(&bound);
@@ -228,6 +228,13 @@ fn spawn_all(
         task: tokio::spawn(accept_loop(listener, door.clone(), state.clone())),
     };
     Ok(listeners.into_iter().map(spawn).collect())
+}
+
+/// A random number below 100.
+fn draw() -> u8 {
+    let mut byte = [0];
+    // Without randomness everybody has the same luck, and the bounds hold all the same.
+    getrandom::fill(&mut byte).map_or(0, |()| byte[0] % 100)
 }
 
 async fn explain(failure: BindFailure) -> BindError {

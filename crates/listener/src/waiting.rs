@@ -12,7 +12,7 @@ use crate::limits::{MAX_SILENT_PER_PREFIX, MAX_WAITING, STALE_HANDSHAKE};
 pub(crate) struct ConnectionId(u64);
 
 /// Where a connection comes from, as coarsely as addresses are given out: /24 for IPv4, /64 for IPv6.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Prefix {
     V4([u8; 3]),
     V6([u8; 8]),
@@ -41,12 +41,20 @@ enum Stage {
     /// Has, and waits for a place.
     Spoken,
     /// Is in its handshake.
-    Handshaking,
+    Handshaking(Pool),
+}
+
+/// Whose places a handshake takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pool {
+    /// Of those who were recognised.
+    Known,
+    /// Of everybody else.
+    Strangers,
 }
 
 /// The connections that are not authenticated, each with its stage.
-///
-/// Early random drop, should a flood ask for it, belongs into [`enter`](Self::enter): it knows how full it is.
+/// Nobody is dropped at random here: who has just come goes last, so that whoever speaks at once has the time for it.
 #[derive(Debug, Default)]
 pub(crate) struct WaitingRoom {
     next: u64,
@@ -54,21 +62,26 @@ pub(crate) struct WaitingRoom {
     silent: BTreeSet<ConnectionId>,
     silent_by_prefix: HashMap<Prefix, BTreeSet<ConnectionId>>,
     spoken: BTreeSet<ConnectionId>,
-    handshakes: BTreeMap<ConnectionId, Instant>,
+    known: BTreeMap<ConnectionId, Instant>,
+    strangers: BTreeMap<ConnectionId, Instant>,
 }
 
 impl WaitingRoom {
-    /// Takes in a new connection, always; returns its number, and which other one must go for it.
+    /// Takes in a new connection that has said nothing yet, always; returns its number, and which other one must go for it.
     pub(crate) fn enter(&mut self, prefix: Prefix) -> (ConnectionId, Option<ConnectionId>) {
-        let evicted = self.who_must_go(prefix);
-        if let Some(id) = evicted {
-            self.leave(id);
-        }
-        let id = ConnectionId(self.next);
-        self.next += 1;
-        self.stages.insert(id, Stage::Silent(prefix));
+        let evicted = self.crowded(prefix).or_else(|| self.overfull());
+        let id = self.take_in(Stage::Silent(prefix), evicted);
         self.silent.insert(id);
         self.silent_by_prefix.entry(prefix).or_default().insert(id);
+        (id, evicted)
+    }
+
+    /// Takes in a new connection whose ClientHello lies there already. It never counts as silent: where strangers pour in faster than they
+    /// are looked at, it would be pushed out before anybody has seen that it has spoken.
+    pub(crate) fn enter_spoken(&mut self) -> (ConnectionId, Option<ConnectionId>) {
+        let evicted = self.overfull();
+        let id = self.take_in(Stage::Spoken, evicted);
+        self.spoken.insert(id);
         (id, evicted)
     }
 
@@ -80,9 +93,9 @@ impl WaitingRoom {
     }
 
     /// Its handshake begins.
-    pub(crate) fn begin_handshake(&mut self, id: ConnectionId, now: Instant) {
-        if self.move_to(id, Stage::Handshaking) {
-            self.handshakes.insert(id, now);
+    pub(crate) fn begin_handshake(&mut self, id: ConnectionId, pool: Pool, now: Instant) {
+        if self.move_to(id, Stage::Handshaking(pool)) {
+            self.handshakes(pool).insert(id, now);
         }
     }
 
@@ -101,8 +114,8 @@ impl WaitingRoom {
             Some(Stage::Spoken) => {
                 self.spoken.remove(&id);
             }
-            Some(Stage::Handshaking) => {
-                self.handshakes.remove(&id);
+            Some(Stage::Handshaking(pool)) => {
+                self.handshakes(pool).remove(&id);
             }
             None => {}
         }
@@ -113,9 +126,13 @@ impl WaitingRoom {
         self.silent.iter().take(count).copied().collect()
     }
 
-    /// The handshake that began first, if it has lasted for longer than an honest one would; else when it will have.
-    pub(crate) fn stale_handshake(&self, now: Instant) -> Result<ConnectionId, Option<Instant>> {
-        match self.handshakes.iter().map(|(id, since)| (*since + STALE_HANDSHAKE, *id)).min() {
+    /// The handshake of a pool that began first, if it has lasted for longer than an honest one would; else when it will have.
+    pub(crate) fn stale_handshake(
+        &mut self,
+        pool: Pool,
+        now: Instant,
+    ) -> Result<ConnectionId, Option<Instant>> {
+        match self.handshakes(pool).iter().map(|(id, since)| (*since + STALE_HANDSHAKE, *id)).min() {
             Some((stale_at, id)) if stale_at <= now => Ok(id),
             Some((stale_at, _)) => Err(Some(stale_at)),
             None => Err(None),
@@ -127,17 +144,35 @@ impl WaitingRoom {
         self.stages.is_empty()
     }
 
-    fn who_must_go(&self, prefix: Prefix) -> Option<ConnectionId> {
-        let neighbours = self.silent_by_prefix.get(&prefix);
-        if let Some(neighbours) = neighbours
-            && neighbours.len() >= MAX_SILENT_PER_PREFIX
-        {
-            return neighbours.first().copied();
+    fn handshakes(&mut self, pool: Pool) -> &mut BTreeMap<ConnectionId, Instant> {
+        match pool {
+            Pool::Known => &mut self.known,
+            Pool::Strangers => &mut self.strangers,
         }
-        if self.silent.len() + self.spoken.len() >= MAX_WAITING {
-            return self.silent.first().or_else(|| self.spoken.first()).copied();
+    }
+
+    fn take_in(&mut self, stage: Stage, evicted: Option<ConnectionId>) -> ConnectionId {
+        if let Some(id) = evicted {
+            self.leave(id);
         }
-        None
+        let id = ConnectionId(self.next);
+        self.next += 1;
+        self.stages.insert(id, stage);
+        id
+    }
+
+    /// Who must go for one more silent neighbour.
+    fn crowded(&self, prefix: Prefix) -> Option<ConnectionId> {
+        let neighbours = self.silent_by_prefix.get(&prefix)?;
+        if neighbours.len() >= MAX_SILENT_PER_PREFIX { neighbours.first().copied() } else { None }
+    }
+
+    /// Who must go for one more, whoever it is.
+    fn overfull(&self) -> Option<ConnectionId> {
+        if self.silent.len() + self.spoken.len() < MAX_WAITING {
+            return None;
+        }
+        self.silent.first().or_else(|| self.spoken.first()).copied()
     }
 
     /// Whether it was there to be moved; the caller enters it into the book of its new stage.

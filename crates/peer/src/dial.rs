@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kith_identity::DeviceId;
 use kith_identity::tls::{self, TlsRefusal};
+use kith_identity::{DeviceId, DialInKey, DialInTag};
 use rustls::ClientConfig;
 use tokio::net::{TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
@@ -20,6 +20,10 @@ const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest wait for the TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Tags tried at one address, each with a connection of its own.
+const MOST_TAGS: usize = 3;
+
 /// The stream of an authenticated outgoing connection.
 pub(crate) type Stream = TlsStream<SkipGreeting<TcpStream>>;
 
@@ -44,6 +48,12 @@ pub enum DialError {
     /// Something else answers there.
     #[error("another program answers there: {0}")]
     NotKith(String),
+    /// Something answers there that doesn't show us who it is, as a Kith does to those whom it doesn't know.
+    #[error(
+        "what answers there does not recognise this computer: it was removed as a friend there, or the invite is not open any \
+         more; or it is another program"
+    )]
+    NotRecognised,
     /// Another Kith answers there.
     #[error("another computer answers there, with device id {found}")]
     OtherDevice {
@@ -65,6 +75,25 @@ pub enum DialError {
     /// The friend keeps the connection that he dialled himself.
     #[error("the other computer keeps the connection that it dialled itself")]
     Duplicate,
+}
+
+/// How somebody is dialled.
+#[derive(Clone)]
+pub(crate) struct Dialing {
+    pub(crate) config: Arc<ClientConfig>,
+    pub(crate) us: DeviceId,
+    /// By which he may recognise us, best first.
+    pub(crate) keys: Vec<DialInKey>,
+}
+
+impl Dialing {
+    /// A fresh tag of each key. Without a key it is one that nobody recognises: whoever watches shall not see the difference.
+    fn tags(&self) -> Vec<DialInTag> {
+        if self.keys.is_empty() {
+            return vec![DialInTag::made_up()];
+        }
+        self.keys.iter().take(MOST_TAGS).map(DialInKey::tag).collect()
+    }
 }
 
 /// An outgoing connection whose other end was proved.
@@ -120,14 +149,10 @@ pub(crate) async fn connect(address: SocketAddr) -> Result<TcpStream, DialError>
 }
 
 /// Name, TCP, TLS: tries each IP address of the name in turn.
-pub(crate) async fn dial(
-    address: &str,
-    config: Arc<ClientConfig>,
-    us: DeviceId,
-) -> Result<Dialed, DialError> {
+pub(crate) async fn dial(address: &str, dialing: &Dialing) -> Result<Dialed, DialError> {
     let mut last = None;
     for remote in resolve(address).await? {
-        match dial_one(remote, config.clone(), us).await {
+        match dial_one(remote, dialing).await {
             Ok(dialed) => return Ok(dialed),
             Err(error) => last = Some(error),
         }
@@ -135,24 +160,43 @@ pub(crate) async fn dial(
     Err(last.unwrap_or_else(|| DialError::NameNotFound(address.to_owned())))
 }
 
-async fn dial_one(remote: SocketAddr, config: Arc<ClientConfig>, us: DeviceId) -> Result<Dialed, DialError> {
-    let stream = connect(remote).await?;
-    let local = stream.local_addr().map_err(|error| DialError::Unreachable(error.to_string()))?;
-    if local == remote {
+async fn dial_one(remote: SocketAddr, dialing: &Dialing) -> Result<Dialed, DialError> {
+    let stream = dial_over(dialing, || async move {
+        let stream = connect(remote).await?;
         // TCP's simultaneous open with oneself: a dial from an ephemeral port to that same port.
-        return Err(DialError::Myself);
-    }
-    let stream = handshake(stream, config, us).await?;
-    widen(stream.get_ref().0.get_ref());
+        if local(&stream)? == remote { Err(DialError::Myself) } else { Ok(stream) }
+    });
+    let stream = stream.await?;
+    let socket = stream.get_ref().0.get_ref();
+    widen(socket);
+    let local = local(socket)?;
     Ok(Dialed { stream, remote, local })
 }
 
-pub(crate) async fn handshake(
-    stream: TcpStream,
-    config: Arc<ClientConfig>,
-    us: DeviceId,
-) -> Result<Stream, DialError> {
-    let connecting = TlsConnector::from(config).connect(tls::placeholder_name(), SkipGreeting::new(stream));
+fn local(stream: &TcpStream) -> Result<SocketAddr, DialError> {
+    stream.local_addr().map_err(|error| DialError::Unreachable(error.to_string()))
+}
+
+/// Makes a connection and shakes hands over it, with one tag after the other while none is recognised.
+pub(crate) async fn dial_over<F, Fut>(dialing: &Dialing, connect: F) -> Result<Stream, DialError>
+where
+    F: Fn() -> Fut,
+    Fut: Future<Output = Result<TcpStream, DialError>>,
+{
+    let mut outcome = Err(DialError::NotRecognised);
+    for tag in dialing.tags() {
+        outcome = handshake(connect().await?, dialing, &tag).await;
+        // That it is somebody else is no reason to show another tag, nor is a network that fails.
+        if !matches!(outcome, Err(DialError::NotRecognised)) {
+            break;
+        }
+    }
+    outcome
+}
+
+async fn handshake(stream: TcpStream, dialing: &Dialing, tag: &DialInTag) -> Result<Stream, DialError> {
+    let connector = TlsConnector::from(dialing.config.clone());
+    let connecting = connector.connect(tag.server_name(), SkipGreeting::new(stream));
     match tokio::time::timeout(HANDSHAKE_TIMEOUT, connecting).await {
         Err(_elapsed) => Err(DialError::NotKith(format!(
             "it accepted the connection, but did not answer within {} s",
@@ -162,7 +206,7 @@ pub(crate) async fn handshake(
             Ok(()) => Ok(stream),
             Err(refusal) => Err(DialError::NotKith(refusal.to_string())),
         },
-        Ok(Err(error)) => Err(explain(&error, us)),
+        Ok(Err(error)) => Err(explain(&error, dialing.us)),
     }
 }
 
@@ -176,12 +220,8 @@ pub(crate) fn explain(error: &std::io::Error, us: DeviceId) -> DialError {
         Some(TlsRefusal::OtherDevice { found, .. }) if found == us => return DialError::Myself,
         Some(TlsRefusal::OtherDevice { found, .. }) => return DialError::OtherDevice { found },
         Some(refusal @ TlsRefusal::RefusedByPeer) => return DialError::RefusedUs(refusal.to_string()),
-        Some(
-            refusal @ (TlsRefusal::NotKith
-            | TlsRefusal::NotTls
-            | TlsRefusal::NoCommonTls
-            | TlsRefusal::NoCommonProtocol),
-        ) => {
+        Some(TlsRefusal::NotKith) => return DialError::NotRecognised,
+        Some(refusal @ (TlsRefusal::NotTls | TlsRefusal::NoCommonTls | TlsRefusal::NoCommonProtocol)) => {
             return DialError::NotKith(refusal.to_string());
         }
         Some(refusal) => return DialError::Tls(refusal.to_string()),

@@ -11,7 +11,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, debug, info, info_span};
 
 use crate::book::AddressBook;
-use crate::dial::{DialError, dial};
+use crate::dial::{DialError, Dialing, dial};
 use crate::dial_back::DialBacks;
 use crate::dialer::{Dialer, Jitter};
 use crate::host::{Connection, Host, PeerState};
@@ -147,14 +147,17 @@ impl Shared {
 
     async fn dial_all(self: Arc<Self>, serial: u64) -> Result<Session, Vec<Attempt>> {
         let candidates = lock(&self.book).candidates();
-        let config = tls::client_config(&self.identity, self.friend);
+        let dialing = Dialing {
+            config: tls::client_config(&self.identity, self.friend),
+            us: self.us,
+            keys: self.host.dial_in_keys(&self.friend),
+        };
         // One hello at a time: the first proved connection asks for the link, the others wait for the outcome.
         let turn = AsyncMutex::new(());
-        let (shared, turn) = (&self, &turn);
+        let (shared, turn, dialing) = (&self, &turn, &dialing);
         race(candidates, |address| {
-            let config = config.clone();
             async move {
-                let dialed = dial(&address, config, shared.us).await?;
+                let dialed = dial(&address, dialing).await?;
                 let _turn = turn.lock().await;
                 // Claimed before hello is said: of two hellos that cross on the way, both ends then keep the same one.
                 if shared.claim(Side::Dialer, serial) == Keep::Existing {
@@ -243,7 +246,7 @@ fn sentence(attempts: &[Attempt]) -> String {
     const fn weight(error: &DialError) -> u8 {
         match error {
             DialError::RefusedUs(_) => 0,
-            DialError::OtherDevice { .. } => 1,
+            DialError::NotRecognised | DialError::OtherDevice { .. } => 1,
             DialError::Broken(_) | DialError::Tls(_) => 2,
             DialError::NotKith(_) => 3,
             DialError::Refused => 4,

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::SystemTime;
 
 use http::Request;
+use kith_identity::DialInKey;
 use kith_wire::{Body, DeviceId, Hello, Report, ServeFuture, Side};
 
 use crate::race::Attempt;
@@ -12,6 +13,9 @@ use crate::race::Attempt;
 pub trait Host: Send + Sync + 'static {
     /// What we say of ourselves to this friend, who is seen from this IP address.
     fn hello(&self, to: &DeviceId, seen_from: IpAddr) -> Hello;
+    /// The keys by which this friend may recognise our calls, best first: his own, as he told us, and whatever else he may know us
+    /// by.
+    fn dial_in_keys(&self, friend: &DeviceId) -> Vec<DialInKey>;
     /// A friend said hello and the link is up.
     fn linked(&self, friend: &DeviceId, hello: &Hello, connection: &Connection);
     /// The link to a friend is over.

@@ -4,6 +4,7 @@
 //! own certificate is pinned by the device id in the invite. The dialer then proves its real identity over the TLS
 //! exporter of this very connection.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,16 +21,18 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::book::Candidate;
-use crate::dial::{DialError, dial};
+use crate::dial::{DialError, Dialing, dial};
 use crate::race::{Attempt, race};
 
 /// Longest time for the exchange.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(15);
+/// Who holds an invite that is closed meets a listener that doesn't recognise him.
+const NOT_OPEN: &str = "the invite is not open any more: it has expired, was used already, or was withdrawn";
 /// Most bytes of a text in a pairing message.
 const LONGEST_TEXT: usize = 255;
 
 /// What the two computers tell each other at pairing.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct JoinMessage {
     /// Protocol versions spoken.
     pub wire: VersionRange,
@@ -41,8 +44,24 @@ pub struct JoinMessage {
     pub own: bool,
     /// Key that lets the receiver dial in later, hex.
     pub dial_in: String,
+    /// Key by which the sender will dial if it has lost everything but its 24 words, hex; empty from those who have none.
+    #[serde(default)]
+    pub recovery: String,
     /// Name, addresses and offered quota.
     pub report: Report,
+}
+
+/// Without its keys.
+impl fmt::Debug for JoinMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinMessage")
+            .field("wire", &self.wire)
+            .field("program", &self.program)
+            .field("invite", &self.invite)
+            .field("own", &self.own)
+            .field("report", &self.report)
+            .finish_non_exhaustive()
+    }
 }
 
 impl JoinMessage {
@@ -51,7 +70,10 @@ impl JoinMessage {
     /// # Errors
     /// A sentence.
     pub fn check(&self) -> Result<(), String> {
-        if [&self.program, &self.invite, &self.dial_in].iter().any(|text| text.len() > LONGEST_TEXT) {
+        if [&self.program, &self.invite, &self.dial_in, &self.recovery]
+            .iter()
+            .any(|text| text.len() > LONGEST_TEXT)
+        {
             return Err("the pairing message is longer than the protocol allows".into());
         }
         self.report.check().map_err(|error| error.to_string())
@@ -97,7 +119,11 @@ pub async fn ask(
     addresses: &[String],
     message: &JoinMessage,
 ) -> Result<(JoinMessage, String), JoinError> {
-    let config = tls::join_client_config(key, other);
+    let dialing = Dialing {
+        config: tls::join_client_config(key, other),
+        us: identity.device_id(),
+        keys: vec![key.dial_in_key().clone()],
+    };
     let candidates = addresses
         .iter()
         .enumerate()
@@ -106,17 +132,20 @@ pub async fn ask(
             delay: Duration::from_millis(100).saturating_mul(u32::try_from(i).unwrap_or(u32::MAX)),
         })
         .collect();
-    let us = identity.device_id();
-    let dial = |address: String| {
-        let config = config.clone();
-        async move { dial(&address, config, us).await }
-    };
+    let dialing = &dialing;
+    let dial = |address: String| async move { dial(&address, dialing).await };
     let (address, dialed) = race(candidates, dial).await.map_err(|attempts| {
         let refused = attempts.iter().find_map(|attempt| match &attempt.error {
             DialError::RefusedUs(reason) => Some(reason.clone()),
             _ => None,
         });
-        refused.map_or(JoinError::NoAddress(attempts), JoinError::Refused)
+        // What recognises nobody may also be another computer, for which the next address would be right.
+        let nobody = || !attempts.is_empty() && attempts.iter().all(|a| a.error == DialError::NotRecognised);
+        let closed = || nobody().then(|| NOT_OPEN.to_owned());
+        match refused.or_else(closed) {
+            Some(reason) => JoinError::Refused(reason),
+            None => JoinError::NoAddress(attempts),
+        }
     })?;
     let exchange = exchange(identity, dialed.stream, message);
     let answer = tokio::time::timeout(EXCHANGE_TIMEOUT, exchange)
@@ -130,7 +159,7 @@ async fn exchange(
     stream: crate::dial::Stream,
     message: &JoinMessage,
 ) -> Result<JoinMessage, JoinError> {
-    let broken = |error: &dyn std::fmt::Display| JoinError::Broken(error.to_string());
+    let broken = |error: &dyn fmt::Display| JoinError::Broken(error.to_string());
     let exporter = tls::exporter(stream.get_ref().1).map_err(|error| broken(&error))?;
     let proof = tls::exporter_proof(identity, &exporter, ExporterRole::Dialer);
     let request = JoinRequest { proof: HEXLOWER.encode(&proof), message: message.clone() };
@@ -168,9 +197,7 @@ fn refusal(error: &hyper::Error) -> Option<String> {
         if let Some(io) = inner.downcast_ref::<std::io::Error>()
             && tls::explain_io(io).is_some()
         {
-            return Some(
-                "the invite is not open any more: it has expired, was used already, or was withdrawn".into(),
-            );
+            return Some(NOT_OPEN.to_owned());
         }
         source = inner.source();
     }

@@ -26,10 +26,10 @@ mod visit;
 
 pub use book::{AddressBook, is_internal};
 pub use dial::DialError;
-pub use dial_back::{AskDialBackError, ask_dial_back, ask_dial_back_from, is_outside};
+pub use dial_back::{AskDialBackError, Asker, ask_dial_back, ask_dial_back_from, is_outside};
 pub use host::{Connection, Host, PathKind, PeerState};
 pub use peers::{MOST_FRIENDS, Peers};
-pub use probe::{Probe, ProbeResult, probe};
+pub use probe::{MOST_PROBE_KEYS, Probe, ProbeResult, probe};
 pub use race::Attempt;
 pub use socket::widen;
 pub use visit::{Visit, visit};

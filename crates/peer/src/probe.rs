@@ -1,10 +1,9 @@
 //! The telnet test: is the port of another computer open, and what answers there?
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kith_identity::{DeviceId, Identity, tls};
+use kith_identity::{DeviceId, DialInKey, DialInTag, Identity, tls};
 use tokio_rustls::TlsConnector;
 
 use crate::dial::{DialError, connect, explain, resolve};
@@ -13,13 +12,16 @@ use crate::greeting::SkipGreeting;
 /// Longest wait for an answer on the open connection.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Most keys that are tried at one address, each with a connection of its own.
+pub const MOST_PROBE_KEYS: usize = 4;
+
 /// What the test found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProbeResult {
     /// A Kith answers.
     Connected {
-        /// Which computer it says it is; it has proved it by its certificate.
-        device: DeviceId,
+        /// Which computer it says it is; it has proved it by its certificate. None if it doesn't know the prober, and so says nothing.
+        device: Option<DeviceId>,
     },
     /// A RST came back.
     Refused,
@@ -33,8 +35,8 @@ pub enum ProbeResult {
     NotKith(String),
     /// A Kith answers, but not the expected one.
     OtherDevice {
-        /// Which.
-        found: DeviceId,
+        /// Which; none if it doesn't say.
+        found: Option<DeviceId>,
     },
 }
 
@@ -53,8 +55,15 @@ pub struct Probe {
     pub answer: Option<Duration>,
 }
 
-/// Tests `host:port`, each of its IP addresses.
-pub async fn probe(address: &str, identity: &Identity, expected: Option<DeviceId>) -> Vec<Probe> {
+/// Tests `host:port`, each of its IP addresses. A computer shows who it is to one who calls by one of its `keys`, of which at most
+/// [`MOST_PROBE_KEYS`] are tried, one after the other. `made_for_it` is shown to whatever answers: an identity that was made for the
+/// test.
+pub async fn probe(
+    address: &str,
+    made_for_it: &Identity,
+    keys: &[DialInKey],
+    expected: Option<DeviceId>,
+) -> Vec<Probe> {
     let started = Instant::now();
     let resolved = resolve(address).await;
     let took = started.elapsed();
@@ -67,7 +76,8 @@ pub async fn probe(address: &str, identity: &Identity, expected: Option<DeviceId
             vec![Probe { address: None, result, resolve: took, connect: None, answer: None }]
         }
         Ok(addresses) => {
-            let tests = addresses.into_iter().map(|address| probe_one(address, identity, expected, took));
+            let tests =
+                addresses.into_iter().map(|address| probe_one(address, made_for_it, keys, expected, took));
             futures::future::join_all(tests).await
         }
     }
@@ -75,7 +85,35 @@ pub async fn probe(address: &str, identity: &Identity, expected: Option<DeviceId
 
 async fn probe_one(
     address: SocketAddr,
-    identity: &Identity,
+    made_for_it: &Identity,
+    keys: &[DialInKey],
+    expected: Option<DeviceId>,
+    resolve: Duration,
+) -> Probe {
+    let mut tags: Vec<DialInTag> = keys.iter().take(MOST_PROBE_KEYS).map(DialInKey::tag).collect();
+    if tags.is_empty() {
+        tags.push(DialInTag::made_up());
+    }
+    let mut last = None;
+    for tag in tags {
+        let probe = probe_with(address, made_for_it, &tag, expected, resolve).await;
+        let unrecognised = matches!(
+            probe.result,
+            ProbeResult::Connected { device: None } | ProbeResult::OtherDevice { found: None }
+        );
+        last = Some(probe);
+        if !unrecognised {
+            break;
+        }
+    }
+    let nothing = ProbeResult::NoResponse;
+    last.unwrap_or(Probe { address: Some(address), result: nothing, resolve, connect: None, answer: None })
+}
+
+async fn probe_with(
+    address: SocketAddr,
+    made_for_it: &Identity,
+    tag: &DialInTag,
     expected: Option<DeviceId>,
     resolve: Duration,
 ) -> Probe {
@@ -99,8 +137,8 @@ async fn probe_one(
         }
     };
     probe.connect = Some(started.elapsed());
-    let config: Arc<_> = tls::client_config_any(identity);
-    let handshake = TlsConnector::from(config).connect(tls::placeholder_name(), SkipGreeting::new(stream));
+    let connector = TlsConnector::from(tls::probe_client_config(made_for_it));
+    let handshake = connector.connect(tag.server_name(), SkipGreeting::new(stream));
     let outcome = tokio::time::timeout(ANSWER_TIMEOUT, handshake).await;
     probe.answer = Some(started.elapsed());
     probe.result = match outcome {
@@ -112,13 +150,10 @@ async fn probe_one(
             ProbeResult::NotKith("it speaks TLS, but not Kith's protocol".into())
         }
         Ok(Ok(stream)) => match tls::peer_device_id(stream.get_ref().1) {
-            Some(found) if expected.is_some_and(|expected| expected != found) => {
-                ProbeResult::OtherDevice { found }
-            }
-            Some(device) => ProbeResult::Connected { device },
-            None => ProbeResult::NotKith("it speaks TLS, but shows no certificate of a Kith".into()),
+            found if expected.is_some() && expected != found => ProbeResult::OtherDevice { found },
+            device => ProbeResult::Connected { device },
         },
-        Ok(Err(error)) => match explain(&error, identity.device_id()) {
+        Ok(Err(error)) => match explain(&error, made_for_it.device_id()) {
             DialError::NotKith(reason) => ProbeResult::NotKith(reason),
             other => ProbeResult::NotKith(other.to_string()),
         },

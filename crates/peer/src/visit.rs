@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use http::{Request, Response, StatusCode};
-use kith_identity::{DeviceId, Identity, tls};
+use kith_identity::{DeviceId, DialInKey, Identity, tls};
 use kith_wire::{Body, Hello, HelloAnswer, Link, LinkLimits, ServeFuture, Side, empty_body};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::dial::{DialError, dial};
+use crate::dial::{DialError, Dialing, dial};
 use crate::session::{HELLO_TIMEOUT, judge_answer, say_hello};
 
 /// A link to a computer that has proved its key, though we did not know which to expect. It ends when this is dropped.
@@ -23,12 +23,22 @@ pub struct Visit {
     _driver: AbortOnDropHandle<kith_wire::LinkError>,
 }
 
-/// Dials `host:port` with our identity and asks for a link.
+/// Dials `host:port` with our identity and asks for a link. The other side recognises us by `key`.
 ///
 /// # Errors
 /// See [`DialError`].
-pub async fn visit(address: &str, identity: &Identity, hello: &Hello) -> Result<Visit, DialError> {
-    let dialed = dial(address, tls::client_config_any(identity), identity.device_id()).await?;
+pub async fn visit(
+    address: &str,
+    identity: &Identity,
+    key: &DialInKey,
+    hello: &Hello,
+) -> Result<Visit, DialError> {
+    let dialing = Dialing {
+        config: tls::client_config_any(identity),
+        us: identity.device_id(),
+        keys: vec![key.clone()],
+    };
+    let dialed = dial(address, &dialing).await?;
     let connection = dialed.stream.get_ref().1;
     let device = tls::peer_device_id(connection)
         .ok_or_else(|| DialError::NotKith("it shows no certificate of a Kith".into()))?;

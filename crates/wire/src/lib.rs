@@ -9,6 +9,7 @@
 
 mod body;
 mod dial_back;
+mod dial_in;
 mod hello;
 mod link;
 mod metered;
@@ -20,6 +21,7 @@ pub use dial_back::{
     DIAL_BACK_CAPABILITY, DIAL_BACK_LIMIT, DialBackAnswer, DialBackOrder, DialBackOutcome, DialBackRefusal,
     DialBackRequest, DialBackResult, LEAST_DIAL_BACK_PORT, MOST_DIAL_BACK_ADDRESSES,
 };
+pub use dial_in::{DIAL_IN_LIMIT, DialInKeys};
 pub use hello::{
     Hello, HelloAnswer, HelloVerdict, MESSAGE_LIMIT, Report, VersionRange, WIRE_VERSION, WireError,
 };

@@ -8,6 +8,8 @@ pub const PING: &str = "/kith/v1/ping";
 pub const REPORT: &str = "/kith/v1/report";
 /// The asker wants a ClientHello from outside at an address of his: see [`DialBackRequest`](crate::DialBackRequest).
 pub const DIAL_BACK: &str = "/kith/v1/dial-back";
+/// The keys by which the asker recognises the receiver's calls: `PUT` hands them over, see [`DialInKeys`](crate::DialInKeys).
+pub const DIAL_IN: &str = "/kith/v1/dial-in";
 /// The sealed state object of the asker: `PUT` stores a version, `GET` fetches the newest.
 pub const STATE: &str = "/kith/v1/state";
 /// Below it lies the asker's own part of the vault: `/{archive}/...` in restic's REST protocol.

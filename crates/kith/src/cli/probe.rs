@@ -1,7 +1,7 @@
 //! `kith probe`: the telnet test.
 
 use kith_control::view::FriendView;
-use kith_identity::{DeviceId, Identity, RecoveryPhrase};
+use kith_identity::{DeviceId, DialInKey, Identity, RecoveryPhrase};
 use kith_peer::{Probe, ProbeResult};
 use serde::Serialize;
 
@@ -9,7 +9,8 @@ use super::Place;
 use super::args::Json;
 use super::error::{CliError, CliResult, Code};
 use super::output::{json, line, safe};
-use crate::daemon::keys;
+use super::recovery::known_friends;
+use crate::daemon::KnownFriend;
 
 /// One tested address, for programs.
 #[derive(Serialize)]
@@ -37,6 +38,9 @@ struct ProbesView {
     probes: Vec<ProbeView>,
 }
 
+/// What is known of a Kith to which this computer is a stranger.
+const NOBODY: &str = "which shows to its friends only who it is";
+
 pub(super) async fn probe(
     place: &Place,
     host: &str,
@@ -52,10 +56,10 @@ pub(super) async fn probe(
         Err(_not_running) => Vec::new(),
     };
     let expected = expect.map(|wanted| expected(&wanted, &friends)).transpose()?;
-    let identity = identity(place)?;
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let address = if bare.contains(':') { format!("[{bare}]:{port}") } else { format!("{bare}:{port}") };
-    let probes = kith_peer::probe(&address, &identity, expected).await;
+    let keys = dial_in_keys(place, bare, &address, expected).await;
+    let probes = kith_peer::probe(&address, &nobody()?, &keys, expected).await;
     let views: Vec<ProbeView> = probes.into_iter().map(|probe| view(bare, port, probe, &friends)).collect();
     let best = views.iter().min_by_key(|view| rank(view.result));
     let (result, device_id) = best.map_or(("unreachable", None), |best| (best.result, best.device_id));
@@ -81,17 +85,42 @@ fn expected(wanted: &str, friends: &[FriendView]) -> CliResult<DeviceId> {
     })
 }
 
-/// Our identity, if there is one that we may read; else one for this test alone.
-fn identity(place: &Place) -> CliResult<Identity> {
-    if let Ok(home) = place.home()
-        && keys::exist(&home)
-        && let Ok(keys) = keys::load(&home)
-    {
-        return Ok(keys.identity);
-    }
+/// An identity for this test alone: whatever answers learns nothing of ours.
+fn nobody() -> CliResult<Identity> {
     Identity::from_seed(&RecoveryPhrase::generate().derive().identity).map_err(|error| {
         CliError::new(format!("no identity could be made for the test: {error}"), "try again")
     })
+}
+
+/// The keys by which a friend who may be there would recognise us, and show who he is: first that of the one who is expected, then those
+/// of friends with this very address, then of those with another port of the same host.
+async fn dial_in_keys(
+    place: &Place,
+    host: &str,
+    address: &str,
+    expected: Option<DeviceId>,
+) -> Vec<DialInKey> {
+    let mut friends = match place.home() {
+        // Whoever may not read it probes as a stranger.
+        Ok(home) => known_friends(&home).await.unwrap_or_default(),
+        Err(_no_home) => Vec::new(),
+    };
+    let nearness = |friend: &KnownFriend| {
+        let addresses = friend.addresses();
+        let same_host = |known: &String| {
+            let known = known.rsplit_once(':').map_or(known.as_str(), |(host, _port)| host);
+            known.trim_start_matches('[').trim_end_matches(']').eq_ignore_ascii_case(host)
+        };
+        match () {
+            () if expected == Some(friend.device_id) => 0,
+            () if addresses.iter().any(|known| known.eq_ignore_ascii_case(address)) => 1,
+            () if addresses.iter().any(same_host) => 2,
+            () => 3,
+        }
+    };
+    friends.retain(|friend| nearness(friend) < 3);
+    friends.sort_by_key(nearness);
+    friends.iter().filter_map(KnownFriend::dial_in_key).collect()
 }
 
 const fn rank(result: &str) -> u8 {
@@ -108,13 +137,15 @@ const fn rank(result: &str) -> u8 {
 
 fn view(host: &str, port: u16, probe: Probe, friends: &[FriendView]) -> ProbeView {
     let (result, device_id, detail) = match probe.result {
-        ProbeResult::Connected { device } => ("connected", Some(device), None),
+        ProbeResult::Connected { device: Some(device) } => ("connected", Some(device), None),
+        ProbeResult::Connected { device: None } => ("connected", None, Some(NOBODY.to_owned())),
         ProbeResult::Refused => ("refused", None, None),
         ProbeResult::NoResponse => ("no-response", None, None),
         ProbeResult::Unreachable(reason) => ("unreachable", None, Some(reason)),
         ProbeResult::NameNotFound(reason) => ("name-not-found", None, Some(reason)),
         ProbeResult::NotKith(reason) => ("not-kith", None, Some(reason)),
-        ProbeResult::OtherDevice { found } => ("other-device", Some(found), None),
+        ProbeResult::OtherDevice { found: Some(found) } => ("other-device", Some(found), None),
+        ProbeResult::OtherDevice { found: None } => ("other-device", None, Some(NOBODY.to_owned())),
     };
     let friend = friends.iter().find(|friend| Some(friend.device_id) == device_id);
     ProbeView {
@@ -137,7 +168,7 @@ fn show(view: &ProbeView) {
     let who = match (&view.device_id, &view.friend) {
         (Some(id), Some(friend)) => format!("{} ({id})", safe(friend)),
         (Some(id), None) => id.to_string(),
-        _ => String::new(),
+        _ => detail.clone(),
     };
     line(match view.result {
         "connected" => format!("{place}: connected; a Kith answers, {who}"),

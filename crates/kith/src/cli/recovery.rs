@@ -85,7 +85,7 @@ async fn sheet(home: &Home, words: &[&str]) -> CliResult {
     Ok(())
 }
 
-async fn known_friends(home: &Home) -> CliResult<Vec<KnownFriend>> {
+pub(super) async fn known_friends(home: &Home) -> CliResult<Vec<KnownFriend>> {
     let path = home.state_db();
     if !path.exists() {
         return Ok(Vec::new());

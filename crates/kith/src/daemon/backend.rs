@@ -113,12 +113,16 @@ impl Backend for Daemon {
             ));
         }
         core.invites.withdraw_of(&friend.device_id).await.map_err(failed)?;
+        // Before he is forgotten: whatever happens in between, what he knows is worth nothing any more.
+        core.dial_in.rotate().await.map_err(failed)?;
         core.note_removal(friend.device_id).await.map_err(failed)?;
         core.roster.remove(&friend.device_id).await.map_err(failed)?;
         core.jobs.cancel_friend(&friend.device_id).await;
         if let Some(peers) = core.peers() {
             peers.remove_friend(&friend.device_id);
         }
+        core.drop_older_keys().await.map_err(failed)?;
+        core.hand_dial_in_to_all();
         core.state_dirty.notify_one();
         core.tell(Event::Friends);
         Ok(())

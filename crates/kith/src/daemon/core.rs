@@ -5,11 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
-use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 use kith_control::{Bound, Event};
 use kith_identity::{DeviceId, Identity, InstallationId, StateKey, tls};
-use kith_listener::{Incoming, Listener};
+use kith_listener::{Faces, Incoming, Listener};
 use kith_nat::{Family, Nat, Proof};
 use kith_network::Network;
 use kith_peer::Peers;
@@ -19,6 +18,7 @@ use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tracing::warn;
 
 use super::db::{Db, Table};
+use super::dial_in::DialIn;
 use super::heads::Heads;
 use super::history::History;
 use super::host::Door;
@@ -73,6 +73,8 @@ pub mod value {
     pub const VAULT: &str = "vault";
     /// Addresses under which friends saw us.
     pub const OBSERVED: &str = "observed";
+    /// Which dial-in key is given out, and which others friends may hold.
+    pub const DIAL_IN: &str = "dial-in";
     /// What is mapped on routers.
     pub const MAPPINGS: &str = "mappings";
 }
@@ -90,9 +92,8 @@ pub struct Core {
     pub(super) state_key: StateKey,
     /// Connections that the listener authenticated go in here.
     pub(super) incoming: mpsc::Sender<Incoming>,
-    pub(super) tls: Arc<rustls::ServerConfig>,
-    /// The key that friends get to dial in, hex.
-    pub(super) dial_in: String,
+    pub(super) faces: Faces,
+    pub(super) dial_in: DialIn,
     pub(super) installation: InstallationId,
     pub(super) incarnation: u64,
     pub(super) db: Db,
@@ -139,9 +140,7 @@ pub(super) struct Parts {
 
 impl Core {
     /// The core, and the connections that its listener will hand over.
-    pub(super) async fn new(
-        parts: Parts,
-    ) -> Result<(Arc<Self>, mpsc::Receiver<Incoming>), super::db::DbError> {
+    pub(super) async fn new(parts: Parts) -> anyhow::Result<(Arc<Self>, mpsc::Receiver<Incoming>)> {
         let Parts { home, sources, loaded, keys, db, vault, network } = parts;
         let installation = match db.get(Table::Values, value::INSTALLATION).await? {
             Some(installation) => installation,
@@ -161,12 +160,18 @@ impl Core {
         let history = History::new(db.clone());
         let complete = history.complete().await?;
         let jobs = Jobs::new(history, complete, events.clone());
-        let dial_in = HEXLOWER.encode(keys.dial_in.key(0).as_bytes());
+        let recovery = keys.state.recovery_dial_in_key();
+        let dial_in = DialIn::load(db.clone(), keys.dial_in, recovery).await?;
+        let unknown = tls::throwaway_server_config(Timestamp::now().as_second().unsigned_abs())?;
         let identity = Arc::new(keys.identity);
         let heads = Heads::load(db.clone(), &identity.public_key()).await?;
         let (incoming, received) = mpsc::channel(MOST_INCOMING);
         let core = Arc::new_cyclic(|core| Self {
-            tls: tls::server_config(&identity, Arc::new(Door(core.clone()))),
+            faces: Faces {
+                known: tls::server_config(&identity, Arc::new(Door(core.clone()))),
+                unknown,
+                callers: Arc::new(Door(core.clone())),
+            },
             incoming,
             home,
             sources,

@@ -7,9 +7,9 @@ use std::time::Instant;
 use http::{Method, Request, Response, StatusCode};
 use jiff::Timestamp;
 use kith_control::Event;
-use kith_identity::DeviceId;
 use kith_identity::tls::{self, Admission, Admitted};
-use kith_listener::Incoming;
+use kith_identity::{DeviceId, DialInKey, DialInTag};
+use kith_listener::{Callers, Incoming};
 use kith_peer::{Connection, Host};
 use kith_wire::{Body, Hello, Report, ServeFuture, boxed, bytes_body, collect, empty_body, paths};
 use tokio::sync::mpsc;
@@ -28,6 +28,12 @@ const BETWEEN_REPORTS: std::time::Duration = std::time::Duration::from_millis(50
 
 /// Who may come in.
 pub(super) struct Door(pub(super) Weak<Core>);
+
+impl Callers for Door {
+    fn recognises(&self, tag: &DialInTag) -> bool {
+        self.0.upgrade().is_some_and(|core| core.recognises(tag))
+    }
+}
 
 impl Admission for Door {
     fn friend(&self, id: &DeviceId) -> bool {
@@ -84,11 +90,16 @@ impl Host for DaemonHost {
         }
     }
 
+    fn dial_in_keys(&self, friend: &DeviceId) -> Vec<DialInKey> {
+        self.0.upgrade().map(|core| core.dial_in_keys(friend)).unwrap_or_default()
+    }
+
     fn linked(&self, friend: &DeviceId, hello: &Hello, connection: &Connection) {
         let Some(core) = self.0.upgrade() else { return };
         let (friend, hello, connection) = (*friend, hello.clone(), connection.clone());
         tokio::spawn(async move {
             core.note_link(&friend, &hello, &connection).await;
+            core.hand_dial_in(&friend).await;
         });
     }
 
@@ -262,6 +273,9 @@ impl Core {
         if path == paths::STATE {
             return self.serve_state(&friend, &owner, request).await;
         }
+        if path == paths::DIAL_IN {
+            return self.take_dial_in(&friend, request).await;
+        }
         if path == paths::REPORT && request.method() == Method::GET {
             let report = self.report_to(&friend);
             return kith_wire::json_body(&report).map_or_else(
@@ -343,7 +357,7 @@ fn below(prefix: &str, mut request: Request<Body>) -> Option<Request<Body>> {
     Some(request)
 }
 
-fn plain(status: StatusCode, text: &str) -> Response<Body> {
+pub(super) fn plain(status: StatusCode, text: &str) -> Response<Body> {
     let mut response = Response::new(bytes_body(text.to_owned()));
     *response.status_mut() = status;
     response

@@ -1,10 +1,11 @@
 //! Open invites, and open replies to invites of others.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 use jiff::Timestamp;
-use kith_identity::{DeviceId, Invite, OneTimeKey};
+use kith_identity::{DeviceId, DialInKey, Invite, OneTimeKey};
 use serde::{Deserialize, Serialize};
 
 use super::db::{Db, DbError, Table};
@@ -99,6 +100,8 @@ impl Record {
 pub(super) struct Invites {
     db: Db,
     records: RwLock<BTreeMap<DeviceId, Record>>,
+    /// Raised by every change.
+    generation: AtomicU64,
     /// One claim at a time: an invite serves once.
     claiming: tokio::sync::Mutex<()>,
 }
@@ -117,7 +120,12 @@ impl Invites {
             db.remove(Table::Invites, &record.one_time.to_string()).await?;
         }
         let records = records.into_iter().map(|record| (record.one_time, record)).collect();
-        Ok(Self { db, records: RwLock::new(records), claiming: tokio::sync::Mutex::default() })
+        Ok(Self {
+            db,
+            records: RwLock::new(records),
+            generation: AtomicU64::new(0),
+            claiming: tokio::sync::Mutex::default(),
+        })
     }
 
     /// Keeps an invite.
@@ -131,7 +139,7 @@ impl Invites {
             return Err(InvitesError::TooMany);
         }
         self.db.put(Table::Invites, &record.one_time.to_string(), &record).await?;
-        self.records.write().unwrap_or_else(PoisonError::into_inner).insert(record.one_time, record);
+        self.write().insert(record.one_time, record);
         Ok(())
     }
 
@@ -163,7 +171,7 @@ impl Invites {
         let gone: Vec<DeviceId> = self.read().values().filter(opens).map(|record| record.one_time).collect();
         for one_time in gone {
             self.db.remove(Table::Invites, &one_time.to_string()).await?;
-            self.records.write().unwrap_or_else(PoisonError::into_inner).remove(&one_time);
+            self.write().remove(&one_time);
         }
         Ok(())
     }
@@ -187,6 +195,32 @@ impl Invites {
         let records = self.read();
         let mut ours = records.values().filter(|record| record.role == Role::Inviter);
         ours.find(|record| record.invite().is_some_and(|invite| invite.id().to_string() == id)).cloned()
+    }
+
+    /// The keys by which those are recognised who hold an open invite, or our reply line, each with its end in Unix seconds.
+    pub(super) fn dial_in_keys(&self) -> Vec<(i64, DialInKey)> {
+        let key = |record: &Record| {
+            let invite = record.invite()?;
+            let key = match record.role {
+                Role::Inviter => invite.secret().dial_in_key(),
+                Role::Joiner => invite.secret().reply_dial_in_key(),
+            };
+            Some((record.expires, key))
+        };
+        let now = Timestamp::now();
+        self.read().values().filter(|record| record.is_open(now)).filter_map(key).collect()
+    }
+
+    /// A number that is another one after every change.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<DeviceId, Record>> {
+        let records = self.records.write().unwrap_or_else(PoisonError::into_inner);
+        // Inside the lock: who sees the new number waits there for the new records.
+        self.generation.fetch_add(1, Ordering::Release);
+        records
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<DeviceId, Record>> {

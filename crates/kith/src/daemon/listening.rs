@@ -48,7 +48,7 @@ impl Core {
         };
         let outcome = match self.listener() {
             Some(listener) => listener.rebind(&config).await,
-            None => match Listener::start(&config, self.tls.clone(), self.incoming.clone()) {
+            None => match Listener::start(&config, self.faces.clone(), self.incoming.clone()) {
                 Ok(listener) => {
                     self.set_listener(Some(listener));
                     Ok(())

@@ -4,6 +4,7 @@ mod archives;
 mod backend;
 pub mod core;
 pub mod db;
+mod dial_in;
 mod entries;
 mod failure;
 mod heads;

@@ -6,8 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 use kith_control::view::{AddressFailure, InviteView, JoinView};
 use kith_control::{Event, Failure, FailureKind, InviteRequest, JoinRequest};
 use kith_identity::{
-    ArchiveId, DeviceId, Invite, InviteSecret, InviteTerms, LineKind, OneTimeKey, Ownership, ReplyLine,
-    safety_sentence,
+    ArchiveId, DeviceId, DialInKey, Invite, InviteSecret, InviteTerms, LineKind, OneTimeKey, Ownership,
+    ReplyLine, safety_sentence,
 };
 use kith_peer::join::{self, JoinError, JoinJudge, JoinMessage, JoinRefusal};
 use kith_wire::VersionRange;
@@ -236,7 +236,8 @@ impl Core {
             program: PROGRAM.to_owned(),
             invite: invite.id().to_string(),
             own,
-            dial_in: self.dial_in.clone(),
+            dial_in: self.dial_in.keys().key.to_hex().to_string(),
+            recovery: self.dial_in.keys().recovery.to_hex().to_string(),
             report,
         }
     }
@@ -266,7 +267,10 @@ impl Core {
             archive: known.as_ref().map_or_else(ArchiveId::generate, |known| known.archive),
             quota_bytes: quota_bytes.or_else(|| known.as_ref().and_then(|known| known.quota_bytes)),
             paused: known.as_ref().is_some_and(|known| known.paused),
-            dial_in: Some(message.dial_in),
+            dial_in: checked_key(message.dial_in),
+            recovery_key: checked_key(message.recovery),
+            // Told in our half of the exchange; if the key was changed meanwhile, the one before is still accepted.
+            holds: Some(self.dial_in.counter()),
             addresses: Addresses {
                 last_good: reached_at,
                 configured: known.map(|known| known.addresses.configured).unwrap_or_default(),
@@ -291,6 +295,11 @@ impl Core {
         self.tell(Event::Friends);
         Ok(friend)
     }
+}
+
+/// A key that a friend told, if it is one.
+fn checked_key(text: String) -> Option<String> {
+    DialInKey::from_hex(&text).map(|_key| text)
 }
 
 fn safety(us: &DeviceId, other: &DeviceId, invite: &Invite) -> String {

@@ -10,7 +10,7 @@ use kith_control::Event;
 use kith_identity::{DeviceId, DialBackNonce};
 use kith_listener::{Arrival, Expected};
 use kith_nat::{Family, GatewayState, Mapping, Nat, Proof, ProofOutcome, ProofReport, State};
-use kith_peer::AskDialBackError;
+use kith_peer::{AskDialBackError, Asker};
 use kith_wire::{DIAL_BACK_CAPABILITY, DialBackAnswer, DialBackOutcome, Link};
 use tokio::sync::broadcast::error::RecvError;
 use tracing::{debug, info};
@@ -227,9 +227,10 @@ impl Core {
         let answer = match way {
             Way::Link(link) => kith_peer::ask_dial_back(&link, &addresses, nonce, PATIENCE).await,
             Way::Own { to, from } => {
-                let (identity, from) = (&self.identity, Some(from));
+                let keys = self.dial_in_keys(&friend);
+                let asker = Asker { identity: &self.identity, keys: &keys };
                 let asking =
-                    kith_peer::ask_dial_back_from(identity, friend, to, from, &addresses, nonce, PATIENCE);
+                    kith_peer::ask_dial_back_from(asker, friend, to, Some(from), &addresses, nonce, PATIENCE);
                 Box::pin(asking).await
             }
         };

@@ -148,8 +148,9 @@ async fn ask_friend(friend: Friend, identity: &Identity, derived: &DerivedSecret
     let known = KnownFriend::from(friend.clone());
     let addresses = known.addresses().into_iter().take(MOST_ADDRESSES);
     let hello = hello();
-    let hello = &hello;
-    let visits = addresses.map(|address| async move { visit(&address, identity, hello).await });
+    let key = derived.state.recovery_dial_in_key();
+    let (hello, key) = (&hello, &key);
+    let visits = addresses.map(|address| async move { visit(&address, identity, key, hello).await });
     let mut visits: FuturesUnordered<_> = visits.collect();
     let mut problem = "no address of him is known".to_owned();
     while let Some(outcome) = visits.next().await {
@@ -201,9 +202,10 @@ async fn find_state(
     derived: &DerivedSecrets,
 ) -> Result<Found, Failure> {
     let hello = hello();
+    let key = derived.state.recovery_dial_in_key();
     let mut problems = Vec::new();
     for address in addresses {
-        let outcome = match visit(address, identity, &hello).await {
+        let outcome = match visit(address, identity, &key, &hello).await {
             Ok(visit) => fetch(&visit, derived).await.map(|document| Found { visit, document }),
             Err(error) => Err(explain_dial(&error)),
         };
@@ -221,7 +223,7 @@ async fn find_state(
 
 fn explain_dial(error: &kith_peer::DialError) -> String {
     match error {
-        kith_peer::DialError::RefusedUs(_) => {
+        kith_peer::DialError::RefusedUs(_) | kith_peer::DialError::NotRecognised => {
             "it does not know the computer of these words: are they the right words, and is this the right friend?"
                 .to_owned()
         }
@@ -287,6 +289,10 @@ async fn store(
         value(value::STATE_SEQUENCE, serde_json::to_value(sequence))?,
         value(value::STATE_BASE, serde_json::to_value(document.sequence))?,
         value(value::STATE_FIRST, serde_json::to_value(sequence.saturating_add(1)))?,
+        value(
+            value::DIAL_IN,
+            serde_json::to_value(super::dial_in::Counters::after_recovery(document.dial_in)),
+        )?,
         value(value::RECOVERY_SHOWN, serde_json::to_value(true))?,
     ];
     for friend in &document.friends {

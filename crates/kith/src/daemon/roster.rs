@@ -1,10 +1,11 @@
 //! The friends: in memory for answers, in `state.db` for good.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 use jiff::Timestamp;
-use kith_identity::{ArchiveId, DeviceId, InstallationId};
+use kith_identity::{ArchiveId, DeviceId, DialInKey, InstallationId};
 use kith_peer::AddressBook;
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +48,13 @@ pub(super) struct Friend {
     /// Key for dialling in at the friend, hex.
     #[serde(default)]
     pub(super) dial_in: Option<String>,
+    /// Key by which the friend calls if he has lost everything but his words, hex.
+    #[serde(default)]
+    pub(super) recovery_key: Option<String>,
+    /// Which of our dial-in keys the friend is known to hold, by its counter; none is the first one, of which pairings before there were
+    /// others told him.
+    #[serde(default)]
+    pub(super) holds: Option<u32>,
     /// Addresses.
     #[serde(default)]
     pub(super) addresses: Addresses,
@@ -98,17 +106,24 @@ pub(crate) struct KnownFriend {
     /// Our archive at the friend.
     pub(crate) archive: ArchiveId,
     #[serde(default)]
+    dial_in: Option<String>,
+    #[serde(default)]
     addresses: Addresses,
 }
 
 impl From<Friend> for KnownFriend {
     fn from(friend: Friend) -> Self {
-        let Friend { device_id, name, archive, addresses, .. } = friend;
-        Self { device_id, name, archive, addresses }
+        let Friend { device_id, name, archive, dial_in, addresses, .. } = friend;
+        Self { device_id, name, archive, dial_in, addresses }
     }
 }
 
 impl KnownFriend {
+    /// The key by which he recognises our calls.
+    pub(crate) fn dial_in_key(&self) -> Option<DialInKey> {
+        DialInKey::from_hex(self.dial_in.as_deref()?)
+    }
+
     /// Every address known, internal ones first.
     pub(crate) fn addresses(&self) -> Vec<String> {
         let known = &self.addresses;
@@ -161,6 +176,8 @@ impl Addresses {
 pub(super) struct Roster {
     db: Db,
     friends: RwLock<BTreeMap<DeviceId, Friend>>,
+    /// Raised by every change.
+    generation: AtomicU64,
     /// One change at a time, so that the disk and the memory agree.
     writing: tokio::sync::Mutex<()>,
 }
@@ -189,7 +206,12 @@ impl Roster {
     pub(super) async fn load(db: Db) -> Result<Self, DbError> {
         let friends: Vec<Friend> = db.all(Table::Friends).await?;
         let friends = friends.into_iter().map(|friend| (friend.device_id, friend)).collect();
-        Ok(Self { db, friends: RwLock::new(friends), writing: tokio::sync::Mutex::new(()) })
+        Ok(Self {
+            db,
+            friends: RwLock::new(friends),
+            generation: AtomicU64::new(0),
+            writing: tokio::sync::Mutex::new(()),
+        })
     }
 
     /// One friend.
@@ -210,6 +232,11 @@ impl Roster {
         let mut friends: Vec<Friend> = self.read().values().cloned().collect();
         friends.sort_by_key(|friend| friend.name.to_lowercase());
         friends
+    }
+
+    /// A number that is another one after every change.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
     }
 
     /// A friend by name, device id, or the beginning of one's device id.
@@ -303,7 +330,10 @@ impl Roster {
     }
 
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<DeviceId, Friend>> {
-        self.friends.write().unwrap_or_else(PoisonError::into_inner)
+        let friends = self.friends.write().unwrap_or_else(PoisonError::into_inner);
+        // Inside the lock: who sees the new number waits there for the new friends.
+        self.generation.fetch_add(1, Ordering::Release);
+        friends
     }
 }
 
@@ -324,6 +354,8 @@ mod tests {
             quota_bytes: None,
             paused: false,
             dial_in: None,
+            recovery_key: None,
+            holds: None,
             addresses: Addresses::default(),
             last_seen: None,
             program: None,

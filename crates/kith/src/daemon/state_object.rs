@@ -45,6 +45,9 @@ pub(super) struct StateDocument {
     pub(super) incarnation: u64,
     /// This computer's name.
     pub(super) name: String,
+    /// Counter of the dial-in key that is given out.
+    #[serde(default)]
+    pub(super) dial_in: u32,
     /// All friends, with the ids of our archives there.
     pub(super) friends: Vec<Friend>,
     /// The home's settings file, sets included.
@@ -118,6 +121,7 @@ impl Core {
             time: Timestamp::now(),
             incarnation: self.incarnation,
             name: self.loaded().settings().computer_name(),
+            dial_in: self.dial_in.counter(),
             friends,
             settings: settings.ok().flatten(),
             archives,

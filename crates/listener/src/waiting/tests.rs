@@ -63,22 +63,46 @@ fn whoever_has_spoken_stays_while_the_silent_go() {
 }
 
 #[test]
+fn whoever_has_spoken_before_he_is_taken_in_is_pushed_out_by_no_neighbour() {
+    let (mut room, ids) = room(1, MAX_SILENT_PER_PREFIX);
+    let (spoken, evicted) = room.enter_spoken();
+    assert_eq!(evicted, None, "he takes nobody's place");
+    for id in &ids {
+        assert_eq!(room.enter(prefix(0)).1, Some(*id));
+    }
+    assert!(room.stages.contains_key(&spoken));
+    // Where the whole room is full one goes for him too, a silent one before all others.
+    let more = MAX_WAITING - MAX_SILENT_PER_PREFIX - 1;
+    let filled: Vec<_> = (0..more).map(|_| room.enter_spoken()).collect();
+    assert!(filled.iter().all(|(_, evicted)| evicted.is_none()));
+    let oldest_silent = room.silent.first().copied();
+    assert!(oldest_silent.is_some());
+    assert_eq!(room.enter_spoken().1, oldest_silent);
+}
+
+#[test]
 fn a_handshake_no_longer_counts_as_waiting_and_grows_stale_after_two_seconds() {
-    let (mut room, ids) = room(1, 2);
+    let (mut room, ids) = room(1, 3);
     let now = Instant::now();
-    assert_eq!(room.stale_handshake(now), Err(None));
+    let (known, strangers) = (Pool::Known, Pool::Strangers);
+    assert_eq!(room.stale_handshake(known, now), Err(None));
     room.speak(ids[1]);
-    room.begin_handshake(ids[1], now);
-    room.begin_handshake(ids[0], now + Duration::from_millis(500));
+    room.begin_handshake(ids[1], known, now);
+    room.begin_handshake(ids[0], known, now + Duration::from_millis(500));
+    room.begin_handshake(ids[2], strangers, now + Duration::from_millis(700));
     assert!(room.oldest_silent(10).is_empty());
-    assert_eq!(room.stale_handshake(now), Err(Some(now + STALE_HANDSHAKE)));
-    assert_eq!(room.stale_handshake(now + STALE_HANDSHAKE), Ok(ids[1]));
+    assert_eq!(room.stale_handshake(known, now), Err(Some(now + STALE_HANDSHAKE)));
+    assert_eq!(room.stale_handshake(known, now + STALE_HANDSHAKE), Ok(ids[1]));
     room.leave(ids[1]);
     assert_eq!(
-        room.stale_handshake(now + STALE_HANDSHAKE),
+        room.stale_handshake(known, now + STALE_HANDSHAKE),
         Err(Some(now + STALE_HANDSHAKE + Duration::from_millis(500)))
     );
     room.leave(ids[0]);
+    // However many friends are in their handshakes, a stranger's never makes room for them, nor theirs for his.
+    assert_eq!(room.stale_handshake(known, now + 10 * STALE_HANDSHAKE), Err(None));
+    assert_eq!(room.stale_handshake(strangers, now + 10 * STALE_HANDSHAKE), Ok(ids[2]));
+    room.leave(ids[2]);
     assert!(room.is_empty());
 }
 
@@ -87,7 +111,7 @@ fn who_is_gone_can_not_come_back() {
     let (mut room, ids) = room(1, 1);
     room.leave(ids[0]);
     room.speak(ids[0]);
-    room.begin_handshake(ids[0], Instant::now());
+    room.begin_handshake(ids[0], Pool::Known, Instant::now());
     assert!(room.is_empty());
     assert!(room.silent_by_prefix.is_empty());
 }
@@ -95,16 +119,18 @@ fn who_is_gone_can_not_come_back() {
 #[derive(Debug, Clone)]
 enum Event {
     Enter(u16),
+    EnterSpoken,
     Speak(usize),
-    Begin(usize),
+    Begin(usize, bool),
     Leave(usize),
 }
 
 fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         6 => (0_u16..20).prop_map(Event::Enter),
+        1 => Just(Event::EnterSpoken),
         1 => (0_usize..2000).prop_map(Event::Speak),
-        1 => (0_usize..2000).prop_map(Event::Begin),
+        1 => (0_usize..2000, any::<bool>()).prop_map(|(n, known)| Event::Begin(n, known)),
         1 => (0_usize..2000).prop_map(Event::Leave),
     ]
 }
@@ -123,14 +149,20 @@ proptest! {
                     prop_assert!(room.silent.contains(&id));
                     prop_assert!(evicted.is_none_or(|evicted| !room.stages.contains_key(&evicted)));
                 }
+                Event::EnterSpoken => {
+                    room.enter_spoken();
+                }
                 Event::Speak(n) => room.speak(ConnectionId(n as u64)),
-                Event::Begin(n) => room.begin_handshake(ConnectionId(n as u64), now),
+                Event::Begin(n, known) => {
+                    let pool = if known { Pool::Known } else { Pool::Strangers };
+                    room.begin_handshake(ConnectionId(n as u64), pool, now);
+                }
                 Event::Leave(n) => room.leave(ConnectionId(n as u64)),
             }
             let by_prefix: usize = room.silent_by_prefix.values().map(BTreeSet::len).sum();
             prop_assert_eq!(by_prefix, room.silent.len());
             prop_assert!(room.silent_by_prefix.values().all(|ids| (1..=MAX_SILENT_PER_PREFIX).contains(&ids.len())));
-            prop_assert_eq!(room.stages.len(), room.silent.len() + room.spoken.len() + room.handshakes.len());
+            prop_assert_eq!(room.stages.len(), room.silent.len() + room.spoken.len() + room.known.len() + room.strangers.len());
         }
     }
 }

@@ -14,7 +14,7 @@ fn on_port(port: u16) -> ListenerConfig {
 }
 
 fn start(config: &ListenerConfig) -> Result<Listener, BindError> {
-    Listener::start(config, alices_tls(), mpsc::channel(1).0)
+    Listener::start(config, alices_faces().0, mpsc::channel(1).0)
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kith_identity::tls::{self, Admitted, TlsRefusal, explain_io, placeholder_name};
+use kith_identity::tls::{self, Admitted, TlsRefusal, explain_io};
 use kith_listener::ListenerConfig;
 use rustls::{ClientConfig, ClientConnection};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -48,7 +48,8 @@ async fn a_friend_gets_in_by_ipv6() {
 async fn whoever_holds_an_open_invite_is_handed_over_as_such() {
     let mut house = House::on_loopback();
     let config = tls::join_client_config(&invite_key(), alice().device_id());
-    let mut joiner = call(house.address, config).await.unwrap();
+    let tag = invite_key().dial_in_key().tag();
+    let mut joiner = handshake_as(tag.server_name(), connect(house.address).await, config).await.unwrap();
     let mut link = house.link().await;
     assert_eq!(link.admitted, Admitted::Invite(invite_key().id()));
     assert_words_pass(&mut joiner, &mut link.stream).await;
@@ -67,18 +68,11 @@ async fn a_client_hello_that_is_held_up_for_five_seconds_still_connects() {
     assert_words_pass(&mut bobs_end, &mut link.stream).await;
 }
 
-fn client_hello() -> (ClientConnection, Vec<u8>) {
-    let mut client = ClientConnection::new(bobs_config(), placeholder_name()).unwrap();
-    let mut hello = Vec::new();
-    client.write_tls(&mut hello).unwrap();
-    (client, hello)
-}
-
 #[tokio::test]
 async fn a_client_hello_that_comes_in_small_pieces_still_connects() {
     let _frozen = freeze_time();
     let mut house = House::on_loopback();
-    let (mut client, hello) = client_hello();
+    let (mut client, hello) = client_hello(alices_key().tag().server_name());
     let mut stream = connect(house.address).await;
     stream.set_nodelay(true).unwrap();
     for piece in hello.chunks(hello.len() / 7 + 1) {
@@ -121,7 +115,7 @@ async fn refusal(stream: std::io::Result<TlsStream<TcpStream>>) -> Option<TlsRef
 }
 
 #[tokio::test]
-async fn a_stranger_is_refused_and_told_so() {
+async fn whoever_is_recognised_and_no_friend_is_refused_and_told_so() {
     let mut house = House::on_loopback();
     let config = tls::client_config(&mallory(), alice().device_id());
     assert_eq!(refusal(call(house.address, config).await).await, Some(TlsRefusal::RefusedByPeer));
@@ -129,11 +123,14 @@ async fn a_stranger_is_refused_and_told_so() {
 }
 
 #[tokio::test]
-async fn a_stranger_that_talks_on_gets_the_alert_and_not_a_reset() {
+async fn whoever_is_refused_and_talks_on_gets_the_alert_and_not_a_reset() {
     let mut house = House::on_loopback();
-    for _ in 0..20 {
-        let config = tls::client_config(&mallory(), alice().device_id());
-        let mut stream = call(house.address, config).await.unwrap();
+    for turn in 0..40 {
+        let mut stream = if turn % 2 == 0 {
+            call(house.address, tls::client_config(&mallory(), alice().device_id())).await.unwrap()
+        } else {
+            call_as_stranger(house.address, tls::probe_client_config(&mallory())).await.unwrap()
+        };
         stream.write_all(&[0; 30_000]).await.unwrap();
         assert_eq!(refusal(Ok(stream)).await, Some(TlsRefusal::RefusedByPeer));
     }
@@ -161,7 +158,7 @@ async fn other_protocols_and_the_wrong_one_are_refused() {
 async fn a_handshake_that_stalls_ends_at_the_deadline() {
     let _frozen = freeze_time();
     let mut house = House::on_loopback();
-    let (_client, hello) = client_hello();
+    let (_client, hello) = client_hello(alices_key().tag().server_name());
     let mut stream = connect(house.address).await;
     stream.write_all(&hello).await.unwrap();
     let mut answer = vec![0; 64 * 1024];

@@ -7,6 +7,7 @@
 )]
 
 mod binding;
+mod dark;
 mod dial_backs;
 mod floods;
 mod friends;

@@ -2,15 +2,19 @@
 
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kith_identity::tls::{self, Admission, Admitted, placeholder_name};
-use kith_identity::{DeviceId, Identity, IdentitySeed, InviteSecret, OneTimeKey};
-use kith_listener::{Incoming, Listener, ListenerConfig, ListenerState};
-use rustls::ClientConfig;
+use kith_identity::{
+    DeviceId, DialInKey, DialInRing, DialInTag, Identity, IdentitySeed, InviteSecret, OneTimeKey,
+};
+use kith_listener::limits::MAX_STRANGERS;
+use kith_listener::{Callers, Faces, Incoming, Listener, ListenerConfig, ListenerState};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_rustls::{TlsConnector, client};
@@ -77,24 +81,54 @@ pub(crate) fn on_loopback() -> ListenerConfig {
     ListenerConfig { port: 0, bind: vec![Ipv4Addr::LOCALHOST.into()], ..ListenerConfig::default() }
 }
 
-pub(crate) fn alices_tls() -> Arc<rustls::ServerConfig> {
+/// What Alice has told Bob.
+pub(crate) fn alices_key() -> DialInKey {
+    DialInKey::from_bytes([4; 32])
+}
+
+/// The keys that are accepted, to be changed while the listener runs.
+#[derive(Clone)]
+pub(crate) struct Keys(Arc<Mutex<DialInRing>>);
+
+impl Keys {
+    pub(crate) fn set(&self, keys: &[DialInKey]) {
+        *self.0.lock().unwrap() = DialInRing::new(keys);
+    }
+}
+
+impl Callers for Keys {
+    fn recognises(&self, tag: &DialInTag) -> bool {
+        self.0.lock().unwrap().recognises(tag)
+    }
+}
+
+pub(crate) fn alices_faces() -> (Faces, Keys) {
     let guests =
         Guests { friends: HashSet::from([bob().device_id()]), invites: HashSet::from([invite_key().id()]) };
-    tls::server_config(&alice(), Arc::new(guests))
+    let keys = Keys(Arc::default());
+    keys.set(&[alices_key(), invite_key().dial_in_key().clone()]);
+    let faces = Faces {
+        known: tls::server_config(&alice(), Arc::new(guests)),
+        unknown: tls::throwaway_server_config(1_790_000_000).unwrap(),
+        callers: Arc::new(keys.clone()),
+    };
+    (faces, keys)
 }
 
 pub(crate) struct House {
     pub(crate) listener: Listener,
     pub(crate) links: mpsc::Receiver<Incoming>,
     pub(crate) address: SocketAddr,
+    pub(crate) keys: Keys,
 }
 
 impl House {
     pub(crate) fn open(config: &ListenerConfig) -> Self {
         let (sender, links) = mpsc::channel(8);
-        let listener = Listener::start(config, alices_tls(), sender).unwrap();
+        let (faces, keys) = alices_faces();
+        let listener = Listener::start(config, faces, sender).unwrap();
         let address = addresses(&listener)[0];
-        Self { listener, links, address }
+        Self { listener, links, address, keys }
     }
 
     pub(crate) fn on_loopback() -> Self {
@@ -168,18 +202,69 @@ pub(crate) async fn connect(address: SocketAddr) -> TcpStream {
     TcpStream::connect(address).await.unwrap()
 }
 
+/// Connects from an address of its own, one of many that loopback has.
+pub(crate) async fn connect_from(ip: [u8; 4], address: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((ip, 0).into()).unwrap();
+    socket.connect(address).await.unwrap()
+}
+
+/// With a tag by which Alice recognises the caller, whoever he is.
 pub(crate) async fn handshake(
     stream: TcpStream,
     config: Arc<ClientConfig>,
 ) -> std::io::Result<client::TlsStream<TcpStream>> {
-    TlsConnector::from(config).connect(placeholder_name(), stream).await
+    handshake_as(alices_key().tag().server_name(), stream, config).await
 }
 
+pub(crate) async fn handshake_as(
+    name: ServerName<'static>,
+    stream: TcpStream,
+    config: Arc<ClientConfig>,
+) -> std::io::Result<client::TlsStream<TcpStream>> {
+    TlsConnector::from(config).connect(name, stream).await
+}
+
+/// With a tag by which Alice recognises the caller, whoever he is.
 pub(crate) async fn call(
     address: SocketAddr,
     config: Arc<ClientConfig>,
 ) -> std::io::Result<client::TlsStream<TcpStream>> {
     handshake(connect(address).await, config).await
+}
+
+/// Without a tag.
+pub(crate) async fn call_as_stranger(
+    address: SocketAddr,
+    config: Arc<ClientConfig>,
+) -> std::io::Result<client::TlsStream<TcpStream>> {
+    handshake_as(placeholder_name(), connect(address).await, config).await
+}
+
+/// A ClientHello, and the client that made it.
+pub(crate) fn client_hello(name: ServerName<'static>) -> (ClientConnection, Vec<u8>) {
+    let mut client = ClientConnection::new(bobs_config(), name).unwrap();
+    let mut hello = Vec::new();
+    client.write_tls(&mut hello).unwrap();
+    (client, hello)
+}
+
+/// Strangers from many places, who begin their handshakes and never go on, until there is no place left.
+pub(crate) async fn strangers_everywhere(address: SocketAddr) -> Vec<TcpStream> {
+    let mut stalled = Vec::new();
+    for number in 0_u16.. {
+        let [high, low] = (number / 8 + 256).to_be_bytes();
+        let mut stream = connect_from([127, high, low, 1], address).await;
+        stream.write_all(&client_hello(placeholder_name()).1).await.unwrap();
+        // Who is turned away is reset; the others are answered.
+        if matches!(timeout(PATIENCE, stream.read_u8()).await.unwrap(), Ok(0x16)) {
+            stalled.push(stream);
+            if stalled.len() == MAX_STRANGERS {
+                break;
+            }
+        }
+    }
+    stalled
 }
 
 /// All that the other side sends until it closes. A reset is an error.

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, StatusCode, header};
-use kith_identity::{Identity, tls};
+use kith_identity::{DialInKey, Identity, tls};
 use kith_wire::{
     DIAL_BACK_LIMIT, DeviceId, DialBackAnswer, DialBackNonce, DialBackOrder, DialBackRefusal, Link,
     LinkError, LinkLimits, Side, collect, json_body, paths,
 };
-use tokio::net::TcpSocket;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::dial::{DialError, handshake};
+use crate::dial::{DialError, Dialing, dial_over};
 use crate::visit::refuse;
 
 /// How long the goodbye of a connection that was made for the question may take.
@@ -49,6 +49,15 @@ pub enum AskDialBackError {
     Nonsense(String),
 }
 
+/// Who asks, and by which keys the friend may recognise him.
+#[derive(Clone, Copy)]
+pub struct Asker<'a> {
+    /// Who.
+    pub identity: &'a Identity,
+    /// See [`Host::dial_in_keys`](crate::Host::dial_in_keys).
+    pub keys: &'a [DialInKey],
+}
+
 /// Asks the friend at the other end of a link to call at these addresses, one of each family at most, and to bring this nonce.
 ///
 /// He calls only at an IP address from which we have a connection to him, and takes up to eight seconds for it. His answer explains; proof
@@ -75,7 +84,7 @@ pub async fn ask_dial_back(
 /// # Errors
 /// If there is no connection, or no answer; see [`AskDialBackError`].
 pub async fn ask_dial_back_from(
-    identity: &Identity,
+    asker: Asker<'_>,
     friend: DeviceId,
     to: SocketAddr,
     from: Option<IpAddr>,
@@ -86,14 +95,12 @@ pub async fn ask_dial_back_from(
     let order = DialBackOrder::new(addresses, nonce)?;
     let until = Instant::now() + patience;
     let too_late = |_| AskDialBackError::NoAnswer(patience);
-    let stream = timeout_at(until, connect(to, from)).await.map_err(too_late)?;
-    let stream = stream.map_err(|error| match error.kind() {
-        std::io::ErrorKind::ConnectionRefused => DialError::Refused,
-        _ => DialError::Unreachable(error.to_string()),
-    })?;
-    let config = tls::client_config(identity, friend);
-    let stream =
-        timeout_at(until, handshake(stream, config, identity.device_id())).await.map_err(too_late)??;
+    let dialing = Dialing {
+        config: tls::client_config(asker.identity, friend),
+        us: asker.identity.device_id(),
+        keys: asker.keys.to_vec(),
+    };
+    let stream = timeout_at(until, dial_over(&dialing, || connect(to, from))).await.map_err(too_late)??;
     let (link, driver) = Link::start(Box::new(stream), Side::Dialer, Arc::new(refuse), LinkLimits::default());
     let _driver = AbortOnDropHandle::new(tokio::spawn(driver));
     let answer = timeout_at(until, ask(&link, &order)).await.map_err(too_late);
@@ -102,12 +109,18 @@ pub async fn ask_dial_back_from(
     answer?
 }
 
-async fn connect(to: SocketAddr, from: Option<IpAddr>) -> std::io::Result<tokio::net::TcpStream> {
-    let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    if let Some(from) = from {
-        socket.bind(SocketAddr::new(from, 0))?;
-    }
-    socket.connect(to).await
+async fn connect(to: SocketAddr, from: Option<IpAddr>) -> Result<TcpStream, DialError> {
+    let connecting = async {
+        let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        if let Some(from) = from {
+            socket.bind(SocketAddr::new(from, 0))?;
+        }
+        socket.connect(to).await
+    };
+    connecting.await.map_err(|error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::ConnectionRefused => DialError::Refused,
+        _ => DialError::Unreachable(error.to_string()),
+    })
 }
 
 async fn ask(link: &Link, order: &DialBackOrder) -> Result<DialBackAnswer, AskDialBackError> {

@@ -18,7 +18,7 @@ use kith_wire::{DialBackAnswer, DialBackNonce, DialBackOrder, DialBackOutcome, D
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-pub use ask::{AskDialBackError, ask_dial_back, ask_dial_back_from};
+pub use ask::{AskDialBackError, Asker, ask_dial_back, ask_dial_back_from};
 use call::call;
 use guard::{Guard, Judgement, PresenceId};
 pub use outside::is_outside;

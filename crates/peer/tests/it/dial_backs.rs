@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::{Method, Request, Response, StatusCode};
-use kith_identity::DialBackNonce;
-use kith_peer::{AskDialBackError, ask_dial_back, ask_dial_back_from};
+use kith_identity::{DialBackNonce, Identity};
+use kith_peer::{AskDialBackError, Asker, ask_dial_back, ask_dial_back_from};
 use kith_wire::{
     Body, DIAL_BACK_CAPABILITY, DialBackAnswer, DialBackOutcome, DialBackRefusal, Link, LinkLimits,
     ServeFuture, Side, bytes_body, empty_body, paths,
@@ -51,6 +51,11 @@ async fn assert_called_over(link: &Link) {
     assert_eq!(answer.of(address.ip()), Some(&answer.results[0]));
     assert!(brings(&bytes, nonce));
     assert!(bytes.len() <= 2048);
+}
+
+/// Without a key: the doors here know no tags.
+fn asker(identity: &Identity) -> Asker<'_> {
+    Asker { identity, keys: &[] }
 }
 
 #[tokio::test]
@@ -145,8 +150,15 @@ async fn the_other_family_is_asked_for_over_a_connection_of_its_own_and_the_link
     assert_eq!(outcomes(&only_the_links), [DialBackOutcome::NotAllowed]);
 
     let question = [v4, v6];
-    let asked =
-        ask_dial_back_from(&alice.identity, bob.id(), bobs_other, Some(v6.ip()), &question, nonce, PATIENCE);
+    let asked = ask_dial_back_from(
+        asker(&alice.identity),
+        bob.id(),
+        bobs_other,
+        Some(v6.ip()),
+        &question,
+        nonce,
+        PATIENCE,
+    );
     let (answer, by_v4, by_v6) = tokio::join!(Box::pin(asked), called(&porch_v4), called(&porch_v6));
     assert_eq!(outcomes(&answer.unwrap()), [DialBackOutcome::Sent; 2]);
     assert!(brings(&by_v4, nonce) && brings(&by_v6, nonce));
@@ -164,8 +176,15 @@ async fn nobody_asks_over_a_connection_of_its_own_who_is_no_friend() {
     let bobs = bob.listen("127.0.0.1", alice.id()).await;
     let mallory = identity(3);
     let question = ["127.0.0.1:4242".parse().unwrap()];
-    let asked =
-        ask_dial_back_from(&mallory, bob.id(), bobs, None, &question, DialBackNonce::generate(), PATIENCE);
+    let asked = ask_dial_back_from(
+        asker(&mallory),
+        bob.id(),
+        bobs,
+        None,
+        &question,
+        DialBackNonce::generate(),
+        PATIENCE,
+    );
     let error = Box::pin(asked).await.unwrap_err();
     assert!(matches!(error, AskDialBackError::Link(_)), "{error}");
 }
