@@ -151,13 +151,18 @@ fn openssl_without_a_friends_key_is_refused_in_the_handshake() {
 }
 
 #[test]
-fn a_computer_that_is_no_friend_is_refused_and_told_so() {
+fn a_computer_that_is_no_friend_learns_that_a_kith_answers_and_not_whose() {
     let (anna, carl) = (Computer::started("anna"), Computer::started("carl"));
     let port = anna.port().to_string();
     let probed = carl.kith(&["probe", "127.0.0.1", &port, "--json"]);
     let found: serde_json::Value = probed.stdout.parse().unwrap();
     // The port is known to be open, and whose it is stays unknown unless it is a friend's.
-    assert!(["connected", "not-kith"].contains(&found["result"].as_str().unwrap()), "{probed}");
+    assert_eq!(found["result"], "connected", "{probed}");
+    assert_eq!(found["device_id"], serde_json::Value::Null, "{probed}");
+    probed.never_says(&anna.device_id()).never_says("anna").ok();
+    // Also to whoever knows whom to expect.
+    let wanted = carl.kith(&["probe", "127.0.0.1", &port, "--expect", &anna.device_id()]);
+    wanted.ended(1).says(&["another computer answers", "to its friends only"]);
     let closed = e2e::free_port();
     let refused = carl.kith(&["probe", "127.0.0.1", &closed.number().to_string()]);
     refused.ended(1).says(&["refused", "nothing listens"]);

@@ -27,6 +27,7 @@ const TARGETS: &[Target] = &[
     Target { name: "soap", longest: 8 * 1024, words: SOAP, read: upnp::soap },
     Target { name: "http-response", longest: 8 * 1024, words: HTTP, read: upnp::response },
     // Bytes of friends, and of strangers who knock.
+    Target { name: "client-hello", longest: 5000, words: NAMES, read: friends::client_hello },
     Target { name: "server-name", longest: 300, words: NAMES, read: friends::server_name },
     Target { name: "dial-back-request", longest: 4096, words: ADDRESSES, read: friends::dial_back_request },
     Target { name: "dial-back-answer", longest: 4096, words: ADDRESSES, read: friends::dial_back_answer },

@@ -56,6 +56,7 @@ held! {
     no_description_of_a_device_leads_away_from_its_host: "description",
     no_answer_to_an_action_is_handed_on_with_more_than_was_understood: "soap",
     no_response_of_a_device_breaks_the_http_client: "http-response",
+    no_client_hello_is_taken_for_more_than_it_says: "client-hello",
     no_server_name_holds_a_nonce_that_it_was_not_made_of: "server-name",
     no_request_for_a_dial_back_leads_to_a_privileged_port: "dial-back-request",
     no_answer_to_a_dial_back_breaks_its_reader: "dial-back-answer",

@@ -6,9 +6,10 @@ use std::task::{Context, Poll, Waker};
 
 use data_encoding::BASE32_NOPAD;
 use kith_identity::{
-    DeviceId, DialBackNonce, Invite, InviteError, LineKind, MAX_ADDRESSES, MAX_NAME_CHARACTERS,
+    DeviceId, DialBackNonce, DialInTag, Invite, InviteError, LineKind, MAX_ADDRESSES, MAX_NAME_CHARACTERS,
     RecoveryPhrase, ReplyError, ReplyLine, StateKey, sanitise_name,
 };
+use kith_listener::gate::{Verdict, judge};
 use kith_peer::greeting::{LONGEST_GREETING, SkipGreeting};
 use kith_peer::join::{JoinMessage, JoinRefusal};
 use kith_wire::{
@@ -78,8 +79,41 @@ pub(super) fn hello(bytes: &[u8]) -> u64 {
     outcome(&(hello, checked))
 }
 
+/// The first bytes of a connection that look like TLS, as the gate of the inbound port sees them.
+pub(super) fn client_hello(bytes: &[u8]) -> u64 {
+    // What is said may be spread over several records.
+    let (mut said, mut rest) = (Vec::new(), bytes);
+    while let [_kind, _major, _minor, high, low, more @ ..] = rest {
+        let (body, next) = more.split_at(usize::from(u16::from_be_bytes([*high, *low])).min(more.len()));
+        said.extend(body.to_ascii_lowercase());
+        rest = next;
+    }
+    let says = |text: &str| said.windows(text.len()).any(|part| part == text.as_bytes());
+    let verdict = judge(bytes);
+    match &verdict {
+        Verdict::Tagged(tag) => assert!(says(&tag.to_text()), "a tag that isn't there"),
+        Verdict::DialBack(nonce) => assert!(says(&nonce.server_name()), "a nonce that isn't there"),
+        Verdict::Refuse { alert, .. } => assert_eq!(alert[..5], [0x15, 3, 3, 0, 2], "no alert"),
+        Verdict::Stranger => {}
+    }
+    // Half of a ClientHello opens nothing, whatever follows later.
+    let opens = matches!(verdict, Verdict::Tagged(_) | Verdict::DialBack(_));
+    if opens {
+        assert!(says("kith/1") || says("kith-join/1"), "no protocol of ours is offered");
+        let record = bytes.len().min(5 + usize::from(u16::from_be_bytes([bytes[3], bytes[4]])));
+        assert_eq!(judge(&bytes[..record / 2]), Verdict::Stranger, "half of it");
+    }
+    outcome(&(opens, verdict))
+}
+
 pub(super) fn server_name(bytes: &[u8]) -> u64 {
     let name = String::from_utf8_lossy(bytes);
+    let tag = DialInTag::from_server_name(&name);
+    if let Some(tag) = &tag {
+        assert_eq!(tag.to_text(), name.to_ascii_lowercase(), "one tag has one name");
+        assert_eq!(DialBackNonce::from_server_name(&name), None, "a name that is both");
+        return outcome(&"a tag");
+    }
     let Some(nonce) = DialBackNonce::from_server_name(&name) else { return NOTHING };
     assert_eq!(nonce.server_name(), name.to_ascii_lowercase(), "one nonce has one name");
     outcome(&name.len())
@@ -184,7 +218,8 @@ pub(super) fn join(bytes: &[u8]) -> u64 {
     let Ok(message) = serde_json::from_slice::<JoinMessage>(bytes) else { return NOTHING };
     let checked = message.check();
     if checked.is_ok() {
-        let texts = [&message.program, &message.invite, &message.dial_in, &message.report.name];
+        let texts =
+            [&message.program, &message.invite, &message.dial_in, &message.recovery, &message.report.name];
         assert!(texts.iter().all(|text| text.len() <= 255), "{message:?}");
         assert!(message.report.internal.len() + message.report.public.len() <= 64, "{message:?}");
     }

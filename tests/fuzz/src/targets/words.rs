@@ -217,6 +217,10 @@ pub(super) const NAMES: &[&str] = &[
     "\u{e9}",
     ".dial-back.kith.invalid",
     "7777777777",
+    "7777777777777777777777777777777777777777777777777776.invalid",
+    ".invalid",
+    "kith/1",
+    "kith-join/1",
 ];
 pub(super) const WORDS: &[&str] = &[
     "abandon", "zoo", "art", "1. ", ", ", "\n", ") ", " ", "\u{130}", "\u{212a}", "abandn", "legal", "winner",
