@@ -78,11 +78,14 @@ fn held(directory: &Path, archive: Option<&ArchiveState>, found: &mut Found) -> 
     for kind in ObjectType::STORED {
         for directory in held::shards(directory.join(kind.as_str()), kind) {
             let visited = held::visit(&directory, |HeldFile { name, path }| {
-                bytes += charge(path.symlink_metadata()?.len());
+                let metadata = path.symlink_metadata()?;
+                bytes += charge(metadata.len());
                 match name.stamp {
                     Some(stamp) => {
                         found.newest_hold = found.newest_hold.max(stamp.hold);
-                        archive.inspect(|archive| archive.note_arrival(stamp.arrived));
+                        // After a crash the stamp may name an earlier arrival of the same object than its last.
+                        let last = metadata.modified().map_or(0, unix_milliseconds).max(stamp.arrived);
+                        archive.inspect(|archive| archive.note_arrival(last));
                         found.oldest = found.oldest.and(stamp.hold);
                     }
                     None => found.oldest = Oldest::Unknown,

@@ -5,7 +5,7 @@
 //! was complete, it is seen whole; and undeleting brings all of it back.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -321,11 +321,7 @@ impl World {
     /// The times of the held copies of an object, from the names of its files.
     fn held_copies(&self, key: Key) -> BTreeSet<(u64, u64, u64)> {
         let name = sha256(&key.bytes());
-        let mut directory = self.root().join("ALICE/held").join(key.archive.to_string()).join(key.kind);
-        if key.kind == "data" {
-            directory.push(&name[..2]);
-        }
-        let Ok(entries) = std::fs::read_dir(directory) else { return BTreeSet::new() };
+        let Ok(entries) = std::fs::read_dir(self.held_directory(key)) else { return BTreeSet::new() };
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
         let of_it = names.filter(|file| file.starts_with(&name));
         let times = of_it.map(|file| {
@@ -333,6 +329,11 @@ impl World {
             (times[0], times[1], times[2])
         });
         times.collect()
+    }
+
+    fn held_directory(&self, key: Key) -> PathBuf {
+        let directory = self.root().join("ALICE/held").join(key.archive.to_string()).join(key.kind);
+        if key.kind == "data" { directory.join(&sha256(&key.bytes())[..2]) } else { directory }
     }
 
     async fn sweep(&mut self) {
@@ -424,6 +425,11 @@ impl World {
             let saved: u64 = line.map_or(0, |line| line.parse().unwrap());
             let stamps = self.model.held.iter().map(|held| held.hold).max().unwrap_or(0);
             self.model.hold = saved.max(stamps);
+            // Where nothing is held any more, the clock falls back behind what was deleted and brought back: a snapshot
+            // is promised from its next deletion on.
+            for snapshot in &mut self.model.snapshots {
+                snapshot.harmed = snapshot.harmed.map(|hold| hold.min(self.model.hold));
+            }
         } else if self.model.held.is_empty() {
             // Nothing is held: the clock need not be saved.
             let text = std::fs::read_to_string(&file).unwrap_or_default();
@@ -434,6 +440,12 @@ impl World {
         self.pass(off);
         self.start().await;
         self.model_arrivals();
+    }
+
+    fn held_file_time(&self, held: &HeldObject) -> u64 {
+        let HeldObject { key, arrived, deleted, hold } = held;
+        let file = format!("{}.{deleted}.{hold}.{arrived}", sha256(&key.bytes()));
+        modified(&self.held_directory(*key).join(file))
     }
 
     /// When things arrived is told by the record and by the times of files; the earlier counts.
@@ -448,7 +460,7 @@ impl World {
                 .map(|(time, object)| (object, time.parse().unwrap()))
                 .collect();
             let held = self.model.held.iter().filter(|held| held.key.archive == archive);
-            let mut latest = held.map(|held| held.arrived).max().unwrap_or(0);
+            let mut latest = held.map(|held| held.arrived.max(self.held_file_time(held))).max().unwrap_or(0);
             for (key, arrived) in self.model.live.iter_mut().filter(|(key, _)| key.archive == archive) {
                 let name = sha256(&key.bytes());
                 let object = format!("{}/{name}", key.kind);
@@ -456,8 +468,7 @@ impl World {
                     "data" => root.join(format!("ALICE/{archive}/data/{}/{name}", &name[..2])),
                     kind => root.join(format!("ALICE/{archive}/{kind}/{name}")),
                 };
-                let modified = std::fs::metadata(file).unwrap().modified().unwrap();
-                let modified = modified.duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as u64;
+                let modified = modified(&file);
                 *arrived = modified.min(lines.get(&*object).copied().unwrap_or(u64::MAX));
                 latest = latest.max(modified);
             }
@@ -598,7 +609,11 @@ impl World {
     async fn assert_whole(&self, snapshot: &Snapshot) {
         for key in &snapshot.objects {
             let (status, body) = self.ask("GET", &key.path(), Some(snapshot.complete), b"").await;
-            assert_eq!(status, 200, "{key:?} of {snapshot:?}");
+            let known = || {
+                let held: Vec<&HeldObject> = self.model.held.iter().filter(|held| held.key == *key).collect();
+                (self.model.live.get(key), held, self.held_copies(*key))
+            };
+            assert_eq!(status, 200, "{key:?} of {snapshot:?}: {:?} at {}", known(), self.now());
             assert!(body == key.bytes(), "{key:?} has other bytes");
         }
     }
@@ -616,6 +631,12 @@ impl World {
             assert!(status == 200 && body == key.bytes(), "{key:?} did not come back: {status}");
         }
     }
+}
+
+/// When a file was last changed, in milliseconds since 1970.
+fn modified(file: &Path) -> u64 {
+    let modified = std::fs::metadata(file).unwrap().modified().unwrap();
+    modified.duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as u64
 }
 
 /// What a sequence was about, to see that it was about something.
