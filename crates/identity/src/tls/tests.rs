@@ -251,7 +251,7 @@ fn a_throwaway_certificate_is_made_anew_and_says_nothing() {
         connect(probe_client_config(&mallory()), server).client.peer_certificates().unwrap()[0].to_vec()
     };
     let (one, again, other) = (stranger_sees(), stranger_sees(), stranger_sees());
-    let (one, again, other) = (shown(one.clone()), shown(again), shown(other));
+    let (one, again, other) = (shown(one), shown(again), shown(other));
     assert!(one != again && again != other, "the key is fresh");
     let text = String::from_utf8_lossy(&one).to_lowercase();
     assert!(!text.contains("kith") && !text.contains("rcgen"), "{text}");
