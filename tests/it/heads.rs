@@ -136,6 +136,11 @@ fn a_vault_that_was_set_back_is_named_by_every_command_and_the_older_snapshot_re
     let second = two.back_up("two");
     two.all_is_well();
     two.behind_berts_back(|| put_back(&copied, &two.vault()));
+    // Nobody has to ask for it.
+    wait_until("the app to say so", Duration::from_secs(10), || {
+        two.archive_view()["verdict"] == "rolled-back"
+    });
+    assert!(two.anna.log().contains(&second[..8]), "it is not in the log");
 
     two.everything_names(&second, "rolled-back");
     let ids: Vec<Value> = list_despite(&two.anna).into_iter().map(|view| view["id"].clone()).collect();
@@ -272,6 +277,9 @@ fn recovered_from_a_friend_who_was_set_back(second_friend_is_there: bool) {
     wait_until("the link to carl", Duration::from_secs(70), || again.linked("carl"));
     wait_until("carl's copy of the state to be taken over", Duration::from_secs(10), || {
         again.kith(&["set", "list", "--json"]).json().as_array().unwrap().len() == 2
+    });
+    wait_until("bert to be exposed", Duration::from_secs(10), || {
+        again.friend("bert")["archive"]["verdict"] == "rolled-back"
     });
     let exposed = again.kith(&["snapshots", "--from", "bert"]);
     exposed.says(&["bert", &second[..8], "a newer snapshot is missing"]).ended(1);

@@ -3,8 +3,9 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
-use e2e::{Computer, Outcome, Tree, assert_same, need, pair, run, run_with, write_tree};
+use e2e::{Computer, Outcome, Tree, assert_same, need, pair, run, run_with, wait_until, write_tree};
 use sha2::{Digest, Sha256};
 
 /// Runs stock restic on a repository, without touching the caches and settings of whoever runs the tests.
@@ -111,8 +112,23 @@ fn a_copied_archive_of_this_computer_is_restored_without_friend_daemon_or_passwo
     copy(&archive, &copied);
     let target = anna.folder("restored");
     let (stick, to) = (copied.to_str().unwrap(), target.to_str().unwrap());
-    anna.kith(&["restore", "latest", "--repository", stick, "--target", to]).ok();
+    let restored = anna.kith(&["restore", "latest", "--repository", stick, "--target", to]);
+    restored.never_says("older").ok();
     assert_same(&source, &below(&target, &source));
+
+    // An older copy is used, and said to be one.
+    let older = anna.folder("older").join(archive.file_name().unwrap());
+    copy(&archive, &older);
+    anna.start();
+    bert.start();
+    wait_until("the link", Duration::from_secs(20), || anna.linked("bert"));
+    anna.kith(&["backup"]).ok();
+    let newest = anna.job("bert")["snapshot"].as_str().unwrap()[..8].to_owned();
+    let again = anna.folder("restored again");
+    let (stick_then, to_again) = (older.to_str().unwrap(), again.to_str().unwrap());
+    let restored = anna.kith(&["restore", "latest", "--repository", stick_then, "--target", to_again]);
+    restored.says(&["this copy is older", &newest]).ok();
+    assert_same(&source, &below(&again, &source));
 
     // The name of the directory says which key it is.
     let renamed = anna.folder("renamed");

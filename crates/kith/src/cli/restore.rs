@@ -9,9 +9,10 @@ use data_encoding::HEXLOWER_PERMISSIVE;
 use jiff::Timestamp;
 use kith_archive::crypto::open_with_password;
 use kith_archive::restore::{self, Overwrite, RestoreError, RestoreEvent, RestoreReport, RestoreRequest};
-use kith_archive::{FileKind, LocalStore, MasterKey, Repository, Snapshot, Store, browse};
+use kith_archive::{FileKind, LocalStore, MasterKey, Repository, Snapshot, SnapshotId, Store, browse};
 use kith_control::view::{ArchiveAccess, FriendView, KnownSnapshotView, SnapshotView};
 use kith_control::{Client, SnapshotQuery};
+use kith_identity::ArchiveId;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
@@ -268,14 +269,46 @@ async fn from_directory(
     let opened = Repository::open(store, Arc::new(key)).await;
     let repository = opened.map_err(|error| archive_error(&error, &keeper))?;
     let snapshot = find(&repository, &args.snapshot, args.set.as_deref(), &keeper).await?;
+    if args.snapshot == "latest"
+        && let Some(id) = own_id(directory)
+        && let Some((newest, made)) = newest_known(place, &id, args.set.as_deref()).await
+        && made > snapshot.time
+    {
+        note(format!(
+            "note: this copy is older than what this computer knows of: the newest snapshot in it is of {}, the newest of \
+             all is {} of {}",
+            super::output::time(snapshot.time),
+            newest.short(),
+            super::output::time(made)
+        ));
+    }
     Ok((keeper, repository, snapshot))
+}
+
+/// The id of the archive that a directory is a copy of, by its name.
+fn own_id(directory: &Path) -> Option<ArchiveId> {
+    let full = std::fs::canonicalize(directory).unwrap_or_else(|_| PathBuf::from(directory));
+    full.file_name()?.to_str()?.parse().ok()
+}
+
+/// The newest snapshot of an archive that this computer has made or seen. A copy can be restored without knowing it.
+async fn newest_known(
+    place: &Place,
+    archive: &ArchiveId,
+    set: Option<&str>,
+) -> Option<(SnapshotId, Timestamp)> {
+    let home = place.home().ok()?;
+    let known = crate::daemon::known_snapshots(&home, archive).await.ok()?;
+    known
+        .into_iter()
+        .filter(|(_, _, of)| set.is_none() || set == of.as_deref())
+        .map(|(id, time, _)| (id, time))
+        .max_by_key(|(_, time)| *time)
 }
 
 /// The key of a copied archive directory, whose name is the archive's id.
 fn own_key(place: &Place, directory: &Path) -> CliResult<MasterKey> {
-    let full = std::fs::canonicalize(directory).unwrap_or_else(|_| PathBuf::from(directory));
-    let id = full.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
-    let Some(id) = id else {
+    let Some(id) = own_id(directory) else {
         return Err(CliError::new(
             format!(
                 "{} has no keys, and its name is not that of one of this computer's archives",

@@ -19,17 +19,18 @@ use std::sync::Arc;
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use kith_archive::repository::SnapshotList;
-use kith_archive::{FileKind, Repository, Snapshot, SnapshotId};
+use kith_archive::{FileKind, Repository, Snapshot, SnapshotId, Store};
 use kith_control::view::{ArchiveVerdict, ArchiveView};
 use kith_control::{Event, Failure, FailureKind};
 use kith_identity::{ArchiveId, PublicKey, SignedHead};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
-use super::archives::{SET_TAG, archive_failure, store_failure};
+use super::archives::{QUESTION_PATIENCE, SET_TAG, archive_failure, store_failure};
 use super::core::Core;
-use super::db::DbError;
+use super::db::{Db, DbError};
 use super::failure::{failed, failure};
 use super::roster::Friend;
+use crate::home::Home;
 
 pub(super) use known::{Known, Made};
 pub(super) use store::{Heads, documents};
@@ -144,6 +145,32 @@ impl Core {
             }
         }
         self.record(friend, &expected, &listed, new, BTreeSet::new()).await.map_err(failed)
+    }
+
+    /// Looks, as soon as a friend is there, whether anything is missing: one question, nothing is read. What is new is left
+    /// to whoever reads.
+    pub(super) async fn glance(&self, friend: &Friend) {
+        let expected = self.heads.of(&friend.archive);
+        if expected.is_blank() {
+            return;
+        }
+        let Ok(store) = self.store_at(friend, QUESTION_PATIENCE) else { return };
+        let names: Vec<SnapshotId> = match store.list(FileKind::Snapshot).await {
+            Ok(files) => files.iter().map(|file| file.id.into()).collect(),
+            Err(error) => {
+                debug!(friend = %friend.name, %error, "the list of snapshots did not come");
+                return;
+            }
+        };
+        let known = |id: &SnapshotId| Some((*id, expected.kept.get(id)?.time));
+        let listed: Listed = names.iter().filter_map(known).collect();
+        // Without all names only the new ones could tell whether something is missing.
+        if !expected.whole && listed.len() < names.len() {
+            return;
+        }
+        if let Err(error) = self.record(friend, &expected, &listed, Vec::new(), BTreeSet::new()).await {
+            warn!(friend = %friend.name, %error, "a comparison was not written down");
+        }
     }
 
     /// A friend says that there is no archive. Nothing is wrong if none was made.
@@ -267,6 +294,20 @@ impl Core {
     pub(super) fn archive_view(&self, friend: &Friend) -> ArchiveView {
         words::view(&friend.name, &self.heads.of(&friend.archive))
     }
+}
+
+/// The snapshots of an archive that this home knows, with time and set: for a command that needs no daemon.
+///
+/// # Errors
+/// There is no database, or it can't be read.
+pub(crate) async fn known_snapshots(
+    home: &Home,
+    archive: &ArchiveId,
+) -> Result<Vec<(SnapshotId, Timestamp, Option<String>)>, DbError> {
+    let path = home.state_db();
+    let db = tokio::task::spawn_blocking(move || path.exists().then(|| Db::open(&path)).transpose()).await;
+    let Some(db) = db.map_err(|_ending| DbError::Ending)?? else { return Ok(Vec::new()) };
+    store::snapshots(&db, archive).await
 }
 
 /// The archives that several copies of our state speak of, merged.

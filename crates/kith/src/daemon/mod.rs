@@ -42,6 +42,7 @@ use tracing::{error, info, warn};
 pub use self::archives::SET_TAG;
 pub use self::core::{Exit, PROGRAM, value};
 pub(crate) use self::failure::with_sources;
+pub(crate) use self::heads::known_snapshots;
 pub(crate) use self::roster::KnownFriend;
 
 use self::backend::Daemon;

@@ -211,17 +211,25 @@ impl Core {
             None => Ok(false),
         };
         let met = match is_news {
-            Ok(true) => self.meet_state(friend).await.map(drop),
+            Ok(true) => self.meet_state(friend).await,
             Ok(false) => {
                 self.newest_state.lock().await.met.insert(*friend);
-                Ok(())
+                Ok(false)
             }
             Err(reason) => Err(reason),
         };
-        if let Err(reason) = met {
-            warn!(%friend, %reason, "what a friend keeps of our state was not looked at");
-        }
         self.state_dirty.notify_one();
+        let learnt = met.unwrap_or_else(|reason| {
+            warn!(%friend, %reason, "what a friend keeps of our state was not looked at");
+            false
+        });
+        // What one friend knows may expose another.
+        for other in self.roster.all() {
+            let linked = self.peers().is_some_and(|peers| peers.link(&other.device_id).is_some());
+            if linked && (learnt || other.device_id == *friend) {
+                self.glance(&other).await;
+            }
+        }
     }
 
     /// Looks at the state object that a friend keeps. One that this installation did not write may know more than we do:

@@ -112,6 +112,19 @@ impl Heads {
     }
 }
 
+/// The snapshots that an archive must hold, with time and set.
+///
+/// # Errors
+/// Those of the database.
+pub(super) async fn snapshots(
+    db: &Db,
+    archive: &ArchiveId,
+) -> Result<Vec<(SnapshotId, Timestamp, Option<String>)>, DbError> {
+    let rows: Vec<SnapshotRow> = db.all(Table::Snapshots).await?;
+    let kept = rows.into_iter().filter(|row| row.archive == *archive && row.gone.is_none());
+    Ok(kept.filter_map(|row| Some((row.id, row.time?, row.set))).collect())
+}
+
 /// What must be written to get from one state of knowledge to the next. That a comparison came to the same again is not
 /// worth a write.
 pub(in crate::daemon) fn documents(

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::compare::Comparison;
 use super::known::{Gone, set_hash};
 use super::*;
-use crate::daemon::db::{Db, Table};
+use crate::daemon::db::Table;
 
 const ARCHIVE: ArchiveId = ArchiveId::from_bytes([7; 16]);
 
