@@ -31,6 +31,8 @@ const MOST_WORDS_BYTES: usize = 64 * 1024;
 const MOST_QUIET: Duration = Duration::from_secs(50);
 /// So many objects that stall may be missing in the end. More of them are a friend who stalls.
 const MOST_GIVEN_UP: usize = 3;
+/// No file is larger, whatever a list says: a million of them can be added up.
+const LARGEST_SIZE: u64 = 1 << 40;
 /// An exchange that breaks off so often while the friend stays there is not tried again.
 const MOST_BREAKS: usize = 2;
 /// Before an exchange that broke off is tried again.
@@ -277,9 +279,9 @@ impl<C: Carrier> Store for RemoteStore<C> {
             reason: format!("the list makes no sense: {error}"),
         })?;
         // Names that are no hashes belong to another tool: they are none of our objects.
-        let known = listed
-            .into_iter()
-            .filter_map(|file| file.name.parse().ok().map(|id| StoredFile { id, size: file.size }));
+        let known = listed.into_iter().filter_map(|file| {
+            Some(StoredFile { id: file.name.parse().ok()?, size: file.size.min(LARGEST_SIZE) })
+        });
         Ok(known.collect())
     }
 

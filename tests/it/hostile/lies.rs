@@ -400,3 +400,65 @@ fn no_lie_about_lists_indexes_and_snapshots_brings_a_wrong_byte_into_a_restored_
     let world = World::new();
     try_all(&world, cases_of_the_rest(&world.archive()));
 }
+
+#[test]
+fn no_lie_about_the_list_of_packs_ends_a_check_or_a_backup_with_less_than_the_truth() {
+    let world = World::new();
+    let listed = |change: &'static (dyn Fn(&mut Vec<serde_json::Value>) + Sync)| {
+        each(
+            |asked: &Asked| list(asked, "data"),
+            move |_, answer| {
+                let mut list: Vec<serde_json::Value> = serde_json::from_slice(&answer.body).unwrap();
+                change(&mut list);
+                answer.with_body(serde_json::to_vec(&list).unwrap())
+            },
+        )
+    };
+    let check = |mischief: &dyn Fn() -> Boxed, ends: i32, words: &[&str]| {
+        world.liar.does(mischief());
+        for args in [&["check", "bert"][..], &["check", "bert", "--read-data"]] {
+            world.anna.kith(args).ended(ends).says(&["bert"]).says(words);
+        }
+        // A backup stores again what it must take for lost, or says that it can't know.
+        let backup = world.anna.kith(&["backup"]);
+        assert!(backup.code == 0 || backup.stderr.contains("bert"), "{backup}");
+        world.liar.behaves();
+        world.anna.kith(&["check", "bert", "--read-data"]).ok();
+        assert_eq!(world.restore("after a lie about packs").outcome.code, 0);
+    };
+    let mut chance = e2e::Random::new(17);
+    let junk: String = (0..4).map(|_| format!("{:016x}", chance.number())).collect();
+    let junk = serde_json::json!({ "name": junk, "size": 5000 });
+    let boxed = |mischief: Box<dyn Mischief>| Boxed(mischief);
+    check(
+        &|| {
+            boxed(Box::new(listed(&|list| {
+                list.iter_mut().for_each(|file| file["size"] = u64::MAX.into());
+            })))
+        },
+        1,
+        &["bytes and should have"],
+    );
+    check(&|| boxed(Box::new(listed(&|list| list.extend(list.clone())))), 0, &[]);
+    check(&|| boxed(Box::new(listed(&|list| drop(list.pop())))), 1, &["missing"]);
+    check(&|| boxed(Box::new(listed(&Vec::clear))), 1, &["missing"]);
+    check(&|| boxed(Box::new(instead(|asked: &Asked| list(asked, "data"), status(404)))), 1, &["missing"]);
+    check(
+        &|| {
+            let junk = junk.clone();
+            let is_meant = |asked: &Asked| list(asked, "data");
+            boxed(Box::new(each(is_meant, move |_, answer| {
+                let mut list: Vec<serde_json::Value> = serde_json::from_slice(&answer.body).unwrap();
+                list.push(junk.clone());
+                answer.with_body(serde_json::to_vec(&list).unwrap())
+            })))
+        },
+        0,
+        &[],
+    );
+    check(
+        &|| boxed(Box::new(instead(|asked: &Asked| list(asked, "data"), raw(b"nothing")))),
+        1,
+        &["list of the pack files"],
+    );
+}

@@ -167,7 +167,9 @@ impl Packs {
         let mut packs: HashMap<FileId, PackToRead> = ids
             .iter()
             .map(|id| {
-                let size = self.sizes.get(id).copied().unwrap_or(0);
+                // No more than was stored: what the list says beyond that was told as a finding.
+                let stored = self.indexed.get(id).map_or(0, |pack| pack.size);
+                let size = self.sizes.get(id).copied().unwrap_or(0).min(stored);
                 (*id, PackToRead { id: *id, size, blobs: Vec::new() })
             })
             .collect();
