@@ -13,6 +13,7 @@ use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
+use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tokio_util::compat::FuturesAsyncReadCompatExt;
 use tokio_util::task::AbortOnDropHandle;
@@ -225,7 +226,10 @@ async fn connection(stream: TcpStream, acceptor: TlsAcceptor, shared: Arc<Shared
     let owner = acceptor.accept(stream).await.ok()?;
     let config = tls::client_config(&shared.owner, shared.friend.device_id());
     let friend = TcpStream::connect(shared.real).await.ok()?;
-    let friend = TlsConnector::from(config).connect(tls::placeholder_name(), friend).await.ok()?;
+    // The tag that the owner made for this friend opens his door for us, too.
+    let tag = owner.get_ref().1.server_name().map(str::to_owned);
+    let name = tag.and_then(|tag| ServerName::try_from(tag).ok()).unwrap_or_else(tls::placeholder_name);
+    let friend = TlsConnector::from(config).connect(name, friend).await.ok()?;
     let (mux, opener) = Connection::accept(Box::new(owner));
     let back = move |request: Request<Body>| -> ServeFuture { Box::pin(to_owner(opener.clone(), request)) };
     let (link, driver) = Link::start(Box::new(friend), Side::Dialer, Arc::new(back), LinkLimits::default());
