@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use crate::view::{
     ArchiveAccess, EntryView, FoundView, FriendView, InviteView, JobView, JoinView, PortView, SetView,
-    SettingView, SnapshotView, StatusView,
+    SettingView, SnapshotView, StatusView, UndeleteView,
 };
 
 /// A streaming body, in either direction.
@@ -187,6 +187,16 @@ pub struct SnapshotQuery {
     pub friend: Option<String>,
     /// Only of this set.
     pub set: Option<String>,
+    /// As the archives were at this time, by the clocks of those who keep them.
+    pub as_of: Option<jiff::Timestamp>,
+}
+
+/// From when on to undo deletions.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UndeleteRequest {
+    /// What was deleted after this time, by the friend's clock, is brought back.
+    pub as_of: jiff::Timestamp,
 }
 
 /// How to recover, from words and one address.
@@ -274,9 +284,19 @@ pub trait Backend: Send + Sync + 'static {
         snapshot: &str,
         path: Option<&str>,
         friend: Option<&str>,
+        as_of: Option<jiff::Timestamp>,
     ) -> Result<Vec<EntryView>, Failure>;
     /// Entries whose name or path matches a glob, over all snapshots. Waits for the network.
-    async fn find(&self, pattern: &str, friend: Option<&str>) -> Result<Vec<FoundView>, Failure>;
+    async fn find(
+        &self,
+        pattern: &str,
+        friend: Option<&str>,
+        as_of: Option<jiff::Timestamp>,
+    ) -> Result<Vec<FoundView>, Failure>;
+    /// Brings back what was deleted from our archive at a friend. Waits for the network.
+    async fn undelete(&self, friend: &str, request: UndeleteRequest) -> Result<UndeleteView, Failure>;
+    /// Reads everything that is kept for friends and compares it with its names, from now on and as fast as the disk goes.
+    async fn scrub(&self) -> Result<(), Failure>;
     /// Key and place of an archive. Only ever called for the Unix socket.
     async fn archive_access(&self, friend: &str) -> Result<ArchiveAccess, Failure>;
     /// Hands a restic REST request to the friend that keeps the archive; the path is what follows `store`.

@@ -24,7 +24,7 @@ pub mod view;
 pub use backend::{
     Backend, BackupRequest, Body, BodyError, CheckRequest, Event, Failure, FailureKind, FriendChange,
     InviteRequest, JoinRequest, NewestBackup, RecoverRequest, RecoverView, SetRequest, SharedBackend,
-    SnapshotQuery,
+    SnapshotQuery, UndeleteRequest,
 };
 pub use client::{Client, ClientError, EventStream};
 pub use request::{AppCodeView, PauseRequest, SettingChange};

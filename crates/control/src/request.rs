@@ -39,6 +39,7 @@ pub(crate) struct Nothing {}
 pub(crate) struct EntriesQuery {
     pub(crate) path: Option<String>,
     pub(crate) friend: Option<String>,
+    pub(crate) as_of: Option<jiff::Timestamp>,
 }
 
 /// What to look for, and where.
@@ -48,4 +49,6 @@ pub(crate) struct FindQuery {
     pub(crate) pattern: String,
     #[serde(default)]
     pub(crate) friend: Option<String>,
+    #[serde(default)]
+    pub(crate) as_of: Option<jiff::Timestamp>,
 }

@@ -43,6 +43,10 @@ const MOST_QUOTED: usize = 200;
 const LIST_V2: &str = "application/vnd.x.restic.rest.v2";
 /// The header in which a vault names the reason of a refusal.
 const CODE: &str = "kith-code";
+/// The header that asks for an archive as it was.
+const AS_OF: &str = "kith-as-of";
+/// The header that says since when another installation writes.
+const SUPERSEDED_SINCE: &str = "kith-superseded-since";
 
 /// Why a request did not come back with an answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -77,6 +81,7 @@ pub struct RemoteStore<C> {
     carrier: C,
     archive: String,
     patience: Patience,
+    as_of: Option<u64>,
     waiting: watch::Sender<bool>,
     /// When a request came to its end.
     ended: Arc<Moved>,
@@ -96,7 +101,31 @@ impl<C: Carrier> RemoteStore<C> {
     pub fn new(carrier: C, archive: impl Into<String>, patience: Patience) -> Self {
         let waiting = watch::Sender::new(false);
         let (ended, given_up) = (Arc::default(), AtomicUsize::new(0));
-        Self { carrier, archive: archive.into(), patience, waiting, ended, given_up }
+        Self { carrier, archive: archive.into(), patience, as_of: None, waiting, ended, given_up }
+    }
+
+    /// The archive as it was at a time by its holder's clock, Unix milliseconds. It can only be read.
+    #[must_use]
+    pub fn as_of(self, as_of: Option<u64>) -> Self {
+        Self { as_of, ..self }
+    }
+
+    /// Brings back everything that was deleted after a time by the holder's clock, Unix milliseconds.
+    ///
+    /// # Errors
+    /// The holder refuses, or can't be reached.
+    pub async fn undelete(&self, as_of: u64) -> Result<Undeleted, StoreError> {
+        let path = format!("/{}/?undelete", self.archive);
+        let operation = Operation::new(FileKind::Config, FileId::ZERO, Method::POST, path);
+        let operation = Operation { undelete: Some(as_of), ..operation };
+        let answer = self.exchange(&operation).await?;
+        if !answer.status.is_success() {
+            return Err(refusal(&operation, &answer));
+        }
+        serde_json::from_slice(&answer.body).map_err(|error| StoreError::Refused {
+            what: operation.what(),
+            reason: format!("the answer makes no sense: {error}"),
+        })
     }
 
     /// Whether the store waits for the friend at the moment.
@@ -113,21 +142,20 @@ impl<C: Carrier> RemoteStore<C> {
     }
 
     /// Tries until there is an answer, the friend stays away for too long, or it makes no sense.
-    async fn exchange(
-        &self,
-        what: &Operation<'_>,
-    ) -> Result<(StatusCode, Option<String>, Bytes), StoreError> {
+    async fn exchange(&self, what: &Operation<'_>) -> Result<Answer, StoreError> {
         let begun = Instant::now();
         let mut away_since: Option<Instant> = None;
         let (mut stalls, mut breaks) = (0, 0);
         let mut pause = 2 * SHORT_PAUSE;
         loop {
             let (reason, is_there) = match self.attempt(what).await {
-                Ok((status, code, body)) if !is_passing(status, code.as_deref()) => {
+                Ok(answer) if !is_passing(answer.status, answer.code.as_deref()) => {
                     self.waiting.send_if_modified(|waiting| std::mem::replace(waiting, false));
-                    return Ok((status, code, body));
+                    return Ok(answer);
                 }
-                Ok((status, _, body)) => (format!("it answered {status}: {}", quoted(&body)), true),
+                Ok(Answer { status, body, .. }) => {
+                    (format!("it answered {status}: {}", quoted(&body)), true)
+                }
                 Err(Failed::Stalled(time)) => {
                     stalls += 1;
                     (format!("no byte was moved for {} s", time.as_secs()), true)
@@ -170,7 +198,7 @@ impl<C: Carrier> RemoteStore<C> {
         }
     }
 
-    async fn attempt(&self, what: &Operation<'_>) -> Result<(StatusCode, Option<String>, Bytes), Failed> {
+    async fn attempt(&self, what: &Operation<'_>) -> Result<Answer, Failed> {
         let moved = Arc::new(Moved::default());
         let last = |reason: String| Failed::Carrier(CarrierError::Final(reason));
         let mut request = Request::builder().method(what.method.clone()).uri(&what.path);
@@ -180,21 +208,26 @@ impl<C: Carrier> RemoteStore<C> {
         if what.list {
             request = request.header(header::ACCEPT, LIST_V2);
         }
+        // A list or an object of another time than the rest would make no sense: all reads of a store have the same view.
+        if let Some(as_of) = what.undelete.or(self.as_of) {
+            request = request.header(AS_OF, as_of);
+        }
         let body = what.data.map_or_else(empty_body, |data| Pieces::body(data.clone(), moved.clone()));
         let request = request.body(body).map_err(|error| last(error.to_string()))?;
         let exchange = async {
             let answer = self.carrier.send(request).await.map_err(Failed::Carrier)?;
             moved.restart();
             let status = answer.status();
-            let code = answer.headers().get(CODE).and_then(|code| code.to_str().ok()).map(str::to_owned);
+            let code = text(&answer, CODE).map(str::to_owned);
+            let since_ms = text(&answer, SUPERSEDED_SINCE).and_then(|since| since.parse().ok());
             let body = kith_wire::boxed(Noting { body: answer.into_body(), moved: moved.clone() });
-            let bytes = collect(body, what.most_bytes(status)).await.map_err(|error| {
+            let body = collect(body, what.most_bytes(status)).await.map_err(|error| {
                 Failed::Carrier(CarrierError::Broken(format!("the answer broke off: {error}")))
             })?;
             if !is_passing(status, code.as_deref()) {
                 self.ended.restart();
             }
-            Ok((status, code, bytes))
+            Ok(Answer { status, code, since_ms, body })
         };
         let stalled = what.stalled_after();
         tokio::select! {
@@ -202,6 +235,19 @@ impl<C: Carrier> RemoteStore<C> {
             () = moved.stalled(stalled) => Err(Failed::Stalled(stalled)),
         }
     }
+}
+
+/// What came back.
+struct Answer {
+    status: StatusCode,
+    code: Option<String>,
+    /// Since when another installation writes, if that is the reason.
+    since_ms: Option<u64>,
+    body: Bytes,
+}
+
+fn text<'a>(answer: &'a Response<Body>, header: &str) -> Option<&'a str> {
+    answer.headers().get(header).and_then(|value| value.to_str().ok())
 }
 
 /// Answers after which the same request may well succeed.
@@ -218,6 +264,21 @@ fn quoted(words: &[u8]) -> String {
     String::from_utf8_lossy(&words[..words.len().min(MOST_QUOTED)]).into_owned()
 }
 
+/// What was brought back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct Undeleted {
+    /// Packs.
+    pub data: u64,
+    /// Index files.
+    pub index: u64,
+    /// Snapshots.
+    pub snapshots: u64,
+    /// Bytes of all of them.
+    pub bytes: u64,
+    /// Deleted after the time, and there again already.
+    pub present: u64,
+}
+
 #[derive(Deserialize)]
 struct Listed {
     name: String,
@@ -230,15 +291,18 @@ struct Refused {
 }
 
 /// What a refusal means.
-fn refusal(what: &Operation<'_>, status: StatusCode, code: Option<&str>, body: &[u8]) -> StoreError {
+fn refusal(what: &Operation<'_>, answer: &Answer) -> StoreError {
     let (kind, id) = (what.kind, what.id);
+    let Answer { status, code, since_ms, body } = answer;
+    let status = *status;
     let message = match serde_json::from_slice::<Refused>(body) {
         Ok(refused) => quoted(refused.message.as_bytes()),
         // What came in the place of words is none.
         Err(_) if status.is_success() => format!("it answered {status}, which was not asked for"),
         Err(_) => format!("it answered {status}: {}", quoted(body)),
     };
-    match code {
+    match code.as_deref() {
+        Some("superseded") => StoreError::Superseded { since_ms: *since_ms },
         Some("not-found") => StoreError::NotFound { kind, id },
         Some("quota-exceeded") => StoreError::QuotaExceeded { message },
         Some("disk-full") => StoreError::Full,
@@ -258,22 +322,22 @@ impl<C: Carrier> Store for RemoteStore<C> {
         let mut operation = Operation::new(kind, FileId::ZERO, Method::GET, self.path(kind, None));
         if kind == FileKind::Config {
             operation.method = Method::HEAD;
-            let (status, code, body) = self.exchange(&operation).await?;
-            return match status {
+            let answer = self.exchange(&operation).await?;
+            return match answer.status {
                 StatusCode::OK => Ok(vec![StoredFile { id: FileId::ZERO, size: 0 }]),
                 StatusCode::NOT_FOUND => Ok(Vec::new()),
-                _ => Err(refusal(&operation, status, code.as_deref(), &body)),
+                _ => Err(refusal(&operation, &answer)),
             };
         }
         operation.list = true;
-        let (status, code, body) = self.exchange(&operation).await?;
-        if status == StatusCode::NOT_FOUND {
+        let answer = self.exchange(&operation).await?;
+        if answer.status == StatusCode::NOT_FOUND {
             return Ok(Vec::new());
         }
-        if status != StatusCode::OK {
-            return Err(refusal(&operation, status, code.as_deref(), &body));
+        if answer.status != StatusCode::OK {
+            return Err(refusal(&operation, &answer));
         }
-        let listed: Vec<Listed> = serde_json::from_slice(&body).map_err(|error| StoreError::Corrupt {
+        let listed: Vec<Listed> = serde_json::from_slice(&answer.body).map_err(|error| StoreError::Corrupt {
             kind,
             id: FileId::ZERO,
             reason: format!("the list makes no sense: {error}"),
@@ -296,42 +360,42 @@ impl<C: Carrier> Store for RemoteStore<C> {
         }
         let mut operation = Operation::new(kind, *id, Method::GET, self.path(kind, Some(id)));
         operation.range = range.clone();
-        let (status, code, body) = self.exchange(&operation).await?;
+        let answer = self.exchange(&operation).await?;
         let expected = if range.is_some() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
-        if status != expected {
-            return Err(refusal(&operation, status, code.as_deref(), &body));
+        if answer.status != expected {
+            return Err(refusal(&operation, &answer));
         }
         if let Some(range) = range
-            && body.len() as u64 != range.end - range.start
+            && answer.body.len() as u64 != range.end - range.start
         {
             return Err(StoreError::Corrupt {
                 kind,
                 id: *id,
-                reason: format!("{} bytes came instead of {}", body.len(), range.end - range.start),
+                reason: format!("{} bytes came instead of {}", answer.body.len(), range.end - range.start),
             });
         }
-        Ok(body)
+        Ok(answer.body)
     }
 
     async fn save(&self, kind: FileKind, id: &FileId, data: Bytes) -> Result<(), StoreError> {
         if kind == FileKind::Config {
             // An archive has to be asked for before its first file. Asking for one that is there changes nothing.
             let make = Operation::new(kind, *id, Method::POST, format!("/{}/?create=true", self.archive));
-            let (status, code, body) = self.exchange(&make).await?;
-            if !status.is_success() {
-                return Err(refusal(&make, status, code.as_deref(), &body));
+            let answer = self.exchange(&make).await?;
+            if !answer.status.is_success() {
+                return Err(refusal(&make, &answer));
             }
         }
         let mut operation = Operation::new(kind, *id, Method::POST, self.path(kind, Some(id)));
         operation.data = Some(&data);
-        let (status, code, body) = self.exchange(&operation).await?;
-        if status.is_success() { Ok(()) } else { Err(refusal(&operation, status, code.as_deref(), &body)) }
+        let answer = self.exchange(&operation).await?;
+        if answer.status.is_success() { Ok(()) } else { Err(refusal(&operation, &answer)) }
     }
 
     async fn remove(&self, kind: FileKind, id: &FileId) -> Result<(), StoreError> {
         let operation = Operation::new(kind, *id, Method::DELETE, self.path(kind, Some(id)));
-        let (status, code, body) = self.exchange(&operation).await?;
-        if status.is_success() { Ok(()) } else { Err(refusal(&operation, status, code.as_deref(), &body)) }
+        let answer = self.exchange(&operation).await?;
+        if answer.status.is_success() { Ok(()) } else { Err(refusal(&operation, &answer)) }
     }
 }
 

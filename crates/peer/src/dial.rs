@@ -75,6 +75,9 @@ pub enum DialError {
     /// The friend keeps the connection that he dialled himself.
     #[error("the other computer keeps the connection that it dialled itself")]
     Duplicate,
+    /// An installation of the friend answers that has been replaced by a newer one.
+    #[error("an older installation of this computer answers there; it was recovered elsewhere")]
+    OlderInstallation,
 }
 
 /// How somebody is dialled.

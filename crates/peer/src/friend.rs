@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use futures::future::OptionFuture;
 use kith_identity::{Identity, tls};
-use kith_wire::{DeviceId, HelloVerdict, Link, Side};
+use kith_wire::{DeviceId, Hello, HelloVerdict, Link, Side};
 use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, debug, info, info_span};
@@ -14,10 +14,12 @@ use crate::book::AddressBook;
 use crate::dial::{DialError, Dialing, dial};
 use crate::dial_back::DialBacks;
 use crate::dialer::{Dialer, Jitter};
-use crate::host::{Connection, Host, PeerState};
+use crate::guests::Guests;
+use crate::host::{Connection, Host, PeerState, Standing};
 use crate::prefer::{Existing, Keep, prefer};
 use crate::race::{Attempt, race};
-use crate::session::{Accepting, Session, greet, seen_as};
+use crate::runs::Runs;
+use crate::session::{Accepting, Admitted, Session, greet, seen_as};
 
 /// Connections of one friend that wait for their hello at once; more are dropped.
 const MOST_ARRIVALS: usize = 4;
@@ -34,6 +36,10 @@ pub(crate) struct Shared {
     state: Mutex<PeerState>,
     link: watch::Sender<Option<Link>>,
     current: Mutex<Option<Current>>,
+    /// Which runs of his program had the link.
+    runs: Mutex<Runs>,
+    /// Older installations of his, and visitors.
+    guests: Mutex<Guests>,
     /// Something changed that makes a dial promising.
     promising: Notify,
     /// What he asks to be called at, and from where he is connected.
@@ -84,6 +90,8 @@ impl Friend {
             state: Mutex::default(),
             link: watch::Sender::new(None),
             current: Mutex::new(None),
+            runs: Mutex::default(),
+            guests: Mutex::default(),
             promising: Notify::new(),
             dial_backs: Arc::default(),
             network: Notify::new(),
@@ -134,6 +142,26 @@ impl Shared {
         keep
     }
 
+    /// Decides what becomes of a connection whose hello was just heard.
+    fn admit(&self, hello: &Hello, serial: u64) -> Admitted {
+        let twin = lock(&self.runs).is_twin(hello.installation, hello.run);
+        let standing = if twin { Standing::Guest } else { self.host.standing(&self.friend, hello) };
+        let has_link = lock(&self.current).is_some();
+        let beside = match standing {
+            Standing::Guest | Standing::Visitor => true,
+            Standing::LinkIfNone => has_link,
+            Standing::Link => false,
+        };
+        if beside {
+            return Admitted { verdict: HelloVerdict::Welcome, standing: guest(standing), twin };
+        }
+        let verdict = match self.claim(Side::Acceptor, serial) {
+            Keep::New => HelloVerdict::Welcome,
+            Keep::Existing => HelloVerdict::Duplicate,
+        };
+        Admitted { verdict, standing: Standing::Link, twin }
+    }
+
     fn holds_place(&self, serial: u64) -> bool {
         lock(&self.current).is_some_and(|current| current.serial == serial)
     }
@@ -165,10 +193,25 @@ impl Shared {
                 }
                 let presence = shared.dial_backs.connected(dialed.remote.ip());
                 let greeted = greet(dialed, address, shared.friend, shared.host.clone(), presence).await;
-                if greeted.is_err() {
-                    shared.release(serial);
+                match greeted {
+                    Ok(session) if matches!(session.standing, Standing::Guest | Standing::Visitor) => {
+                        shared.release(serial);
+                        // He may want to read, and perhaps he can't dial us.
+                        let mut guests = lock(&shared.guests);
+                        if guests.any() {
+                            session.link.close("this computer was recovered elsewhere");
+                            session.driver.detach();
+                        } else {
+                            guests.serve(session, false);
+                        }
+                        Err(DialError::OlderInstallation)
+                    }
+                    Ok(session) => Ok(session),
+                    Err(error) => {
+                        shared.release(serial);
+                        Err(error)
+                    }
                 }
-                greeted
             }
         })
         .await
@@ -178,14 +221,11 @@ impl Shared {
     async fn accept(self: Arc<Self>, arrival: Arrival, serial: u64) -> Option<Session> {
         let Arrival { stream, remote, local } = arrival;
         let claimant = self.clone();
-        let admit = Box::new(move || match claimant.claim(Side::Acceptor, serial) {
-            Keep::New => HelloVerdict::Welcome,
-            Keep::Existing => HelloVerdict::Duplicate,
-        });
+        let admit = Box::new(move |hello: &Hello| claimant.admit(hello, serial));
         let presence = self.dial_backs.connected(remote.ip());
         let mut accepting =
             Accepting::start(stream, self.friend, remote.ip(), self.host.clone(), admit, presence);
-        let Some(hello) = accepting.hello().await else {
+        let Some((hello, standing)) = accepting.hello().await else {
             // Leaves the answer time to reach the other side before the connection is dropped.
             drop(tokio::time::timeout(Duration::from_secs(2), accepting.link.ended()).await);
             self.release(serial);
@@ -200,7 +240,7 @@ impl Shared {
             seen_as: seen_as(&hello),
             capabilities: hello.capabilities.clone(),
         };
-        Some(Session { link: accepting.link, driver: accepting.driver, connection, hello })
+        Some(Session { link: accepting.link, driver: accepting.driver, connection, hello, standing })
     }
 
     fn put_up(&self, session: &Session) {
@@ -211,6 +251,7 @@ impl Shared {
             state.last_error = None;
         }
         self.link.send_replace(Some(session.link.clone()));
+        lock(&self.runs).note(session.hello.installation, session.hello.run);
         info!(remote = %session.connection.remote, dialled = session.connection.dialled.is_some(), "linked");
         self.host.linked(&self.friend, &session.hello, &session.connection);
         self.host.changed(&self.friend);
@@ -246,7 +287,9 @@ fn sentence(attempts: &[Attempt]) -> String {
     const fn weight(error: &DialError) -> u8 {
         match error {
             DialError::RefusedUs(_) => 0,
-            DialError::NotRecognised | DialError::OtherDevice { .. } => 1,
+            DialError::NotRecognised
+            | DialError::OtherDevice { .. }
+            | DialError::OlderInstallation => 1,
             DialError::Broken(_) | DialError::Tls(_) => 2,
             DialError::NotKith(_) => 3,
             DialError::Refused => 4,
@@ -325,7 +368,10 @@ async fn run(shared: Arc<Shared>, mut arriving: mpsc::Receiver<Arrival>) {
             }
             Some(accepted) = accepting.join_next() => {
                 if let Ok((serial, Some(session))) = accepted {
-                    if shared.holds_place(serial) {
+                    if session.standing != Standing::Link {
+                        let visits = session.standing == Standing::Visitor;
+                        lock(&shared.guests).serve(session, visits);
+                    } else if shared.holds_place(serial) {
                         replace(&shared, &mut up, serial, session);
                         dialer.handle_linked();
                         dialing.set(OptionFuture::from(None));
@@ -348,6 +394,14 @@ async fn run(shared: Arc<Shared>, mut arriving: mpsc::Receiver<Arrival>) {
                 }
             }
         }
+    }
+}
+
+/// The place of one who is not the link.
+const fn guest(standing: Standing) -> Standing {
+    match standing {
+        Standing::Visitor => Standing::Visitor,
+        _ => Standing::Guest,
     }
 }
 

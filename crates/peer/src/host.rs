@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::SystemTime;
 
 use http::Request;
-use kith_identity::DialInKey;
+use kith_identity::{DialInKey, InstallationId};
 use kith_wire::{Body, DeviceId, Hello, Report, ServeFuture, Side};
 
 use crate::race::Attempt;
@@ -16,6 +16,10 @@ pub trait Host: Send + Sync + 'static {
     /// The keys by which this friend may recognise our calls, best first: his own, as he told us, and whatever else he may know us
     /// by.
     fn dial_in_keys(&self, friend: &DeviceId) -> Vec<DialInKey>;
+    /// What place a connection gets by which a friend said this hello.
+    fn standing(&self, friend: &DeviceId, hello: &Hello) -> Standing;
+    /// The friend has seen another running copy of this very installation.
+    fn twin(&self, friend: &DeviceId);
     /// A friend said hello and the link is up.
     fn linked(&self, friend: &DeviceId, hello: &Hello, connection: &Connection);
     /// The link to a friend is over.
@@ -28,7 +32,34 @@ pub trait Host: Send + Sync + 'static {
     /// a network this is [`crate::is_outside`].
     fn is_outside(&self, ip: IpAddr) -> bool;
     /// Answers a friend's request that is not part of the link's own business.
-    fn serve(&self, friend: DeviceId, request: Request<Body>) -> ServeFuture;
+    fn serve(&self, caller: Caller, request: Request<Body>) -> ServeFuture;
+}
+
+/// What place a connection gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is the link to the friend.
+    Link,
+    /// It is the link if there is none: it is us who are the older installation, and a newer one may be connected by another
+    /// way. Otherwise it is served beside.
+    LinkIfNone,
+    /// It is served and never the link: an older installation of the friend.
+    Guest,
+    /// As a guest, and not for long: a computer that recovers, and comes for its state object.
+    Visitor,
+}
+
+/// Whose request it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The friend.
+    pub friend: DeviceId,
+    /// Which installation of his speaks, by its hello.
+    pub installation: InstallationId,
+    /// See [`Caller::installation`].
+    pub incarnation: u64,
+    /// What place its connection has.
+    pub standing: Standing,
 }
 
 /// The connection a link runs over.

@@ -10,12 +10,12 @@ use kith_wire::{
     LinkLimits, MESSAGE_LIMIT, Report, Serve, ServeFuture, Side, bytes_body, collect, empty_body, json_body,
     paths,
 };
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::dial::{DialError, Dialed};
 use crate::dial_back::Presence;
-use crate::host::{Connection, Host};
+use crate::host::{Caller, Connection, Host, Standing};
 
 /// Longest wait for a hello or its answer.
 pub(crate) const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
@@ -26,10 +26,19 @@ pub(crate) struct Session {
     pub(crate) driver: AbortOnDropHandle<LinkError>,
     pub(crate) connection: Connection,
     pub(crate) hello: Hello,
+    pub(crate) standing: Standing,
 }
 
-/// Decides at the accepting end whether the new connection is taken.
-pub(crate) type Admit = Box<dyn FnOnce() -> HelloVerdict + Send>;
+/// Decides at the accepting end whether the new connection is taken, and in which place.
+pub(crate) type Admit = Box<dyn FnOnce(&Hello) -> Admitted + Send>;
+
+/// What became of a dialer's hello.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Admitted {
+    pub(crate) verdict: HelloVerdict,
+    pub(crate) standing: Standing,
+    pub(crate) twin: bool,
+}
 
 /// The dialer's half: asks for the link over a fresh connection.
 pub(crate) async fn greet(
@@ -40,14 +49,24 @@ pub(crate) async fn greet(
     presence: Presence,
 ) -> Result<Session, DialError> {
     let Dialed { stream, remote, local } = dialed;
-    let service = Arc::new(FriendService { friend, host: host.clone(), gate: Gate::open(), presence });
+    let (caller, known) = watch::channel(None);
+    let service =
+        Arc::new(FriendService { friend, host: host.clone(), gate: Gate::open(), presence, caller: known });
     let (link, driver) = Link::start(Box::new(stream), Side::Dialer, service, LinkLimits::default());
     let driver = AbortOnDropHandle::new(tokio::spawn(driver));
     let ours = host.hello(&friend, remote.ip());
     let hello = match tokio::time::timeout(HELLO_TIMEOUT, say_hello(&link, &ours)).await {
-        Ok(answer) => judge_answer(answer?)?.hello,
+        Ok(answer) => {
+            let HelloAnswer { hello, twin, .. } = judge_answer(answer?)?;
+            if twin {
+                host.twin(&friend);
+            }
+            hello
+        }
         Err(_elapsed) => return Err(DialError::Broken("no answer to our hello".into())),
     };
+    let standing = host.standing(&friend, &hello);
+    caller.send_replace(Some(caller_of(friend, &hello, standing)));
     let connection = Connection {
         side: Side::Dialer,
         remote,
@@ -57,7 +76,11 @@ pub(crate) async fn greet(
         seen_as: seen_as(&hello),
         capabilities: hello.capabilities.clone(),
     };
-    Ok(Session { link, driver, connection, hello })
+    Ok(Session { link, driver, connection, hello, standing })
+}
+
+fn caller_of(friend: DeviceId, hello: &Hello, standing: Standing) -> Caller {
+    Caller { friend, installation: hello.installation, incarnation: hello.incarnation, standing }
 }
 
 /// Sends our hello and reads the answer.
@@ -107,7 +130,7 @@ fn is_refusal(reason: &str) -> bool {
 pub(crate) struct Accepting {
     pub(crate) link: Link,
     pub(crate) driver: AbortOnDropHandle<LinkError>,
-    hello: oneshot::Receiver<Hello>,
+    hello: oneshot::Receiver<(Hello, Standing)>,
 }
 
 impl Accepting {
@@ -120,9 +143,11 @@ impl Accepting {
         presence: Presence,
     ) -> Self {
         let (sender, hello) = oneshot::channel();
+        let (known, caller) = watch::channel(None);
         let admitted = Arc::new(OnceLock::new());
-        let gate = Gate::closed(seen_from, sender, admit, Arc::clone(&admitted));
-        let service = Arc::new(FriendService { friend, host, gate, presence });
+        let porch =
+            Porch { friend, seen_from, hello: sender, admit, caller: known, link: Arc::clone(&admitted) };
+        let service = Arc::new(FriendService { friend, host, gate: Gate::closed(porch), presence, caller });
         let (link, driver) = Link::start(stream, Side::Acceptor, service, LinkLimits::default());
         // Nothing is served before the driver runs.
         admitted.get_or_init(|| link.clone());
@@ -130,8 +155,8 @@ impl Accepting {
         Self { link, driver, hello }
     }
 
-    /// The dialer's hello, if it comes in time and was welcome.
-    pub(crate) async fn hello(&mut self) -> Option<Hello> {
+    /// The dialer's hello and the place of its connection, if it comes in time and was welcome.
+    pub(crate) async fn hello(&mut self) -> Option<(Hello, Standing)> {
         match tokio::time::timeout(HELLO_TIMEOUT, &mut self.hello).await {
             Ok(Ok(hello)) => Some(hello),
             Ok(Err(_broken_off)) => None,
@@ -155,8 +180,19 @@ struct Gate(Arc<Mutex<GateState>>);
 
 enum GateState {
     Open,
-    Closed { seen_from: IpAddr, hello: oneshot::Sender<Hello>, admit: Admit, link: Arc<OnceLock<Link>> },
+    Closed(Porch),
     Refused,
+}
+
+/// Who waits before a closed gate.
+struct Porch {
+    friend: DeviceId,
+    seen_from: IpAddr,
+    hello: oneshot::Sender<(Hello, Standing)>,
+    admit: Admit,
+    caller: watch::Sender<Option<Caller>>,
+    /// To be told that its dialer is welcome.
+    link: Arc<OnceLock<Link>>,
 }
 
 impl Gate {
@@ -164,13 +200,8 @@ impl Gate {
         Self(Arc::new(Mutex::new(GateState::Open)))
     }
 
-    fn closed(
-        seen_from: IpAddr,
-        hello: oneshot::Sender<Hello>,
-        admit: Admit,
-        link: Arc<OnceLock<Link>>,
-    ) -> Self {
-        Self(Arc::new(Mutex::new(GateState::Closed { seen_from, hello, admit, link })))
+    fn closed(porch: Porch) -> Self {
+        Self(Arc::new(Mutex::new(GateState::Closed(porch))))
     }
 
     fn is_open(&self) -> bool {
@@ -178,9 +209,9 @@ impl Gate {
     }
 
     /// Judges the one hello that a connection may bring.
-    fn judge(&self, said: &Hello) -> Option<(HelloVerdict, IpAddr)> {
+    fn judge(&self, said: &Hello) -> Option<(HelloVerdict, IpAddr, bool)> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let GateState::Closed { seen_from, hello, admit, link } =
+        let GateState::Closed(Porch { friend, seen_from, hello, admit, caller, link }) =
             std::mem::replace(&mut *state, GateState::Refused)
         else {
             return None;
@@ -189,17 +220,18 @@ impl Gate {
             return None;
         }
         if said.check().is_err() {
-            return Some((HelloVerdict::Version, seen_from));
+            return Some((HelloVerdict::Version, seen_from, false));
         }
-        let verdict = admit();
-        if verdict == HelloVerdict::Welcome && hello.send(said.clone()).is_ok() {
+        let Admitted { verdict, standing, twin } = admit(said);
+        if verdict == HelloVerdict::Welcome && hello.send((said.clone(), standing)).is_ok() {
+            caller.send_replace(Some(caller_of(friend, said, standing)));
             *state = GateState::Open;
             // Before the answer is on its way: what comes after it may be more than a stranger's.
             if let Some(link) = link.get() {
                 link.welcome();
             }
         }
-        Some((verdict, seen_from))
+        Some((verdict, seen_from, twin))
     }
 }
 
@@ -209,6 +241,8 @@ struct FriendService {
     host: Arc<dyn Host>,
     gate: Gate,
     presence: Presence,
+    /// Which installation speaks; known once its hello was heard.
+    caller: watch::Receiver<Option<Caller>>,
 }
 
 impl Serve for FriendService {
@@ -228,12 +262,28 @@ impl Serve for FriendService {
         match path {
             paths::PING => Box::pin(std::future::ready(empty(StatusCode::NO_CONTENT))),
             paths::REPORT if request.method() == Method::POST => self.report(request),
-            _ => self.host.serve(self.friend, request),
+            _ => self.ask_host(request),
         }
     }
 }
 
 impl FriendService {
+    /// Whoever was dialled may ask before his answer to our hello has been read.
+    fn ask_host(&self, request: Request<Body>) -> ServeFuture {
+        let (host, mut caller) = (self.host.clone(), self.caller.clone());
+        if let Some(caller) = *caller.borrow() {
+            return host.serve(caller, request);
+        }
+        Box::pin(async move {
+            let known = tokio::time::timeout(HELLO_TIMEOUT, caller.wait_for(Option::is_some)).await;
+            let known = known.ok().and_then(Result::ok).and_then(|caller| *caller);
+            match known {
+                Some(caller) => host.serve(caller, request).await,
+                None => text(StatusCode::FORBIDDEN, "say hello first"),
+            }
+        })
+    }
+
     fn hello(&self, request: Request<Body>) -> ServeFuture {
         let (friend, host, gate) = (self.friend, self.host.clone(), self.gate.clone());
         Box::pin(async move {
@@ -247,10 +297,10 @@ impl FriendService {
                 Ok(said) => said,
                 Err(error) => return text(StatusCode::BAD_REQUEST, &format!("not a hello: {error}")),
             };
-            let Some((verdict, seen_from)) = gate.judge(&said) else {
+            let Some((verdict, seen_from, twin)) = gate.judge(&said) else {
                 return text(StatusCode::CONFLICT, "hello was said already");
             };
-            let answer = HelloAnswer { verdict, hello: host.hello(&friend, seen_from) };
+            let answer = HelloAnswer { verdict, hello: host.hello(&friend, seen_from), twin };
             json(&answer)
         })
     }

@@ -55,6 +55,8 @@ fn hold(
             Ok(()) => {
                 place.owner.ledger().hold(charge(length));
                 place.disk.hold.note(stamp.map_or(0, |stamp| stamp.hold));
+                // Written down within a minute.
+                place.owner.damages().forget(&(place.archive.name.clone(), kind, name.clone()));
                 place.sync_parent(&held)?;
                 return place.sync_parent(&path);
             }

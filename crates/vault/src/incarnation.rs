@@ -18,9 +18,9 @@ const FIRST_LINE: &str = "incarnation 1";
 
 /// One installation of an owner: which recovery it comes from, and its random id.
 ///
-/// The id tells two installations apart that were made from the same state and thus have the same number: of these,
-/// the one that came first is the current one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// The greater one writes. The id tells two installations apart that were made from the same state and thus have the same
+/// number: of these the one of the greater id writes, so that all who keep something for them come to the same result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Incarnation {
     number: u64,
     installation: [u8; 16],
@@ -83,7 +83,7 @@ pub(crate) struct Newest {
 
 impl Newest {
     pub(crate) fn admits(&self, writer: Incarnation) -> bool {
-        writer == self.incarnation || writer.number > self.incarnation.number
+        writer >= self.incarnation
     }
 
     pub(crate) fn writer(&self, writer: Incarnation) -> Writer {

@@ -46,6 +46,7 @@ impl Inner {
             warn!(%error, "the hold clock could not be saved");
         }
         for owner in self.all_owners() {
+            owner.save_damages(&self.disk);
             known_places(&self.disk, &owner).iter().for_each(crate::archive::Place::sync_arrivals);
         }
     }

@@ -4,6 +4,7 @@
 //! <vault>/                                    mode 0700
 //!   .kith-vault                               "kith-vault 2\n": the format and its version
 //!   .kith-vault.clock                         hold time: "hold <ms>\nwall <ms>\n"; missing while nothing was ever held
+//!   .kith-vault.scrub                         "scrub 1\n<started> <read> <ended> <finished>\n<owner> <archive> <type> <name>\n"
 //!   .kith-vault.in-use                        empty; made at start, removed at a clean end
 //!   .kith-vault.lock                          empty; flock(2)ed exclusively while a daemon uses the vault
 //!   tmp/<number>                              unfinished uploads; emptied at every start
@@ -18,6 +19,7 @@
 //!     state/<sequence>                        sealed state objects, 20 decimal digits; the newest 10 are kept
 //!     .record/<archive>.arrivals              when objects arrived: "\n<ms> <type>/<name>" for each
 //!     .record/incarnation                     "incarnation 1\n<number> <installation> <since>\n"
+//!     .record/damaged                         "damaged 1\n", and "<found> <changed|unreadable> <archive> <type>/<name>\n" for each
 //! ```
 //!
 //! Directories have mode 0700, files 0600. Copying `<owner>/<archive>/` elsewhere and putting a key file into
@@ -55,6 +57,13 @@
 //! The journal of arrivals is appended to after an object's rename and synced within a minute. After a crash its last lines may be missing
 //! or torn; then the file's own time, which was synced with its contents, says the same. A line begins with its line break, so that a
 //! torn one spoils no other. When it has grown beyond 1 MiB and twice its size, it is written anew without what is gone.
+//!
+//! # The scrub
+//!
+//! Every object whose name is a hash is read once in a period and compared with it, in the order of owners, archives, types and names.
+//! `.kith-vault.scrub` has the round's begin, the bytes read in it, its end (0 while it goes on), the end of the last whole round, and the last object
+//! that was read; it is replaced once a minute at the most, so that a crash has a minute's work done again. What is damaged is noted in `.record/damaged`, and
+//! stays where it is until its owner deletes it, which moves it aside like anything else. Neither file is needed for anything but this: without them the scrub begins anew.
 //!
 //! # Order of writes
 //!
@@ -135,6 +144,7 @@ pub(crate) const FORMAT_FILE_NEW: &str = ".kith-vault.new";
 pub(crate) const CLOCK_FILE: &str = ".kith-vault.clock";
 /// No archive can have this name.
 pub(crate) const RECORD: &str = ".record";
+pub(crate) const SCRUB_FILE: &str = ".kith-vault.scrub";
 pub(crate) const IN_USE_FILE: &str = ".kith-vault.in-use";
 pub(crate) const LOCK_FILE: &str = ".kith-vault.lock";
 
@@ -164,6 +174,11 @@ impl Layout {
 
     pub(crate) fn clock_file(&self) -> PathBuf {
         self.root.join(CLOCK_FILE)
+    }
+
+    /// Where the scrub stands.
+    pub(crate) fn scrub_file(&self) -> PathBuf {
+        self.root.join(SCRUB_FILE)
     }
 
     pub(crate) fn in_use_file(&self) -> PathBuf {
@@ -220,6 +235,11 @@ impl Layout {
     /// The newest installation of an owner.
     pub(crate) fn incarnation(&self, owner: &Owner) -> PathBuf {
         self.record(owner).join("incarnation")
+    }
+
+    /// What of an owner is damaged.
+    pub(crate) fn damaged(&self, owner: &Owner) -> PathBuf {
+        self.record(owner).join("damaged")
     }
 
     pub(crate) fn state(&self, owner: &Owner) -> PathBuf {

@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Semaphore;
 
 use crate::archive::ArchiveState;
+use crate::damage::Damages;
+use crate::disk::Disk;
 use crate::incarnation::{Incarnation, Newest};
 use crate::ledger::Ledger;
 use crate::names::{ArchiveName, Owner};
@@ -28,6 +30,8 @@ pub(crate) struct OwnerState {
     state: Mutex<()>,
     /// The newest installation that spoke for this owner; none if nobody ever said.
     newest: Mutex<Option<Newest>>,
+    /// What is damaged on the disk.
+    damages: Mutex<Damages>,
 }
 
 impl OwnerState {
@@ -41,6 +45,7 @@ impl OwnerState {
             directories: Mutex::default(),
             state: Mutex::default(),
             newest: Mutex::default(),
+            damages: Mutex::default(),
         }
     }
 
@@ -75,6 +80,19 @@ impl OwnerState {
 
     pub(crate) fn newest(&self) -> MutexGuard<'_, Option<Newest>> {
         lock(&self.newest)
+    }
+
+    pub(crate) fn damages(&self) -> MutexGuard<'_, Damages> {
+        lock(&self.damages)
+    }
+
+    /// Writes down what is damaged, if that has changed. Blocking.
+    pub(crate) fn save_damages(&self, disk: &Disk) {
+        let make_record = || {
+            let _directories = self.directories();
+            disk.make_directories(&disk.layout.record(&self.name))
+        };
+        self.damages().save(disk, &self.name, make_record);
     }
 
     /// Refuses an installation that another one has taken over from. One that is not named is not judged.

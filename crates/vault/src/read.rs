@@ -54,7 +54,7 @@ fn found<T>(
 }
 
 /// Opens a file unless it is something else: what a person at this disk put here must not lead elsewhere or block.
-fn open_regular(path: &Path) -> io::Result<Option<(File, u64)>> {
+pub(crate) fn open_regular(path: &Path) -> io::Result<Option<(File, u64)>> {
     let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
     let file = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)?;
     let metadata = file.metadata()?;

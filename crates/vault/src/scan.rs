@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tracing::warn;
 
 use crate::archive::ArchiveState;
+use crate::damage::Damages;
 use crate::held::{self, HeldFile};
 use crate::hold::Oldest;
 use crate::incarnation;
@@ -44,6 +45,7 @@ fn owner(layout: &Layout, name: Owner, found: &mut Found) -> OwnerState {
     let owner = OwnerState::new(name);
     let name = &owner.name;
     *owner.newest() = incarnation::load(layout, name);
+    *owner.damages() = Damages::load(layout, name);
     for (entry, kind) in entries(&layout.owner(name)) {
         let Some(archive) = entry.file_name().to_str().and_then(|name| ArchiveName::parse(name).ok()) else {
             continue;

@@ -10,6 +10,7 @@ use tokio::task::spawn_blocking;
 use tracing::info;
 
 use crate::clock::{Clock, SystemClock};
+use crate::damage::DamagedObject;
 use crate::disk::Disk;
 use crate::error::{StateError, VaultError};
 use crate::handle::Drains;
@@ -18,6 +19,7 @@ use crate::keeper::Keeper;
 use crate::medium::{LocalDisk, Medium};
 use crate::names::{ArchiveName, Owner};
 use crate::owner::OwnerState;
+use crate::scrub::{Haste, Scrub, ScrubState, Scrubbed};
 use crate::sweep::{self, SweepReport};
 use crate::{open, state};
 
@@ -72,6 +74,7 @@ pub(crate) struct Inner {
     /// Those who have something here and those the caller spoke of: bounded by the caller's list of friends.
     owners: RwLock<BTreeMap<Owner, Arc<OwnerState>>>,
     pub(crate) drains: Drains,
+    scrub: Scrub,
     _keeper: Keeper,
 }
 
@@ -101,10 +104,13 @@ impl Vault {
         let (disk, owners) = opened.await.map_err(|_| VaultError::Ended)??;
         info!(path = %disk.layout.root().display(), owners = owners.len(), took = ?begun.elapsed(), "vault opened");
         let owners = owners.into_iter().map(|owner| (owner.name.clone(), owner)).collect();
+        let reading = Arc::clone(&disk);
+        let scrub = spawn_blocking(move || Scrub::resume(&reading)).await.map_err(|_| VaultError::Ended)?;
         let inner = Arc::new_cyclic(|inner| Inner {
             disk,
             owners: RwLock::new(owners),
             drains: Drains::default(),
+            scrub,
             _keeper: Keeper::start(inner.clone()),
         });
         Ok(Self { inner })
@@ -127,6 +133,48 @@ impl Vault {
         swept.await.map_err(|_| VaultError::Ended)?
     }
 
+    /// Sets in what time everything is read once and compared with its name; `None`: never.
+    /// [`DEFAULT_SCRUB`](crate::DEFAULT_SCRUB) until it is set.
+    pub fn set_scrub(&self, period: Option<Duration>) {
+        self.inner.scrub.set_period(period);
+    }
+
+    /// One step of the scrub: reads for a second or so, or nothing if nothing is due, and says how long to wait before the
+    /// next one. A step while another one is done does nothing.
+    ///
+    /// # Errors
+    /// [`VaultError::Failed`] after an earlier failure of the disk.
+    pub async fn scrub(&self, haste: Haste) -> Result<Scrubbed, VaultError> {
+        let inner = Arc::clone(&self.inner);
+        let step = spawn_blocking(move || inner.scrub.step(&inner.disk, &inner.all_owners(), haste));
+        step.await.map_err(|_| VaultError::Ended)?
+    }
+
+    /// Begins a new round of the scrub, wherever the last one stands.
+    ///
+    /// # Errors
+    /// [`VaultError::Ended`] if the program ends.
+    pub async fn begin_scrub(&self) -> Result<(), VaultError> {
+        let inner = Arc::clone(&self.inner);
+        spawn_blocking(move || inner.scrub.begin(&inner.disk)).await.map_err(|_| VaultError::Ended)
+    }
+
+    /// Where the scrub stands.
+    pub fn scrub_state(&self) -> ScrubState {
+        self.inner.scrub.state()
+    }
+
+    /// What of `owner` is known to be damaged on this disk.
+    pub fn damaged(&self, owner: &Owner) -> Vec<DamagedObject> {
+        let Some(owner) = self.known(owner) else { return Vec::new() };
+        owner.damages().all().map(|noted| noted.of(&owner.name)).collect()
+    }
+
+    /// How many objects of `owner` are known to be damaged on this disk.
+    pub fn damaged_count(&self, owner: &Owner) -> u64 {
+        self.known(owner).map_or(0, |owner| owner.damages().len() as u64)
+    }
+
     /// What failed, as a sentence, if the disk did: since then nothing is changed any more, until the vault has been
     /// opened again. Reading goes on.
     pub fn failure(&self) -> Option<String> {
@@ -136,7 +184,7 @@ impl Vault {
     /// An installation of `owner` speaks: tells whether it may write. If it is the newest so far it takes over, and
     /// that is durable; when this returns, no write of an older one will land any more.
     ///
-    /// The one of the highest number is current; of two with the same number, the one that came first.
+    /// The one of the highest number is current; of two with the same number, the one of the greater id.
     ///
     /// # Errors
     /// [`VaultError::Io`] if a new one could not be made durable. It has taken over all the same, until the next start.

@@ -3,6 +3,8 @@
 use kith_identity::InstallationId;
 use serde::{Deserialize, Serialize};
 
+use crate::installed::Installed;
+
 /// The version of the wire protocol this build speaks.
 pub const WIRE_VERSION: u16 = 1;
 
@@ -60,6 +62,8 @@ pub const MESSAGE_LIMIT: usize = 64 * 1024;
 const MOST_ADDRESSES: usize = 32;
 const MOST_ADDRESS_BYTES: usize = 280;
 const MOST_NAME_BYTES: usize = 255;
+/// Most bytes of a sentence in a report.
+pub const MOST_SENTENCE_BYTES: usize = 500;
 
 /// First message on a link, in both directions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +76,15 @@ pub struct Hello {
     pub installation: InstallationId,
     /// Raised by every recovery: the highest one is the living one.
     pub incarnation: u64,
+    /// When this installation was made, Unix milliseconds by its own clock.
+    #[serde(default)]
+    pub since: i64,
+    /// See [`Installed::proof`].
+    #[serde(default)]
+    pub proof: String,
+    /// Drawn at every start of the program: two that come and go by turns under one installation are copies of each other.
+    #[serde(default)]
+    pub run: Option<InstallationId>,
     /// What the sender can do beyond the version, by name.
     pub capabilities: Vec<String>,
     /// The IP address the receiver is seen from.
@@ -99,6 +112,15 @@ pub struct Report {
     pub stored_bytes: u64,
     /// Sequence of the newest state object of the receiver that the sender keeps.
     pub state_sequence: Option<u64>,
+    /// The newest installation of the receiver that the sender knows.
+    #[serde(default)]
+    pub newest: Option<Installed>,
+    /// Why the sender stores nothing for anybody at present, a sentence; null when all is well.
+    #[serde(default)]
+    pub trouble: Option<String>,
+    /// How many objects of the receiver were found to be damaged on the sender's disk.
+    #[serde(default)]
+    pub damaged: u64,
 }
 
 impl Report {
@@ -115,11 +137,34 @@ impl Report {
                 return Err(WireError::TooLong { field: "list of addresses" });
             }
         }
-        Ok(())
+        if self.trouble.as_ref().is_some_and(|trouble| trouble.len() > MOST_SENTENCE_BYTES) {
+            return Err(WireError::TooLong { field: "trouble" });
+        }
+        match &self.newest {
+            Some(newest) => newest.check(),
+            None => Ok(()),
+        }
     }
 }
 
 impl Hello {
+    /// The installation that says hello.
+    #[must_use]
+    pub fn installed(&self) -> Installed {
+        Installed {
+            incarnation: self.incarnation,
+            installation: self.installation,
+            since: self.since,
+            proof: self.proof.clone(),
+        }
+    }
+
+    /// Whether the sender can do this, or says so of itself.
+    #[must_use]
+    pub fn can(&self, capability: &str) -> bool {
+        self.capabilities.iter().any(|can| can == capability)
+    }
+
     /// Checks what the other side said and finds the version to speak.
     ///
     /// # Errors
@@ -131,6 +176,7 @@ impl Hello {
         if self.capabilities.len() > 64 || self.capabilities.iter().any(|c| c.len() > 64) {
             return Err(WireError::TooLong { field: "list of capabilities" });
         }
+        self.installed().check()?;
         self.report.check()?;
         VersionRange::OURS.agree(self.wire)
     }
@@ -143,6 +189,9 @@ pub struct HelloAnswer {
     pub verdict: HelloVerdict,
     /// The answerer's own hello.
     pub hello: Hello,
+    /// Another running copy of the asker's very installation was seen: two homes have one identity, one installation id.
+    #[serde(default)]
+    pub twin: bool,
 }
 
 /// See [`HelloAnswer::verdict`].

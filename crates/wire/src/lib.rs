@@ -11,6 +11,7 @@ mod body;
 mod dial_back;
 mod dial_in;
 mod hello;
+mod installed;
 mod link;
 mod metered;
 mod mux;
@@ -23,8 +24,10 @@ pub use dial_back::{
 };
 pub use dial_in::{DIAL_IN_LIMIT, DialInKeys};
 pub use hello::{
-    Hello, HelloAnswer, HelloVerdict, MESSAGE_LIMIT, Report, VersionRange, WIRE_VERSION, WireError,
+    Hello, HelloAnswer, HelloVerdict, MESSAGE_LIMIT, MOST_SENTENCE_BYTES, Report, VersionRange, WIRE_VERSION,
+    WireError,
 };
+pub use installed::{Installed, VISIT_CAPABILITY};
 pub use kith_identity::{DeviceId, DialBackNonce};
 pub use link::{Link, LinkError, LinkLimits, Serve, ServeFuture, Side, Traffic};
 pub use mux::ByteStream;

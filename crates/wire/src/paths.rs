@@ -12,6 +12,8 @@ pub const DIAL_BACK: &str = "/kith/v1/dial-back";
 pub const DIAL_IN: &str = "/kith/v1/dial-in";
 /// The sealed state object of the asker: `PUT` stores a version, `GET` fetches the newest.
 pub const STATE: &str = "/kith/v1/state";
+/// Which objects of the asker are damaged on this computer's disk.
+pub const DAMAGED: &str = "/kith/v1/damaged";
 /// Below it lies the asker's own part of the vault: `/{archive}/...` in restic's REST protocol.
 pub const STORE: &str = "/kith/v1/store";
 /// The one request of a `kith-join/1` connection.

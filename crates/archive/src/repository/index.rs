@@ -159,6 +159,8 @@ pub(crate) struct Index {
     sizes: Vec<u64>,
     /// Packs that the store turned out not to have whole. Their blobs count as not there, but may be tried.
     lost: HashSet<u32>,
+    /// Packs whose bytes are not what their names say. They are lost, too, whatever their size.
+    damaged: HashSet<u32>,
     numbers: HashMap<FileId, u32>,
     data: Table,
     tree: Table,
@@ -241,7 +243,7 @@ impl Index {
         let wrong = |(id, size): (&FileId, &u64)| *size > EMPTY_PACK && stored.get(id) != Some(size);
         let packs: HashSet<u32> = (0u32..)
             .zip(self.packs.iter().zip(&self.sizes).take(known))
-            .filter_map(|(number, pack)| wrong(pack).then_some(number))
+            .filter_map(|(number, pack)| (wrong(pack) || self.damaged.contains(&number)).then_some(number))
             .collect();
         let mut needed = HashSet::new();
         if !packs.is_empty() {
@@ -257,6 +259,12 @@ impl Index {
     /// Remembers which packs are lost.
     pub(crate) fn set_lost(&mut self, losses: Losses) {
         self.lost = losses.packs;
+    }
+
+    /// Remembers which packs are damaged: what lies only in them counts as not there.
+    pub(crate) fn set_damaged(&mut self, packs: &HashSet<FileId>) {
+        self.damaged = packs.iter().filter_map(|pack| self.numbers.get(pack).copied()).collect();
+        self.lost.extend(&self.damaged);
     }
 
     /// The packs of which something lies nowhere else.

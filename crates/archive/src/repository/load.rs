@@ -57,7 +57,7 @@ pub(super) async fn load_index(
     Ok((run_blocking(move || Index::build(loaded)).await?, warnings))
 }
 
-async fn load_index_file(
+pub(super) async fn load_index_file(
     store: &Arc<dyn Store>,
     key: &Arc<MasterKey>,
     id: FileId,

@@ -11,6 +11,7 @@ mod index;
 mod load;
 mod orphans;
 mod pack;
+mod repair;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ pub use error::RepositoryError;
 pub use index::BlobLocation;
 pub use orphans::{Adopted, Compared};
 pub use pack::{BlobType, HeaderError, PackedBlob, read_header};
+pub use repair::{Retired, Salvaged};
 pub use snapshot::{Snapshot, SnapshotSummary};
 
 pub(crate) use codec::BlobSealer;

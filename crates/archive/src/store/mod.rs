@@ -101,6 +101,12 @@ pub enum StoreError {
         /// The holder's words: how much is allowed and used.
         message: String,
     },
+    /// Another installation of this computer has taken over; this one can only read.
+    #[error("another installation of this computer writes the archive now: this one can only read it")]
+    Superseded {
+        /// Since when by the holder's clock, Unix milliseconds.
+        since_ms: Option<u64>,
+    },
     /// The holder's disk is full.
     #[error("the disk that holds the archive is full")]
     Full,

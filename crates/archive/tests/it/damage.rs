@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use kith_archive::check::{CheckDepth, CheckError, CheckEvent, CheckPhase, CheckReport, Finding, check};
+use kith_archive::repository::{Retired, Salvaged};
 use kith_archive::restore::{RestoreReport, RestoreRequest, restore};
 use kith_archive::store::{FileId, FileKind, LocalStore, Store};
 use kith_archive::{BlobType, Repository};
@@ -318,4 +319,115 @@ async fn a_check_tells_its_phases_and_can_be_cancelled() {
     cancel.cancel();
     let result = check(open(&archive.dir).await, CheckDepth::ReadData, |_| (), cancel).await;
     assert!(matches!(result, Err(CheckError::Cancelled)));
+}
+
+/// Packs of the store whose bytes are not what their names say.
+fn suspects(archive: &Archive) -> Vec<(FileKind, FileId)> {
+    let mut found = Vec::new();
+    for shard in fs::read_dir(archive.dir.join("data")).unwrap() {
+        for file in fs::read_dir(shard.unwrap().path()).unwrap() {
+            let path = file.unwrap().path();
+            let id: FileId = path.file_name().unwrap().to_str().unwrap().parse().unwrap();
+            if FileId::of(&fs::read(&path).unwrap()) != id {
+                found.push((FileKind::Pack, id));
+            }
+        }
+    }
+    found
+}
+
+/// What a backup does that was told of damage.
+async fn repair(archive: &Archive, suspects: &[(FileKind, FileId)]) -> (Salvaged, u64, Retired) {
+    let repository = open(&archive.dir).await;
+    let salvaged = repository.salvage(suspects).await.unwrap();
+    let report = run(&repository, request(&archive.source)).await;
+    let retired = repository.retire(&salvaged.damaged).await.unwrap();
+    (salvaged, report.lost_packs, retired)
+}
+
+#[tokio::test]
+async fn a_flipped_bit_is_repaired_by_the_next_backup_that_hears_of_it() {
+    for blob_type in [BlobType::Data, BlobType::Tree] {
+        let archive = archive().await;
+        let pack = archive.packs(blob_type).await[0];
+        archive.change(&pack, |bytes| bytes[100] ^= 1);
+        assert!(!archive.check(CheckDepth::ReadData).await.is_clean());
+        let suspects = suspects(&archive);
+        assert_eq!(suspects, [(FileKind::Pack, pack)]);
+        let (salvaged, lost_packs, retired) = repair(&archive, &suspects).await;
+        assert_eq!((salvaged.damaged.as_slice(), salvaged.blobs_lost), (suspects.as_slice(), 1));
+        assert!(salvaged.blobs_copied > 0, "{salvaged:?}");
+        assert_eq!((lost_packs, retired), (1, Retired { replaced: 1, kept: 0 }));
+        assert!(!archive.pack_path(&pack).exists());
+        assert!(archive.check(CheckDepth::ReadData).await.is_clean());
+        assert!(archive.restore().await.is_complete());
+        if let Some(restic) = Restic::find(&archive.dir) {
+            crate::interop::export_key(&archive.dir);
+            restic.run(["check", "--read-data"]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_gone_from_the_source_is_copied_out_of_a_damaged_pack_and_not_given_up() {
+    let archive = archive().await;
+    let snapshot = open(&archive.dir).await.snapshots().await.unwrap().snapshots.pop().unwrap();
+    // Only one blob is hit; everything else in its pack belongs to files that are nowhere else any more.
+    let pack = archive.packs(BlobType::Data).await[0];
+    archive.change(&pack, |bytes| bytes[100] ^= 1);
+    let kept: Vec<(PathBuf, Vec<u8>)> = (0..4)
+        .flat_map(|folder| (0..10).map(move |file| (folder, file)))
+        .map(|(folder, file)| archive.source.join(format!("folder {folder}/file {file}")))
+        .map(|path| (path.clone(), fs::read(path).unwrap()))
+        .collect();
+    for (path, _) in &kept {
+        fs::remove_file(path).unwrap();
+    }
+    let (salvaged, _, retired) = repair(&archive, &suspects(&archive)).await;
+    assert!(salvaged.blobs_copied > 0 && salvaged.blobs_lost == 1, "{salvaged:?}");
+    assert_eq!(retired, Retired { replaced: 0, kept: 1 }, "a lost blob keeps its pack, and its finding");
+    assert!(archive.pack_path(&pack).exists());
+    let repository = open(&archive.dir).await;
+    let request = RestoreRequest::new(snapshot, &archive.target);
+    let report = restore(repository, request, |_| (), CancellationToken::new()).await.unwrap();
+    assert_eq!(report.failed.total, 1, "{:?}", report.failed.items);
+    for (path, content) in kept {
+        let restored = fs::read(below(&archive.target, &path));
+        assert!(restored.map_or(true, |restored| restored == content), "{} is wrong", path.display());
+    }
+}
+
+#[tokio::test]
+async fn a_holder_who_calls_sound_packs_damaged_makes_us_read_and_nothing_else() {
+    let archive = archive().await;
+    let all: Vec<_> =
+        archive.packs(BlobType::Data).await.into_iter().map(|id| (FileKind::Pack, id)).collect();
+    let invented = (FileKind::Pack, FileId([7; 32]));
+    let before = fingerprint(&archive.dir.join("data"));
+    let repository = open(&archive.dir).await;
+    let salvaged = repository.salvage(&[all.clone(), vec![invented]].concat()).await.unwrap();
+    assert_eq!(salvaged, Salvaged { intact: all.len(), ..Salvaged::default() });
+    assert_eq!(repository.retire(&salvaged.damaged).await.unwrap(), Retired::default());
+    assert_eq!(fingerprint(&archive.dir.join("data")), before);
+}
+
+#[tokio::test]
+async fn a_damaged_index_is_replaced_and_removed() {
+    let archive = archive().await;
+    let index = fs::read_dir(archive.dir.join("index")).unwrap().next().unwrap().unwrap().path();
+    change_file(&index, |bytes| bytes[40] ^= 1);
+    let id: FileId = index.file_name().unwrap().to_str().unwrap().parse().unwrap();
+    let repository = open(&archive.dir).await;
+    assert_eq!(repository.warnings().len(), 1);
+    let salvaged = repository.salvage(&[(FileKind::Index, id)]).await.unwrap();
+    assert_eq!(salvaged.damaged, [(FileKind::Index, id)]);
+    // Not before its packs are known again.
+    assert_eq!(repository.retire(&salvaged.damaged).await.unwrap(), Retired { replaced: 0, kept: 1 });
+    run(&repository, request(&archive.source)).await;
+    assert_eq!(repository.retire(&salvaged.damaged).await.unwrap(), Retired { replaced: 1, kept: 0 });
+    assert!(archive.check(CheckDepth::ReadData).await.is_clean());
+    if let Some(restic) = Restic::find(&archive.dir) {
+        crate::interop::export_key(&archive.dir);
+        restic.run(["check", "--read-data"]);
+    }
 }

@@ -11,7 +11,7 @@ use kith_archive::{BlobId, BlobType, Repository};
 use crate::support::*;
 
 /// Puts a key file into the repository, as the recovery kit tells people to do.
-fn export_key(repository: &Path) {
+pub(crate) fn export_key(repository: &Path) {
     let file = KeyFile::export(&key(), "secret", jiff::Timestamp::now()).unwrap();
     fs::write(repository.join("keys").join(file.name.to_string()), file.bytes).unwrap();
 }

@@ -52,6 +52,18 @@ fn card(friend: &FriendView, facts: &Facts) -> Markup {
             @if !friend.connected && let Some(error) = &friend.last_error {
                 p.trouble { (safe(error)) }
             }
+            @if friend.damaged_there > 0 {
+                p.trouble { (friend.damaged_there) " pieces of my files are damaged there. The next backup repairs what it can." }
+            }
+            @if friend.damaged_here > 0 {
+                p.trouble { (friend.damaged_here) " pieces of theirs are damaged on this computer’s disk. Is the disk all right?" }
+            }
+            @if let Some(recovered) = friend.recovered {
+                p.muted { (parts::name(&friend.name)) " was recovered on another computer " (parts::time(recovered, facts.now)) "." }
+            }
+            @if let Some(trouble) = &friend.trouble {
+                p.trouble { "Stores nothing at present: " (safe(trouble)) }
+            }
             div.quotas {
                 (parts::quota("My files there", friend.stored_there_bytes.unwrap_or(0), 0, friend.offered_bytes))
                 (parts::quota("Theirs here", friend.stored_here_bytes, friend.held_here_bytes, friend.quota_bytes))

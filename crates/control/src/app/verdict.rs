@@ -7,7 +7,7 @@ use super::format;
 use super::fragments::Facts;
 use super::parts::{self, Tone};
 use crate::terminal::safe;
-use crate::view::{ArchiveVerdict, FriendView, JobState, SetView};
+use crate::view::{ArchiveVerdict, FriendView, JobState, SetView, SupersededView};
 
 /// A backup older than this is getting old.
 const OLD_SECONDS: i64 = 36 * 3600;
@@ -19,6 +19,13 @@ pub(super) fn section(facts: &Facts) -> Markup {
     let begun = !facts.status.friends.is_empty() && !facts.sets.is_empty();
     html! {
         @if begun { (judged(facts)) } @else { (first_steps(facts)) }
+        @if let Some(superseded) = &facts.status.superseded { (superseded_notice(superseded, facts.now)) }
+        @if let Some(failure) = &facts.status.vault.failure {
+            div.notice.bad role="alert" {
+                p { strong { "The disk that keeps your friends’ files failed." } " It " (safe(failure)) ". Nothing new is stored there; reading goes on." }
+                p { "Check the disk, then restart Kith: " code { "kith restart" } }
+            }
+        }
         @if let Some(until) = facts.status.paused_until {
             div.notice.warn role="status" {
                 p { strong { "Backups are paused" } ". They go on " (parts::time(until, facts.now)) "." }
@@ -121,6 +128,20 @@ fn recovery_sentence(holders: &[&FriendView]) -> Markup {
             "You could recover today from " strong { bdi { (listed(&here)) } }
             @if !away.is_empty() { ", and from " bdi { (listed(&away)) } " when connected again" }
             "."
+        }
+    }
+}
+
+fn superseded_notice(superseded: &SupersededView, now: Timestamp) -> Markup {
+    html! {
+        div.notice.bad role="alert" {
+            p {
+                strong { "This computer makes no more backups." }
+                " It was recovered on another computer " (parts::time(superseded.since, now)) ", and that one makes them now. "
+                bdi { (safe(&superseded.told_by)) } " showed the proof. Files can still be restored here."
+            }
+            p.run { "To have this computer make them again, in a terminal: " code { "kith recover --from HOST:PORT" } ", with the address of a friend and the 24 words. The other one then stops." }
+            p.run { "To make this a computer of its own: " code { "kith --home NEW_DIRECTORY daemon" } }
         }
     }
 }

@@ -7,13 +7,13 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use super::{Client, ClientError, EventStream, empty_request, protocol, refuse_failures};
 use crate::backend::{
     BackupRequest, Body, CheckRequest, FriendChange, InviteRequest, JoinRequest, RecoverRequest, RecoverView,
-    SetRequest, SnapshotQuery,
+    SetRequest, SnapshotQuery, UndeleteRequest,
 };
 use crate::request::{AppCodeView, Nothing, PauseRequest, SettingChange};
 use crate::server::FROM_STORE;
 use crate::view::{
     ArchiveAccess, EntryView, FoundView, FriendView, InviteView, JobView, JoinView, PortView, SetView,
-    SettingView, SnapshotView, StatusView,
+    SettingView, SnapshotView, StatusView, UndeleteView,
 };
 
 /// Every call fails with [`ClientError::Failure`] if the daemon says no, and with the other kinds if it can't be asked.
@@ -101,7 +101,12 @@ impl Client {
 
     /// Snapshots, oldest first.
     pub async fn snapshots(&self, query: &SnapshotQuery) -> Result<Vec<SnapshotView>, ClientError> {
-        let query = question([("friend", query.friend.as_deref()), ("set", query.set.as_deref())]);
+        let as_of = query.as_of.map(|as_of| as_of.to_string());
+        let query = question([
+            ("friend", query.friend.as_deref()),
+            ("set", query.set.as_deref()),
+            ("as_of", as_of.as_deref()),
+        ]);
         self.get(&format!("/v1/snapshots{query}")).await
     }
 
@@ -111,14 +116,37 @@ impl Client {
         snapshot: &str,
         path: Option<&str>,
         friend: Option<&str>,
+        as_of: Option<jiff::Timestamp>,
     ) -> Result<Vec<EntryView>, ClientError> {
-        let query = question([("path", path), ("friend", friend)]);
+        let as_of = as_of.map(|as_of| as_of.to_string());
+        let query = question([("path", path), ("friend", friend), ("as_of", as_of.as_deref())]);
         self.get(&format!("/v1/snapshots/{}/entries{query}", encoded(snapshot))).await
     }
 
     /// Entries whose name or path matches a glob.
-    pub async fn find(&self, pattern: &str, friend: Option<&str>) -> Result<Vec<FoundView>, ClientError> {
-        self.get(&format!("/v1/find{}", question([("pattern", Some(pattern)), ("friend", friend)]))).await
+    pub async fn find(
+        &self,
+        pattern: &str,
+        friend: Option<&str>,
+        as_of: Option<jiff::Timestamp>,
+    ) -> Result<Vec<FoundView>, ClientError> {
+        let as_of = as_of.map(|as_of| as_of.to_string());
+        let query = question([("pattern", Some(pattern)), ("friend", friend), ("as_of", as_of.as_deref())]);
+        self.get(&format!("/v1/find{query}")).await
+    }
+
+    /// Brings back what was deleted from our archive at a friend.
+    pub async fn undelete(
+        &self,
+        friend: &str,
+        request: &UndeleteRequest,
+    ) -> Result<UndeleteView, ClientError> {
+        self.send(Method::POST, &format!("/v1/friends/{}/undelete", encoded(friend)), request).await
+    }
+
+    /// Reads everything that is kept for friends, from now on.
+    pub async fn scrub(&self) -> Result<(), ClientError> {
+        self.send(Method::POST, "/v1/scrub", &Nothing {}).await
     }
 
     /// Key and place of our archive at a friend. Socket only.

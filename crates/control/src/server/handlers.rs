@@ -14,12 +14,12 @@ use super::extract::{JsonBody, Query, Segment};
 use super::{CODE_LIFETIME, Shared, openapi};
 use crate::backend::{
     BackupRequest, BodyError, CheckRequest, Failure, FailureKind, FriendChange, InviteRequest, JoinRequest,
-    RecoverRequest, RecoverView, SetRequest, SnapshotQuery,
+    RecoverRequest, RecoverView, SetRequest, SnapshotQuery, UndeleteRequest,
 };
 use crate::request::{AppCodeView, EntriesQuery, FindQuery, Nothing, PauseRequest, SettingChange};
 use crate::view::{
     ArchiveAccess, EntryView, FoundView, FriendView, InviteView, JobView, JoinView, PortView, SetView,
-    SettingView, SnapshotView, StatusView,
+    SettingView, SnapshotView, StatusView, UndeleteView,
 };
 
 type Kith = State<Arc<Shared>>;
@@ -117,7 +117,7 @@ pub(super) async fn snapshots(
     State(kith): Kith,
     Query(query): Query<SnapshotQuery>,
 ) -> Answer<Vec<SnapshotView>> {
-    let query = SnapshotQuery { friend: said(query.friend), set: said(query.set) };
+    let query = SnapshotQuery { friend: said(query.friend), set: said(query.set), as_of: query.as_of };
     Ok(Json(kith.backend.snapshots(query).await?))
 }
 
@@ -127,11 +127,29 @@ pub(super) async fn entries(
     Query(query): Query<EntriesQuery>,
 ) -> Answer<Vec<EntryView>> {
     let (path, friend) = (said(query.path), said(query.friend));
-    Ok(Json(kith.backend.list_entries(&snapshot, path.as_deref(), friend.as_deref()).await?))
+    Ok(Json(kith.backend.list_entries(&snapshot, path.as_deref(), friend.as_deref(), query.as_of).await?))
 }
 
 pub(super) async fn find(State(kith): Kith, Query(query): Query<FindQuery>) -> Answer<Vec<FoundView>> {
-    Ok(Json(kith.backend.find(&query.pattern, said(query.friend).as_deref()).await?))
+    let friend = said(query.friend);
+    Ok(Json(kith.backend.find(&query.pattern, friend.as_deref(), query.as_of).await?))
+}
+
+pub(super) async fn undelete(
+    State(kith): Kith,
+    Segment(friend): Segment<String>,
+    JsonBody(request): JsonBody<UndeleteRequest>,
+) -> Answer<UndeleteView> {
+    let backend = Arc::clone(&kith.backend);
+    Ok(Json(kith.to_the_end(async move { backend.undelete(&friend, request).await }).await?))
+}
+
+pub(super) async fn scrub(
+    State(kith): Kith,
+    JsonBody(Nothing {}): JsonBody<Nothing>,
+) -> Result<StatusCode, Refusal> {
+    let backend = Arc::clone(&kith.backend);
+    done(kith.to_the_end(async move { backend.scrub().await }).await)
 }
 
 pub(super) async fn settings(State(kith): Kith) -> Answer<Vec<SettingView>> {

@@ -11,12 +11,12 @@ use super::openapi::Shape;
 use super::{Shared, handlers};
 use crate::backend::{
     BackupRequest, CheckRequest, Event, FriendChange, InviteRequest, JoinRequest, RecoverRequest,
-    RecoverView, SetRequest,
+    RecoverView, SetRequest, UndeleteRequest,
 };
 use crate::request::{AppCodeView, Nothing, PauseRequest, SettingChange};
 use crate::view::{
     ArchiveAccess, EntryView, FoundView, FriendView, InviteView, JobView, JoinView, PortView, SetView,
-    SettingView, SnapshotView, StatusView,
+    SettingView, SnapshotView, StatusView, UndeleteView,
 };
 
 type Endpoint = MethodRouter<Arc<Shared>>;
@@ -97,6 +97,12 @@ pub(super) fn router(door: Door, shared: &Arc<Shared>) -> Router {
 const FRIEND: (&str, Presence, &str) =
     ("friend", Presence::Optional, "Only at this friend: a name or a device id");
 
+const AS_OF: (&str, Presence, &str) = (
+    "as_of",
+    Presence::Optional,
+    "As the archives were at this time (RFC 3339), by the clocks of those who keep them",
+);
+
 pub(super) fn table() -> Vec<Route> {
     let mut table = computer();
     table.extend(friends());
@@ -144,6 +150,13 @@ fn computer() -> Vec<Route> {
             "/v1/restart",
             "End the daemon cleanly and start it anew",
             routing::post(handlers::restart),
+        )
+        .takes(Shape::one::<Nothing>()),
+        Route::new(
+            Method::POST,
+            "/v1/scrub",
+            "Read everything that is kept for friends and compare it with its names; the status tells how far it is",
+            routing::post(handlers::scrub),
         )
         .takes(Shape::one::<Nothing>()),
         Route::new(
@@ -261,7 +274,7 @@ fn archives() -> Vec<Route> {
             "Snapshots, oldest first; waits for the network",
             routing::get(handlers::snapshots),
         )
-        .asks(&[FRIEND, ("set", Presence::Optional, "Only of this set")])
+        .asks(&[FRIEND, ("set", Presence::Optional, "Only of this set"), AS_OF])
         .gives(Shape::many::<SnapshotView>()),
         Route::new(
             Method::GET,
@@ -269,7 +282,7 @@ fn archives() -> Vec<Route> {
             "A directory in a snapshot, or one file; waits for the network",
             routing::get(handlers::entries),
         )
-        .asks(&[("path", Presence::Optional, "Where in the snapshot; its top when absent"), FRIEND])
+        .asks(&[("path", Presence::Optional, "Where in the snapshot; its top when absent"), FRIEND, AS_OF])
         .gives(Shape::many::<EntryView>()),
         Route::new(
             Method::GET,
@@ -277,7 +290,15 @@ fn archives() -> Vec<Route> {
             "Entries of all snapshots that match; waits for the network",
             routing::get(handlers::find),
         )
-        .asks(&[("pattern", Presence::Required, "A glob for the name or the path"), FRIEND])
+        .asks(&[("pattern", Presence::Required, "A glob for the name or the path"), FRIEND, AS_OF])
         .gives(Shape::many::<FoundView>()),
+        Route::new(
+            Method::POST,
+            "/v1/friends/{friend}/undelete",
+            "Bring back what was deleted from our archive at a friend; waits for the network",
+            routing::post(handlers::undelete),
+        )
+        .takes(Shape::one::<UndeleteRequest>())
+        .gives(Shape::one::<UndeleteView>()),
     ]
 }

@@ -103,6 +103,19 @@ pub struct KnownSnapshotView {
     pub set: Option<String>,
 }
 
+/// What was brought back of an archive.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct UndeleteView {
+    /// Name of the friend that keeps it.
+    pub friend: String,
+    /// Snapshots that are there again.
+    pub snapshots: u64,
+    /// All files that are there again: packs, index files and snapshots.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
 /// One entry of a directory in a snapshot.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct EntryView {

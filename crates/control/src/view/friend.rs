@@ -51,6 +51,16 @@ pub struct FriendView {
     pub safety_words: Option<String>,
     /// Version of the friend's program.
     pub version: Option<String>,
+    /// When the friend was recovered on another computer; null if that was never seen.
+    pub recovered: Option<Timestamp>,
+    /// Why the friend stores nothing for anybody at present, in his words; null when all is well.
+    pub trouble: Option<String>,
+    /// By how many seconds the friend's clock is ahead of ours, as of the last hello; null if not known.
+    pub clock_ahead_seconds: Option<i64>,
+    /// Objects kept for the friend that are damaged on this computer's disk.
+    pub damaged_here: u64,
+    /// Objects of ours that are damaged at the friend: found by his scrub, or by our check.
+    pub damaged_there: u64,
     /// When our last complete backup to this friend ended.
     pub last_backup: Option<Timestamp>,
     /// Our archive there, compared with what we know of it.

@@ -9,9 +9,11 @@ mod status;
 
 pub use archive::{
     ArchiveAccess, ArchiveVerdict, ArchiveView, EntryView, FoundView, HeadView, KnownSnapshotView,
-    SnapshotView,
+    SnapshotView, UndeleteView,
 };
 pub use friend::{AddressFailure, FriendView, InviteView, JoinView};
 pub use job::{JobKind, JobState, JobView, ProgressView, SetView, SkippedView};
 pub use network::{GatewayView, MappingView, PortState, PortView, ProofState, ProofView, ProtocolView};
-pub use status::{ControlView, ListenerState, ListenerView, SettingView, StatusView, VaultView};
+pub use status::{
+    ControlView, ListenerState, ListenerView, ScrubView, SettingView, StatusView, SupersededView, VaultView,
+};

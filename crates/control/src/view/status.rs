@@ -40,10 +40,21 @@ pub struct StatusView {
     pub paused_until: Option<Timestamp>,
     /// True when the recovery phrase has not been shown yet, so that the app can remind.
     pub recovery_unseen: bool,
+    /// Set when this computer was recovered on another one, which writes the backups now: this one can only read.
+    pub superseded: Option<SupersededView>,
     /// Jobs that run or wait, newest first, and the latest ended one of each set and friend.
     pub jobs: Vec<JobView>,
     /// Every friend.
     pub friends: Vec<FriendView>,
+}
+
+/// The installation that has taken over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SupersededView {
+    /// When the other computer was recovered, by its clock.
+    pub since: Timestamp,
+    /// The friend who told, with proof.
+    pub told_by: String,
 }
 
 /// State of the inbound port.
@@ -93,6 +104,25 @@ pub struct VaultView {
     pub held_bytes: u64,
     /// Free bytes on that disk; null when unknown.
     pub free_bytes: Option<u64>,
+    /// What failed on that disk, a sentence: nothing is changed there until the daemon was restarted. Null when all is well.
+    pub failure: Option<String>,
+    /// Whether what is kept can still be read.
+    pub scrub: ScrubView,
+}
+
+/// Reading everything that is kept here, and comparing it with its names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ScrubView {
+    /// Whether a round is under way.
+    pub under_way: bool,
+    /// When it began; of the last one, if none is under way.
+    pub started: Option<Timestamp>,
+    /// When the last whole round ended; null before the first.
+    pub finished: Option<Timestamp>,
+    /// Bytes read in this round, of [`VaultView::live_bytes`].
+    pub read_bytes: u64,
+    /// Objects that are damaged on this disk.
+    pub damaged: u64,
 }
 
 /// A setting, for the options page and `settings get`.

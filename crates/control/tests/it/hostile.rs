@@ -66,7 +66,7 @@ async fn hostile_names_reach_the_backend_unchanged() {
         let running = start_with(hostile(&name)).await;
         let client = running.client().await;
         client.remove_set(&name).await.unwrap();
-        client.list_entries("abcdef12", Some(&name), Some(&name)).await.unwrap();
+        client.list_entries("abcdef12", Some(&name), Some(&name), None).await.unwrap();
         let shown = format!("{name:?}");
         assert_eq!(
             running.backend.calls(),

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use kith_control::view::*;
 use kith_control::{
     Backend, BackupRequest, Body, CheckRequest, Event, Failure, FailureKind, FriendChange, InviteRequest,
-    JoinRequest, RecoverRequest, RecoverView, SetRequest, SnapshotQuery,
+    JoinRequest, RecoverRequest, RecoverView, SetRequest, SnapshotQuery, UndeleteRequest,
 };
 use kith_identity::DeviceId;
 use tokio::sync::{Notify, broadcast};
@@ -108,6 +108,11 @@ pub(crate) fn friend(seed: u8, name: &str) -> FriendView {
         stored_there_bytes: None,
         safety_words: Some("velvet marble canoe island window tomato".to_owned()),
         version: Some("0.1.0".to_owned()),
+        recovered: None,
+        clock_ahead_seconds: None,
+        damaged_here: 0,
+        damaged_there: 0,
+        trouble: None,
         last_backup: None,
         archive: archive(),
     }
@@ -173,8 +178,11 @@ pub(crate) fn empty() -> State {
                 live_bytes: 0,
                 held_bytes: 0,
                 free_bytes: Some(812 * GB),
+                failure: None,
+                scrub: Default::default(),
             },
             paused_until: None,
+            superseded: None,
             recovery_unseen: true,
             jobs: Vec::new(),
             friends: Vec::new(),
@@ -530,13 +538,31 @@ impl Backend for StandIn {
         snapshot: &str,
         path: Option<&str>,
         friend: Option<&str>,
+        as_of: Option<Timestamp>,
     ) -> Result<Vec<EntryView>, Failure> {
-        self.called(format!("entries {snapshot} {path:?} {friend:?}"));
+        let past = as_of.map(|as_of| format!(" as of {as_of}")).unwrap_or_default();
+        self.called(format!("entries {snapshot} {path:?} {friend:?}{past}"));
         Ok(vec![entry(path.unwrap_or("/"))])
     }
 
-    async fn find(&self, pattern: &str, friend: Option<&str>) -> Result<Vec<FoundView>, Failure> {
-        self.called(format!("find {pattern} {friend:?}"));
+    async fn undelete(&self, friend: &str, request: UndeleteRequest) -> Result<UndeleteView, Failure> {
+        self.called(format!("undelete {friend} {}", request.as_of));
+        Ok(UndeleteView { friend: friend.to_owned(), snapshots: 1, files: 3, bytes: GB })
+    }
+
+    async fn scrub(&self) -> Result<(), Failure> {
+        self.called("scrub");
+        Ok(())
+    }
+
+    async fn find(
+        &self,
+        pattern: &str,
+        friend: Option<&str>,
+        as_of: Option<Timestamp>,
+    ) -> Result<Vec<FoundView>, Failure> {
+        let past = as_of.map(|as_of| format!(" as of {as_of}")).unwrap_or_default();
+        self.called(format!("find {pattern} {friend:?}{past}"));
         let (snapshot, friend) = ("ab".repeat(32), "Anna".to_owned());
         Ok(vec![FoundView { snapshot, time: ago(720), friend, entry: entry("/home/me/Documents/a b.odt") }])
     }

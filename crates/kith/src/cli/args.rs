@@ -4,8 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use jiff::Timestamp;
 
 use crate::settings::{ByteSize, parse_duration};
+
+use super::time::parse_time;
 
 /// Friends' computers that back up to each other, without a cloud in between.
 #[derive(Parser)]
@@ -89,6 +92,9 @@ pub enum Command {
         /// Only of this set
         #[arg(long, value_name = "NAME")]
         set: Option<String>,
+        /// As the archives were at this time by the friend's clock: 2026-11-20T14:30:00Z, 2026-11-20, or 3d (ago)
+        #[arg(long, value_name = "TIME", value_parser = parse_time)]
+        as_of: Option<Timestamp>,
         /// Output
         #[command(flatten)]
         json: Json,
@@ -102,6 +108,9 @@ pub enum Command {
         /// Only look at this friend
         #[arg(long, value_name = "FRIEND")]
         from: Option<String>,
+        /// As the archives were at this time by the friend's clock: 2026-11-20T14:30:00Z, 2026-11-20, or 3d (ago)
+        #[arg(long, value_name = "TIME", value_parser = parse_time)]
+        as_of: Option<Timestamp>,
         /// Output
         #[command(flatten)]
         json: Json,
@@ -113,12 +122,25 @@ pub enum Command {
         /// Only look at this friend
         #[arg(long, value_name = "FRIEND")]
         from: Option<String>,
+        /// As the archives were at this time by the friend's clock: 2026-11-20T14:30:00Z, 2026-11-20, or 3d (ago)
+        #[arg(long, value_name = "TIME", value_parser = parse_time)]
+        as_of: Option<Timestamp>,
         /// Output
         #[command(flatten)]
         json: Json,
     },
     /// Restore files. They land under the target with their full path below it
     Restore(RestoreArgs),
+    /// Bring back what was deleted from the archive at a friend after a time, as long as the friend still holds it
+    Undelete {
+        /// The friend
+        friend: String,
+        /// By the friend's clock: 2026-11-20T14:30:00Z, 2026-11-20, or 3d (ago)
+        #[arg(long, value_name = "TIME", value_parser = parse_time)]
+        as_of: Timestamp,
+    },
+    /// Read everything that is kept here for friends and compare it; `kith status` shows how far it is
+    Scrub,
     /// Check the archive at a friend
     Check {
         /// The friend
@@ -146,7 +168,8 @@ pub enum Command {
     /// What is needed when this computer is lost
     #[command(subcommand)]
     Recovery(RecoveryCommand),
-    /// Become a lost computer again: reads its 24 words from standard input, on a home without friends
+    /// Become a lost computer again: reads its 24 words from standard input, on a home without friends. On a home from which
+    /// another computer has taken over: write again, and stop that one
     Recover {
         /// Address of a friend of the lost computer; may be given several times
         #[arg(long, value_name = "HOST:PORT", required = true)]
@@ -276,6 +299,9 @@ pub struct RestoreArgs {
     /// Where to; the full path of each file is made below it
     #[arg(long, value_name = "DIR")]
     pub target: PathBuf,
+    /// From the archive as it was at this time by the friend's clock: 2026-11-20T14:30:00Z, 2026-11-20, or 3d (ago)
+    #[arg(long, value_name = "TIME", value_parser = parse_time, conflicts_with = "repository")]
+    pub as_of: Option<Timestamp>,
     /// Only look at this friend
     #[arg(long, value_name = "FRIEND", conflicts_with = "repository")]
     pub from: Option<String>,

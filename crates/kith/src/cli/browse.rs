@@ -2,24 +2,76 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use kith_control::view::{EntryView, FoundView, SnapshotView};
-use kith_control::{Client, SnapshotQuery};
+use kith_control::{Client, SnapshotQuery, UndeleteRequest};
 
 use super::args::Json;
 use super::error::{CliError, CliResult, Code};
 use super::friends::accuse;
-use super::output::{json, line, note, safe, size, table, time};
+use super::output::{json, line, note, safe, seconds, size, table, time};
 
 /// Characters of a snapshot's id that are shown; arguments take as few.
 const SHORT_ID: usize = 8;
 
+/// At a difference of so many seconds it is worth a word that "as of" goes by the friend's clock.
+const CLOCKS_DIFFER: u64 = 60;
+
+/// Where to look.
+pub(super) struct Where {
+    pub(super) from: Option<String>,
+    pub(super) as_of: Option<Timestamp>,
+}
+
+/// Says whose clock an "as of" goes by, if that makes a difference.
+pub(super) async fn note_clocks(client: &Client, from: Option<&str>, as_of: Option<Timestamp>) -> CliResult {
+    if as_of.is_none() {
+        return Ok(());
+    }
+    for friend in client.friends().await? {
+        let is_asked = from.is_none_or(|from| friend.name.eq_ignore_ascii_case(from));
+        if let Some(ahead) = friend.clock_ahead_seconds.filter(|_| is_asked)
+            && ahead.unsigned_abs() > CLOCKS_DIFFER
+        {
+            let how = if ahead > 0 { "ahead of" } else { "behind" };
+            note(format!(
+                "note: the clock of {} is {} {how} this computer's; the time counts by that clock",
+                friend.name,
+                seconds(ahead.unsigned_abs())
+            ));
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn undelete(client: &Client, friend: &str, as_of: Timestamp) -> CliResult {
+    note_clocks(client, Some(friend), Some(as_of)).await?;
+    let back = client.undelete(friend, &UndeleteRequest { as_of }).await?;
+    if back.files == 0 {
+        line(format!(
+            "nothing that was deleted at {} after {} is still held",
+            safe(&back.friend),
+            time(as_of)
+        ));
+        return Ok(());
+    }
+    line(format!(
+        "{} snapshots are there again at {}, with {} files, {}",
+        back.snapshots,
+        safe(&back.friend),
+        back.files,
+        size(back.bytes)
+    ));
+    Ok(())
+}
+
 pub(super) async fn snapshots(
     client: &Client,
-    from: Option<String>,
-    set: Option<String>,
+    query: SnapshotQuery,
     Json { json: as_json }: Json,
 ) -> CliResult {
-    let snapshots = client.snapshots(&SnapshotQuery { friend: from.clone(), set }).await?;
+    note_clocks(client, query.friend.as_deref(), query.as_of).await?;
+    let snapshots = client.snapshots(&query).await?;
     let friends: BTreeSet<String> = snapshots.iter().map(|snapshot| snapshot.friend.clone()).collect();
     if as_json {
         json(&snapshots)?;
@@ -28,7 +80,8 @@ pub(super) async fn snapshots(
     } else {
         show(snapshots);
     }
-    if accuse(client, from.as_deref(), &friends).await? {
+    // What was there once is a question, and no answer about what is there now.
+    if query.as_of.is_none() && accuse(client, query.friend.as_deref(), &friends).await? {
         return Err(CliError::said(Code::Failed));
     }
     Ok(())
@@ -61,10 +114,11 @@ pub(super) async fn ls(
     client: &Client,
     snapshot: &str,
     path: Option<String>,
-    from: Option<String>,
+    Where { from, as_of }: Where,
     Json { json: as_json }: Json,
 ) -> CliResult {
-    let entries = client.list_entries(snapshot, path.as_deref(), from.as_deref()).await?;
+    note_clocks(client, from.as_deref(), as_of).await?;
+    let entries = client.list_entries(snapshot, path.as_deref(), from.as_deref(), as_of).await?;
     if as_json {
         return json(&entries);
     }
@@ -75,17 +129,18 @@ pub(super) async fn ls(
 pub(super) async fn find(
     client: &Client,
     pattern: &str,
-    from: Option<String>,
+    Where { from, as_of }: Where,
     Json { json: as_json }: Json,
 ) -> CliResult {
-    let found = client.find(pattern, from.as_deref()).await?;
+    note_clocks(client, from.as_deref(), as_of).await?;
+    let found = client.find(pattern, from.as_deref(), as_of).await?;
     let friends: BTreeSet<String> = found.iter().map(|hit| hit.friend.clone()).collect();
     if as_json {
         json(&found)?;
     } else {
         show_found(found);
     }
-    if accuse(client, from.as_deref(), &friends).await? {
+    if as_of.is_none() && accuse(client, from.as_deref(), &friends).await? {
         return Err(CliError::said(Code::Failed));
     }
     Ok(())

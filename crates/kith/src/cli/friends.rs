@@ -7,7 +7,7 @@ use kith_control::{Client, FriendChange};
 
 use super::args::{FriendCommand, Json};
 use super::error::CliResult;
-use super::output::{ago, json, line, note, safe, size, table};
+use super::output::{ago, json, line, note, safe, size, table, time};
 use super::status::link;
 
 pub(super) async fn list(client: &Client, Json { json: as_json }: Json) -> CliResult {
@@ -50,6 +50,26 @@ pub(super) fn show(friends: &[FriendView]) {
         }
         let backup = friend.last_backup.map_or_else(|| "none yet".to_owned(), ago);
         rows.push(vec!["  last backup".into(), backup]);
+        if friend.damaged_there > 0 {
+            let text = format!(
+                "{} objects of ours are damaged there: `kith backup` repairs what it can",
+                friend.damaged_there
+            );
+            rows.push(vec!["  damage there".into(), text]);
+        }
+        if friend.damaged_here > 0 {
+            let text = format!("{} objects of theirs are damaged on this disk", friend.damaged_here);
+            rows.push(vec!["  damage here".into(), text]);
+        }
+        if let Some(recovered) = friend.recovered {
+            rows.push(vec!["  recovered".into(), format!("on another computer on {}", time(recovered))]);
+        }
+        if let Some(trouble) = &friend.trouble {
+            rows.push(vec![
+                "  trouble there".into(),
+                format!("nothing is stored at present: {}", safe(trouble)),
+            ]);
+        }
         if let Some(words) = &friend.safety_words {
             rows.push(vec!["  safety words".into(), words.clone()]);
         }

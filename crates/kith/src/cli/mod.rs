@@ -18,11 +18,12 @@ mod sets;
 mod settings;
 mod socket_store;
 mod status;
+mod time;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
-use kith_control::{Client, ClientError};
+use kith_control::{Client, ClientError, SnapshotQuery};
 
 use self::args::{Cli, Command, RecoveryCommand};
 use self::error::{CliError, CliResult, Code};
@@ -94,15 +95,17 @@ async fn dispatch(command: Command, place: &Place) -> CliResult {
         Command::Check { friend, read_data } => {
             backup::check(&place.client().await?, friend, read_data).await
         }
-        Command::Snapshots { from, set, json } => {
-            browse::snapshots(&place.client().await?, from, set, json).await
+        Command::Snapshots { from, set, as_of, json } => {
+            browse::snapshots(&place.client().await?, SnapshotQuery { friend: from, set, as_of }, json).await
         }
-        Command::Ls { snapshot, path, from, json } => {
-            browse::ls(&place.client().await?, &snapshot, path, from, json).await
+        Command::Ls { snapshot, path, from, as_of, json } => {
+            browse::ls(&place.client().await?, &snapshot, path, browse::Where { from, as_of }, json).await
         }
-        Command::Find { pattern, from, json } => {
-            browse::find(&place.client().await?, &pattern, from, json).await
+        Command::Find { pattern, from, as_of, json } => {
+            browse::find(&place.client().await?, &pattern, browse::Where { from, as_of }, json).await
         }
+        Command::Undelete { friend, as_of } => browse::undelete(&place.client().await?, &friend, as_of).await,
+        Command::Scrub => status::scrub(&place.client().await?).await,
         Command::Restore(args) => restore::restore(place, args).await,
         Command::Probe { host, port, expect, json } => probe::probe(place, &host, port, expect, json).await,
         Command::Ports(json) => status::ports(&place.client().await?, json).await,

@@ -139,7 +139,8 @@ fn shown(path: &Path) -> String {
 
 /// An archive at a friend, by way of the daemon.
 async fn from_friend(client: &Client, args: &RestoreArgs) -> CliResult<(String, Repository, Snapshot)> {
-    let query = SnapshotQuery { friend: args.from.clone(), set: args.set.clone() };
+    super::browse::note_clocks(client, args.from.as_deref(), args.as_of).await?;
+    let query = SnapshotQuery { friend: args.from.clone(), set: args.set.clone(), as_of: args.as_of };
     let views = client.snapshots(&query).await?;
     let shown = views.iter().map(|view| view.friend.clone()).collect();
     let friends = in_question(client.friends().await?, args.from.as_deref(), &shown);
@@ -148,7 +149,10 @@ async fn from_friend(client: &Client, args: &RestoreArgs) -> CliResult<(String, 
     } else {
         views.iter().rev().find(|view| args.snapshot.len() >= 8 && view.id.starts_with(&args.snapshot))
     };
-    refuse_what_is_missing(args, chosen, &friends)?;
+    // What was there once is a question, and no answer about what is there now.
+    if args.as_of.is_none() {
+        refuse_what_is_missing(args, chosen, &friends)?;
+    }
     for friend in friends.iter().filter(|friend| chosen.is_none_or(|chosen| chosen.friend == friend.name)) {
         if let Some(message) = &friend.archive.message {
             note(format!("warning: {}", safe(message)));
@@ -170,7 +174,9 @@ async fn from_friend(client: &Client, args: &RestoreArgs) -> CliResult<(String, 
     let access = client.archive_access(&friend).await?;
     let key = Arc::new(master_key(&access)?);
     let keeper = format!("at {friend}");
-    let opened = Repository::open(Arc::new(store(client, &access)), key).await;
+    let store = store(client, &access)
+        .as_of(args.as_of.map(|as_of| u64::try_from(as_of.as_millisecond()).unwrap_or(0)));
+    let opened = Repository::open(Arc::new(store), key).await;
     let repository = opened.map_err(|error| archive_error(&error, &keeper))?;
     // The very snapshot that was compared with what should be there.
     let wanted = chosen.map_or(args.snapshot.as_str(), |view| view.id.as_str());

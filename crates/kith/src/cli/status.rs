@@ -42,11 +42,30 @@ fn show(status: &StatusView) {
         vec!["public".into(), list(&status.public)],
         vec!["app".into(), format!("http://127.0.0.1:{}/   (`kith open`)", status.control.app_port)],
         vec!["stored here".into(), stored(status)],
+        vec!["scrub".into(), scrubbed(status)],
     ]);
     if let Some(until) = status.paused_until {
         rows.push(vec!["paused".into(), format!("until {}", time(until))]);
     }
     table(&rows);
+    if let Some(superseded) = &status.superseded {
+        note(format!(
+            "THIS COMPUTER WRITES NO MORE BACKUPS: it was recovered on another computer on {} ({} says so, with proof). Snapshots \
+             can still be listed and restored here.",
+            time(superseded.since),
+            superseded.told_by
+        ));
+        note(
+            "  to have this one write again, and the other one stop: `kith recover --from HOST:PORT` with its 24 words;\n  \
+             to make this a computer of its own: `kith --home NEW_DIRECTORY daemon`, then pair it with friends",
+        );
+    }
+    if let Some(failure) = &status.vault.failure {
+        note(format!(
+            "THE DISK OF THE VAULT FAILED: it {failure}. Nothing new is stored for friends, reading goes on. Check the disk, then \
+             `kith restart`."
+        ));
+    }
     for job in status.jobs.iter().filter(|job| !job.state.is_over()) {
         let set = job.set.as_deref().unwrap_or("check");
         let state =
@@ -61,6 +80,29 @@ fn show(status: &StatusView) {
             "reminder: print the recovery sheet (`kith recovery show`): without its words nothing can be restored on a new computer",
         );
     }
+}
+
+/// Whether what is kept for friends was read lately, and what came of it.
+fn scrubbed(status: &StatusView) -> String {
+    let (scrub, total) = (&status.vault.scrub, status.vault.live_bytes);
+    let done = match (scrub.under_way, scrub.finished) {
+        (true, _) => {
+            let begun = scrub.started.map(|started| format!(", begun {}", ago(started))).unwrap_or_default();
+            format!("{} of {} read{begun}", size(scrub.read_bytes.min(total)), size(total))
+        }
+        (false, Some(finished)) => format!("everything was read, {}", ago(finished)),
+        (false, None) => "nothing was read yet".to_owned(),
+    };
+    match scrub.damaged {
+        0 => done,
+        damaged => format!("{done}; {damaged} objects are DAMAGED on this disk, their owners are told"),
+    }
+}
+
+pub(super) async fn scrub(client: &Client) -> CliResult {
+    client.scrub().await?;
+    line("everything that is kept for friends is read and compared now; `kith status` shows how far it is");
+    Ok(())
 }
 
 fn stored(status: &StatusView) -> String {

@@ -8,7 +8,9 @@ use data_encoding::HEXLOWER;
 use http::{Request, Response};
 use jiff::Timestamp;
 use kith_archive::{MasterKey, Polynomial, Repository, RepositoryError, Snapshot, Store, StoreError, browse};
-use kith_control::view::{ArchiveAccess, ArchiveVerdict, EntryView, FoundView, SnapshotView};
+use kith_control::view::{
+    ArchiveAccess, ArchiveVerdict, EntryView, FoundView, SnapshotView, UndeleteView,
+};
 use kith_control::{Failure, FailureKind, SnapshotQuery};
 use kith_identity::DeviceId;
 use kith_peer::Peers;
@@ -23,6 +25,8 @@ use crate::remote_store::{Carrier, CarrierError, Patience, RemoteStore};
 
 /// How long a question waits for a friend who is just being linked.
 pub(super) const QUESTION_PATIENCE: Duration = Duration::from_secs(8);
+/// How long undoing deletions may take.
+const UNDELETE_PATIENCE: Duration = Duration::from_secs(10 * 60);
 /// Tag prefix that names the set of a snapshot.
 pub const SET_TAG: &str = "set:";
 /// Most hits of one search.
@@ -81,7 +85,18 @@ impl Core {
 
     /// Opens the archive at a friend.
     pub(super) async fn open_archive(&self, friend: &Friend) -> Result<Repository, Failure> {
-        let store: Arc<dyn Store> = Arc::new(self.store_at(friend, QUESTION_PATIENCE)?);
+        self.open_archive_at(friend, None).await
+    }
+
+    /// Opens the archive at a friend as it is, or as it was at a time by his clock. Nothing is kept between two of
+    /// these: no view ever sees what another one has read.
+    async fn open_archive_at(
+        &self,
+        friend: &Friend,
+        as_of: Option<Timestamp>,
+    ) -> Result<Repository, Failure> {
+        let store = self.store_at(friend, QUESTION_PATIENCE)?.as_of(as_of.map(unix_ms));
+        let store: Arc<dyn Store> = Arc::new(store);
         let key = self.master_key(friend).await?;
         Repository::open(store, key).await.map_err(|error| archive_failure(&friend.name, &error))
     }
@@ -122,10 +137,10 @@ impl Core {
             // A program that asks for a list gets one.
             return Ok(Vec::new());
         }
-        let (archives, mut problems) = self.reachable(query.friend.as_deref()).await?;
+        let (archives, mut problems) = self.reachable(query.friend.as_deref(), query.as_of).await?;
         let mut views = Vec::new();
         for (friend, repository) in &archives {
-            match self.listed(friend, repository).await {
+            match self.listed(friend, repository, query.as_of).await {
                 Ok((list, judged)) => {
                     let verdict = judged.verdict();
                     views.extend(list.iter().map(|snapshot| view(friend, snapshot, verdict)));
@@ -148,8 +163,9 @@ impl Core {
         snapshot: &str,
         path: Option<&str>,
         friend: Option<&str>,
+        as_of: Option<Timestamp>,
     ) -> Result<Vec<EntryView>, Failure> {
-        let (friend, repository, snapshot) = self.find_snapshot(snapshot, friend).await?;
+        let (friend, repository, snapshot) = self.find_snapshot(snapshot, friend, as_of).await?;
         let path = path.map(std::path::Path::new);
         let entries = browse::ls(&repository, &snapshot, path)
             .await
@@ -161,11 +177,12 @@ impl Core {
         &self,
         pattern: &str,
         friend: Option<&str>,
+        as_of: Option<Timestamp>,
     ) -> Result<Vec<FoundView>, Failure> {
-        let (archives, mut problems) = self.reachable(friend).await?;
+        let (archives, mut problems) = self.reachable(friend, as_of).await?;
         let mut views = Vec::new();
         for (friend, repository) in &archives {
-            let list = match self.listed(friend, repository).await {
+            let list = match self.listed(friend, repository, as_of).await {
                 Ok((list, judged)) => {
                     problems.extend(judged.accusation);
                     list
@@ -200,13 +217,18 @@ impl Core {
         &self,
         friend: &Friend,
         repository: &Repository,
+        as_of: Option<Timestamp>,
     ) -> Result<(Vec<Snapshot>, Judged), Failure> {
         let expected = self.heads.of(&friend.archive);
         let list = repository.snapshots().await.map_err(|error| archive_failure(&friend.name, &error))?;
         for unreadable in &list.unreadable {
             tracing::warn!(friend = %friend.name, id = %unreadable.id, error = %unreadable.error, "a snapshot can't be read");
         }
-        let judged = self.judge(friend, &expected, &list).await?;
+        let judged = match as_of {
+            None => self.judge(friend, &expected, &list).await?,
+            // What was there once says nothing about what is there now.
+            Some(_) => Judged { known: expected, accusation: None, note: None },
+        };
         Ok((list.snapshots, judged))
     }
 
@@ -215,12 +237,13 @@ impl Core {
         &self,
         wanted: &str,
         friend: Option<&str>,
+        as_of: Option<Timestamp>,
     ) -> Result<(String, Repository, Snapshot), Failure> {
-        let (archives, mut problems) = self.reachable(friend).await?;
+        let (archives, mut problems) = self.reachable(friend, as_of).await?;
         let mut best: Option<(String, Repository, Snapshot)> = None;
         let mut withheld: Option<(Timestamp, Failure)> = None;
         for (friend, repository) in archives {
-            let (list, judged) = self.listed(&friend, &repository).await?;
+            let (list, judged) = self.listed(&friend, &repository, as_of).await?;
             let newest_missing = judged.newest_missing().map(|(_, made)| made.time);
             let is_missing = judged.missing_like(wanted);
             if let (Some(time), Some(accusation)) = (newest_missing, judged.accusation) {
@@ -259,6 +282,7 @@ impl Core {
     async fn reachable(
         &self,
         friend: Option<&str>,
+        as_of: Option<Timestamp>,
     ) -> Result<(Vec<(Friend, Repository)>, Vec<Failure>), Failure> {
         let friends = self.asked(friend)?;
         if friends.is_empty() {
@@ -269,7 +293,7 @@ impl Core {
             ));
         }
         let opened = friends.into_iter().map(|friend| async move {
-            let repository = self.open_archive(&friend).await;
+            let repository = self.open_archive_at(&friend, as_of).await;
             (friend, repository)
         });
         let (mut archives, mut problems) = (Vec::new(), Vec::new());
@@ -289,6 +313,18 @@ impl Core {
             return Err(problem);
         }
         Ok((archives, problems))
+    }
+
+    /// Brings back what was deleted from the archive at a friend.
+    pub(super) async fn undelete(&self, friend: &str, as_of: Timestamp) -> Result<UndeleteView, Failure> {
+        self.refuse_if_superseded()?;
+        let friend = self.find_friend(friend)?;
+        let store = self.store_at(&friend, UNDELETE_PATIENCE)?;
+        let back =
+            store.undelete(unix_ms(as_of)).await.map_err(|error| store_failure(&friend.name, &error))?;
+        tracing::info!(friend = %friend.name, %as_of, snapshots = back.snapshots, packs = back.data, "deletions were undone");
+        let files = back.data + back.index + back.snapshots;
+        Ok(UndeleteView { friend: friend.name, snapshots: back.snapshots, files, bytes: back.bytes })
     }
 
     pub(super) async fn access(&self, friend: &str) -> Result<ArchiveAccess, Failure> {
@@ -378,6 +414,19 @@ pub(super) fn store_failure(friend: &str, error: &StoreError) -> Failure {
             format!("the disk at {friend} is full"),
             "nothing stored is lost; back up again when there is room",
         ),
+        StoreError::Superseded { since_ms } => {
+            let since = since_ms.and_then(|ms| Timestamp::from_millisecond(ms.cast_signed()).ok());
+            let since = since.map(|since| since.strftime(" since %Y-%m-%d %H:%M UTC").to_string());
+            failure(
+                FailureKind::Refused,
+                format!(
+                    "{friend} takes nothing from this installation: this computer was recovered elsewhere, and the other one \
+                     writes there{}",
+                    since.unwrap_or_default()
+                ),
+                "`kith status` says what to do",
+            )
+        }
         StoreError::Refused { .. } => Failure {
             kind: FailureKind::Refused,
             message: format!("{friend} said no: {}", with_sources(error)),
@@ -407,6 +456,10 @@ fn starting() -> Failure {
 fn failed_to_browse(friend: &str, error: &impl std::error::Error) -> Failure {
     let message = format!("the archive at {friend}: {}", with_sources(error));
     Failure { kind: FailureKind::NotFound, message, hint: None }
+}
+
+fn unix_ms(time: Timestamp) -> u64 {
+    u64::try_from(time.as_millisecond()).unwrap_or(0)
 }
 
 /// Runs what reads secret files off the async threads.

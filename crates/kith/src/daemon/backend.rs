@@ -8,11 +8,11 @@ use jiff::{SignedDuration, Timestamp};
 use kith_backup::BackupSet;
 use kith_control::view::{
     ArchiveAccess, EntryView, FoundView, FriendView, InviteView, JobView, JoinView, PortView, SetView,
-    SettingView, SnapshotView, StatusView,
+    SettingView, SnapshotView, StatusView, UndeleteView,
 };
 use kith_control::{
     Backend, BackupRequest, Body, CheckRequest, Event, Failure, FailureKind, FriendChange, InviteRequest,
-    JoinRequest, RecoverRequest, RecoverView, SetRequest, SnapshotQuery,
+    JoinRequest, RecoverRequest, RecoverView, SetRequest, SnapshotQuery, UndeleteRequest,
 };
 use tokio::sync::broadcast;
 
@@ -201,12 +201,26 @@ impl Backend for Daemon {
         snapshot: &str,
         path: Option<&str>,
         friend: Option<&str>,
+        as_of: Option<Timestamp>,
     ) -> Result<Vec<EntryView>, Failure> {
-        self.0.entry_views(snapshot, path, friend).await
+        self.0.entry_views(snapshot, path, friend, as_of).await
     }
 
-    async fn find(&self, pattern: &str, friend: Option<&str>) -> Result<Vec<FoundView>, Failure> {
-        self.0.found_views(pattern, friend).await
+    async fn find(
+        &self,
+        pattern: &str,
+        friend: Option<&str>,
+        as_of: Option<Timestamp>,
+    ) -> Result<Vec<FoundView>, Failure> {
+        self.0.found_views(pattern, friend, as_of).await
+    }
+
+    async fn undelete(&self, friend: &str, request: UndeleteRequest) -> Result<UndeleteView, Failure> {
+        self.0.undelete(friend, request.as_of).await
+    }
+
+    async fn scrub(&self) -> Result<(), Failure> {
+        self.0.scrub_now().await
     }
 
     async fn archive_access(&self, friend: &str) -> Result<ArchiveAccess, Failure> {

@@ -1,6 +1,6 @@
 //! What all parts of the daemon share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use kith_nat::{Family, Nat, Proof};
 use kith_network::Network;
 use kith_peer::Peers;
 use kith_vault::{Accepting, Owner, Vault};
-use kith_wire::{Hello, Report, VersionRange};
+use kith_wire::{Hello, Installed, Report, VersionRange};
 use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tracing::warn;
 
@@ -22,6 +22,7 @@ use super::dial_in::DialIn;
 use super::heads::Heads;
 use super::history::History;
 use super::host::Door;
+use super::installation::{Ourselves, Superseded};
 use super::invites::Invites;
 use super::jobs::Jobs;
 use super::roster::{Friend, Roster};
@@ -57,6 +58,12 @@ pub mod value {
     pub const INSTALLATION: &str = "installation";
     /// Incarnation number.
     pub const INCARNATION: &str = "incarnation";
+    /// When this installation was made.
+    pub const INSTALLED_SINCE: &str = "installed-since";
+    /// When it got another id because a copy of it ran.
+    pub const NEW_ID_AT: &str = "new-id-at";
+    /// Which newer installation has taken over.
+    pub const SUPERSEDED: &str = "superseded";
     /// Sequence of the newest state object.
     pub const STATE_SEQUENCE: &str = "state-sequence";
     /// First sequence of a state object that this installation has written.
@@ -96,6 +103,14 @@ pub struct Core {
     pub(super) dial_in: DialIn,
     pub(super) installation: InstallationId,
     pub(super) incarnation: u64,
+    /// Both of them, signed.
+    pub(super) installed: Installed,
+    /// Drawn at every start.
+    run: InstallationId,
+    /// The installation that has taken over from this one.
+    pub(super) superseded: watch::Sender<Option<Superseded>>,
+    /// Which installation of each friend the vault knows as the one that writes.
+    pub(super) writers: Mutex<BTreeMap<DeviceId, (u64, InstallationId)>>,
     pub(super) db: Db,
     pub(super) roster: Roster,
     pub(super) heads: Heads,
@@ -117,6 +132,13 @@ pub struct Core {
     /// Sequence of the newest state object of each friend that we keep.
     pub(super) kept_states: Mutex<BTreeMap<DeviceId, u64>>,
     pub(super) newest_state: tokio::sync::Mutex<Newest>,
+    /// What our checks found damaged at friends, until it is repaired.
+    pub(super) found_damaged: Mutex<BTreeMap<DeviceId, BTreeSet<String>>>,
+    /// By how many seconds friends' clocks are ahead of ours.
+    pub(super) clocks: Mutex<BTreeMap<DeviceId, i64>>,
+    /// The scrub is to go on, and whether it hurries.
+    pub(super) scrub_wanted: Notify,
+    pub(super) scrub_hurries: std::sync::atomic::AtomicBool,
     /// Friends whose reports are being noted, and the newest that waits.
     pub(super) reports: Mutex<BTreeMap<DeviceId, Option<Report>>>,
     /// The state object must be written and sent anew.
@@ -142,15 +164,7 @@ impl Core {
     /// The core, and the connections that its listener will hand over.
     pub(super) async fn new(parts: Parts) -> anyhow::Result<(Arc<Self>, mpsc::Receiver<Incoming>)> {
         let Parts { home, sources, loaded, keys, db, vault, network } = parts;
-        let installation = match db.get(Table::Values, value::INSTALLATION).await? {
-            Some(installation) => installation,
-            None => {
-                let installation = InstallationId::generate();
-                db.put(Table::Values, value::INSTALLATION, &installation).await?;
-                installation
-            }
-        };
-        let incarnation = db.get(Table::Values, value::INCARNATION).await?.unwrap_or(0);
+        let Ourselves { installed, superseded } = Ourselves::load(&db, &keys.identity).await?;
         let observed = db.get(Table::Values, value::OBSERVED).await?.unwrap_or_default();
         let recovery_shown = db.get(Table::Values, value::RECOVERY_SHOWN).await?.unwrap_or(false);
         let paused_until = db.get(Table::Values, value::PAUSED_UNTIL).await?;
@@ -181,8 +195,12 @@ impl Core {
             identity,
             state_key: keys.state,
             dial_in,
-            installation,
-            incarnation,
+            installation: installed.installation,
+            incarnation: installed.incarnation,
+            installed,
+            run: InstallationId::generate(),
+            superseded: watch::Sender::new(superseded),
+            writers: Mutex::default(),
             db,
             roster,
             heads,
@@ -200,6 +218,10 @@ impl Core {
             observed: Mutex::new(observed),
             kept_states: Mutex::default(),
             newest_state: tokio::sync::Mutex::default(),
+            found_damaged: Mutex::default(),
+            clocks: Mutex::default(),
+            scrub_wanted: Notify::new(),
+            scrub_hurries: false.into(),
             reports: Mutex::default(),
             state_dirty: Notify::new(),
             exit: watch::Sender::new(Exit::No),
@@ -208,6 +230,7 @@ impl Core {
             paused_until: Mutex::new(paused_until),
         });
         core.load_kept_states().await;
+        core.load_damage().await;
         core.apply_vault_policy();
         if let Some(until) = core.paused_until() {
             core.jobs.pause(until);
@@ -339,6 +362,8 @@ impl Core {
     pub(super) fn apply_vault_policy(&self) {
         let days = self.loaded().settings().vault.hold_days.get();
         self.vault.set_hold(Duration::from_secs(u64::from(days) * 24 * 60 * 60));
+        let days = u64::from(self.loaded().settings().vault.scrub_days.get());
+        self.vault.set_scrub((days > 0).then(|| Duration::from_secs(days * 24 * 60 * 60)));
         for friend in self.roster.all() {
             let Ok(owner) = owner(&friend.device_id) else { continue };
             let offered = self.offered_to(&friend);
@@ -369,6 +394,7 @@ impl Core {
     /// What we tell a friend about ourselves over a link of that family.
     fn report_over(&self, friend: &DeviceId, family: Family) -> Report {
         let known = self.roster.get(friend);
+        let newest = known.as_ref().and_then(|friend| friend.newest.clone());
         let stored_bytes = owner(friend).map_or(0, |owner| self.vault.usage(&owner).live_bytes);
         Report {
             name: self.loaded().settings().computer_name(),
@@ -382,6 +408,13 @@ impl Core {
             ),
             stored_bytes,
             state_sequence: lock(&self.kept_states).get(friend).copied(),
+            newest,
+            damaged: owner(friend).map_or(0, |owner| self.vault.damaged_count(&owner)),
+            trouble: self.vault.failure().map(|failure| {
+                let mut sentence = format!("its disk failed: it {failure}");
+                sentence.truncate(sentence.floor_char_boundary(kith_wire::MOST_SENTENCE_BYTES));
+                sentence
+            }),
         }
     }
 
@@ -392,6 +425,9 @@ impl Core {
             program: PROGRAM.to_owned(),
             installation: self.installation,
             incarnation: self.incarnation,
+            since: self.installed.since,
+            proof: self.installed.proof.clone(),
+            run: Some(self.run),
             capabilities: vec![kith_wire::DIAL_BACK_CAPABILITY.to_owned()],
             you_are: seen_from.to_canonical().to_string(),
             time: Timestamp::now().as_second(),

@@ -199,10 +199,25 @@ impl Db {
     pub async fn put_all(&self, documents: Vec<(Table, String, serde_json::Value)>) -> Result<(), DbError> {
         self.with(move |connection| {
             let transaction = connection.transaction()?;
-            for (table, key, value) in documents {
-                let sql = format!("INSERT OR REPLACE INTO {} (key, document) VALUES (?1, ?2)", table.name());
-                transaction.execute(&sql, params![key, value.to_string()])?;
-            }
+            insert(&transaction, documents)?;
+            Ok(transaction.commit()?)
+        })
+        .await
+    }
+
+    /// Replaces all documents of a table, and writes others: all of it or nothing.
+    ///
+    /// # Errors
+    /// See [`DbError`].
+    pub async fn replace_all(
+        &self,
+        table: Table,
+        documents: Vec<(Table, String, serde_json::Value)>,
+    ) -> Result<(), DbError> {
+        self.with(move |connection| {
+            let transaction = connection.transaction()?;
+            transaction.execute(&format!("DELETE FROM {}", table.name()), [])?;
+            insert(&transaction, documents)?;
             Ok(transaction.commit()?)
         })
         .await
@@ -220,6 +235,17 @@ impl Db {
         })
         .await
     }
+}
+
+fn insert(
+    connection: &Connection,
+    documents: Vec<(Table, String, serde_json::Value)>,
+) -> Result<(), DbError> {
+    for (table, key, value) in documents {
+        let sql = format!("INSERT OR REPLACE INTO {} (key, document) VALUES (?1, ?2)", table.name());
+        connection.execute(&sql, params![key, value.to_string()])?;
+    }
+    Ok(())
 }
 
 fn parse<T: DeserializeOwned>(table: Table, document: &str) -> Result<T, DbError> {

@@ -10,13 +10,14 @@ use kith_control::Event;
 use kith_identity::tls::{self, Admission, Admitted};
 use kith_identity::{DeviceId, DialInKey, DialInTag};
 use kith_listener::{Callers, Incoming};
-use kith_peer::{Connection, Host};
+use kith_peer::{Caller, Connection, Host, Standing};
 use kith_wire::{Body, Hello, Report, ServeFuture, boxed, bytes_body, collect, empty_body, paths};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
 use super::core::{Core, lock, owner};
+use super::installation::{incarnation, reads_only, state_refusal};
 use super::pairing::Judge;
 
 /// Largest state object taken from a friend.
@@ -82,6 +83,9 @@ impl Host for DaemonHost {
                 program: super::core::PROGRAM.to_owned(),
                 installation: kith_identity::InstallationId::from_bytes([0; 16]),
                 incarnation: 0,
+                since: 0,
+                proof: String::new(),
+                run: None,
                 capabilities: Vec::new(),
                 you_are: seen_from.to_string(),
                 time: 0,
@@ -92,6 +96,16 @@ impl Host for DaemonHost {
 
     fn dial_in_keys(&self, friend: &DeviceId) -> Vec<DialInKey> {
         self.0.upgrade().map(|core| core.dial_in_keys(friend)).unwrap_or_default()
+    }
+
+    fn standing(&self, friend: &DeviceId, hello: &Hello) -> Standing {
+        self.0.upgrade().map_or(Standing::Guest, |core| core.standing(friend, hello))
+    }
+
+    fn twin(&self, friend: &DeviceId) {
+        if let Some(core) = self.0.upgrade() {
+            core.note_twin(friend);
+        }
     }
 
     fn linked(&self, friend: &DeviceId, hello: &Hello, connection: &Connection) {
@@ -153,17 +167,19 @@ impl Host for DaemonHost {
         self.0.upgrade().is_some_and(|core| core.is_outside(ip))
     }
 
-    fn serve(&self, friend: DeviceId, request: Request<Body>) -> ServeFuture {
+    fn serve(&self, caller: Caller, request: Request<Body>) -> ServeFuture {
         let Some(core) = self.0.upgrade() else {
             return Box::pin(std::future::ready(plain(StatusCode::SERVICE_UNAVAILABLE, "the program ends")));
         };
-        Box::pin(async move { core.serve_friend(friend, request).await })
+        Box::pin(async move { core.serve_friend(caller, request).await })
     }
 }
 
 impl Core {
     /// A friend's link came up.
     async fn note_link(self: &Arc<Self>, friend: &DeviceId, hello: &Hello, connection: &Connection) {
+        self.take_writer(friend, hello).await;
+        lock(&self.clocks).insert(*friend, hello.time.saturating_sub(Timestamp::now().as_second()));
         if let Some(seen_as) = connection.seen_as {
             if super::mapping::tells_of_us(connection) {
                 self.seen_from_outside(seen_as, connection.local.ip(), Instant::now());
@@ -192,6 +208,9 @@ impl Core {
 
     /// A friend told of himself.
     async fn note_report(&self, friend: &DeviceId, report: &Report, remote: Option<IpAddr>) {
+        if let Some(newest) = &report.newest {
+            self.note_newest(friend, newest);
+        }
         // Sets name their destinations: the name in a set stays with the friend whom the person meant.
         let sets = self.settings().sets;
         let in_a_set = |name: &str| {
@@ -213,6 +232,8 @@ impl Core {
             }
             friend.offered_bytes = report.offered_bytes;
             friend.stored_there_bytes = Some(report.stored_bytes);
+            friend.damaged = report.damaged;
+            friend.trouble = report.trouble.as_deref().map(|t| kith_control::terminal::safe(t).into_owned());
         });
         match changed.await {
             Ok(Some(known)) => {
@@ -262,7 +283,8 @@ impl Core {
         }
     }
 
-    async fn serve_friend(&self, friend: DeviceId, request: Request<Body>) -> Response<Body> {
+    async fn serve_friend(&self, caller: Caller, request: Request<Body>) -> Response<Body> {
+        let friend = caller.friend;
         if !self.roster.contains(&friend) {
             return plain(StatusCode::FORBIDDEN, "this computer is not a friend any more");
         }
@@ -271,7 +293,10 @@ impl Core {
         };
         let path = request.uri().path();
         if path == paths::STATE {
-            return self.serve_state(&friend, &owner, request).await;
+            return self.serve_state(&caller, &owner, request).await;
+        }
+        if path == paths::DAMAGED && request.method() == Method::GET {
+            return self.damaged_answer(&owner);
         }
         if path == paths::DIAL_IN {
             return self.take_dial_in(&friend, request).await;
@@ -284,14 +309,22 @@ impl Core {
             );
         }
         match below(paths::STORE, request) {
-            Some(request) => self.vault.handle(&owner, request).await.map(boxed),
+            Some(request) => {
+                if !reads_only(request.method())
+                    && let Err(refusal) = self.admit_writer(&caller).await
+                {
+                    return refusal;
+                }
+                let writer = incarnation(caller.incarnation, &caller.installation);
+                self.vault.handle_from(&owner, writer, request).await.map(boxed)
+            }
             None => plain(StatusCode::NOT_FOUND, "there is no such service"),
         }
     }
 
     async fn serve_state(
         &self,
-        friend: &DeviceId,
+        caller: &Caller,
         owner: &kith_vault::Owner,
         request: Request<Body>,
     ) -> Response<Body> {
@@ -306,6 +339,9 @@ impl Core {
                 Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
             },
             Method::PUT => {
+                if let Err(refusal) = self.admit_writer(caller).await {
+                    return refusal;
+                }
                 let sequence = request.headers().get(paths::STATE_SEQUENCE_HEADER);
                 let sequence = sequence.and_then(|s| s.to_str().ok()).and_then(|s| s.parse::<u64>().ok());
                 let Some(sequence) = sequence else {
@@ -317,14 +353,15 @@ impl Core {
                         "the state object broke off or is too large",
                     );
                 };
-                match self.vault.put_state(owner, sequence, sealed).await {
+                let writer = incarnation(caller.incarnation, &caller.installation);
+                match self.vault.put_state_from(owner, writer, sequence, sealed).await {
                     Ok(()) => {
                         let mut kept = lock(&self.kept_states);
-                        let newest = kept.entry(*friend).or_default();
+                        let newest = kept.entry(caller.friend).or_default();
                         *newest = sequence.max(*newest);
                         plain(StatusCode::OK, "kept")
                     }
-                    Err(error) => plain(StatusCode::CONFLICT, &error.to_string()),
+                    Err(error) => state_refusal(&error),
                 }
             }
             _ => {

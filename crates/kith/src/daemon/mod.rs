@@ -3,6 +3,7 @@
 mod archives;
 mod backend;
 pub mod core;
+mod damage;
 pub mod db;
 mod dial_in;
 mod entries;
@@ -10,6 +11,7 @@ mod failure;
 mod heads;
 mod history;
 mod host;
+mod installation;
 mod invites;
 mod janitor;
 mod jobs;
@@ -24,6 +26,7 @@ mod proof;
 pub mod readers;
 pub mod recover;
 mod roster;
+mod scrub;
 mod state_object;
 mod views;
 mod work;
@@ -82,6 +85,7 @@ async fn run_once(home: &Home, sources: &SettingsSources, signals: &mut Signals)
     tasks.spawn(host::receive(core.clone(), received));
     tasks.spawn(state_object::keep_at_friends(core.clone()));
     tasks.spawn(janitor::keep(core.clone()));
+    tasks.spawn(scrub::keep(core.clone()));
     let (nat, mut mappings) = mapping::start(&core).await?;
     // Set once: this core was made a moment ago.
     drop(core.nat.set(nat.clone()));

@@ -273,7 +273,7 @@ impl Core {
             holds: Some(self.dial_in.counter()),
             addresses: Addresses {
                 last_good: reached_at,
-                configured: known.map(|known| known.addresses.configured).unwrap_or_default(),
+                configured: known.as_ref().map(|k| k.addresses.configured.clone()).unwrap_or_default(),
                 internal: message.report.internal,
                 public: message.report.public,
                 invited,
@@ -282,6 +282,10 @@ impl Core {
             program: Some(kith_control::terminal::safe(&message.program).into_owned()),
             incarnation: 0,
             installation: None,
+            newest: known.as_ref().and_then(|known| known.newest.clone()),
+            recovered: known.as_ref().and_then(|known| known.recovered),
+            trouble: None,
+            damaged: 0,
             offered_bytes: message.report.offered_bytes,
             stored_there_bytes: None,
         };

@@ -10,13 +10,14 @@ use kith_backup::BackupSet;
 use kith_control::{Failure, FailureKind, NewestBackup, RecoverRequest, RecoverView};
 use kith_identity::{ArchiveId, DerivedSecrets, DeviceId, Identity, InstallationId, RecoveryPhrase};
 use kith_peer::{Visit, visit};
-use kith_wire::{Hello, Report, VersionRange, collect, empty_body, paths};
+use kith_wire::{Hello, Report, VISIT_CAPABILITY, VersionRange, collect, empty_body, paths};
 use tracing::{debug, info};
 
 use super::core::{PROGRAM, value};
 use super::db::{Db, Table};
 use super::failure::{failed, failure, with_sources};
-use super::heads::{self, Known};
+use super::heads::{self, Heads, Known};
+use super::installation::superseded;
 use super::keys;
 use super::roster::{Friend, KnownFriend};
 use super::state_object::{MOST_BYTES, StateDocument};
@@ -36,8 +37,9 @@ const OTHERS_AT_ONCE: usize = 8;
 /// Most addresses tried of each.
 const MOST_ADDRESSES: usize = 8;
 
-/// Recovers identity, friends and sets into a home that has neither friends nor archives. Nothing is written before
-/// a friend has handed out a state object that opens with the words and names him.
+/// Recovers identity, friends and sets into a home that has neither friends nor archives, or into one of this very
+/// computer from which another installation has taken over. Nothing is written before a friend has handed out a state
+/// object that opens with the words and names him.
 ///
 /// # Errors
 /// A sentence with the next step.
@@ -50,7 +52,9 @@ pub async fn recover(
     let phrase = RecoveryPhrase::parse(&request.words).map_err(|error| {
         failure(FailureKind::Invalid, error, "compare each word with the sheet; the order matters")
     })?;
-    refuse_unless_blank(home, db).await?;
+    let derived = phrase.derive();
+    let identity = Identity::from_seed(&derived.identity).map_err(failed)?;
+    refuse_unless_blank(home, db, &identity).await?;
     if request.from.is_empty() {
         return Err(failure(
             FailureKind::Invalid,
@@ -58,17 +62,18 @@ pub async fn recover(
             "give --from HOST:PORT of a friend",
         ));
     }
-    let derived = phrase.derive();
-    let identity = Identity::from_seed(&derived.identity).map_err(failed)?;
     let found = find_state(&request.from, &identity, &derived).await?;
     // He may be the one who missed the newest: the others are asked, too.
     let found = ask_others(found, &identity, &derived).await;
     // Somebody may have paired while the friends were asked.
-    refuse_unless_blank(home, db).await?;
+    refuse_unless_blank(home, db, &identity).await?;
     let newest = newest(&found);
     let known =
         heads::merged(found.iter().flat_map(|found| &found.document.archives), &identity.public_key());
-    store(home, sources, db, &phrase, &found, &known).await?;
+    let incarnation = next_incarnation(db, &found, &identity).await?;
+    // A home from which another installation took over knows something itself.
+    let local = Heads::load(db.clone(), &identity.public_key()).await.map_err(failed)?;
+    store(home, sources, db, &phrase, &found, &Learnt { incarnation, known: &known, local: &local }).await?;
     let document = &newest.document;
     let from = name_in(document, &newest.visit.device);
     info!(device = %identity.device_id().short(), friend = %from, "recovered");
@@ -173,16 +178,38 @@ fn hello() -> Hello {
         program: PROGRAM.to_owned(),
         installation: InstallationId::generate(),
         incarnation: 0,
-        capabilities: Vec::new(),
+        since: 0,
+        proof: String::new(),
+        run: None,
+        // So that the installation that writes now, if there is one, is left alone.
+        capabilities: vec![VISIT_CAPABILITY.to_owned()],
         you_are: String::new(),
         time: Timestamp::now().as_second(),
         report: Report::default(),
     }
 }
 
-async fn refuse_unless_blank(home: &Home, db: &Db) -> Result<(), Failure> {
+/// What a recovery found out.
+struct Learnt<'a> {
+    incarnation: u64,
+    known: &'a BTreeMap<ArchiveId, Known>,
+    local: &'a Heads,
+}
+
+/// Greater than that of every installation we can know of: of those whose states were found, of the newest ones that the
+/// friends have met (they may not have left a state object yet), and of the one that took over from this home.
+async fn next_incarnation(db: &Db, found: &[Found], identity: &Identity) -> Result<u64, Failure> {
+    // What is not signed with our key is a friend's invention.
+    let met = found.iter().filter_map(|found| found.visit.hello.report.newest.as_ref());
+    let met = met.filter(|newest| newest.is_of(&identity.device_id())).map(|newest| newest.incarnation);
+    let told = found.iter().map(|found| found.document.incarnation);
+    let other = superseded(db).await.map_err(failed)?.map(|other| other.by.incarnation);
+    Ok(told.chain(met).chain(other).max().unwrap_or_default().saturating_add(1))
+}
+
+async fn refuse_unless_blank(home: &Home, db: &Db, identity: &Identity) -> Result<(), Failure> {
     let friends: Vec<Friend> = db.all(Table::Friends).await.map_err(failed)?;
-    if !friends.is_empty() {
+    if !friends.is_empty() && !wants_to_write_again(home, db, identity).await? {
         return Err(failure(
             FailureKind::Conflict,
             format!(
@@ -193,6 +220,18 @@ async fn refuse_unless_blank(home: &Home, db: &Db) -> Result<(), Failure> {
         ));
     }
     Ok(())
+}
+
+/// Whether this home is the computer of the words, and another installation has taken over from it.
+async fn wants_to_write_again(home: &Home, db: &Db, identity: &Identity) -> Result<bool, Failure> {
+    if superseded(db).await.map_err(failed)?.is_none() {
+        return Ok(false);
+    }
+    let home = home.clone();
+    match tokio::task::spawn_blocking(move || keys::load(&home)).await {
+        Ok(keys) => Ok(keys.map_err(failed)?.identity.device_id() == identity.device_id()),
+        Err(_ending) => Ok(false),
+    }
 }
 
 /// Asks one address after the other.
@@ -260,7 +299,7 @@ async fn store(
     db: &Db,
     phrase: &RecoveryPhrase,
     found: &[Found],
-    known: &BTreeMap<ArchiveId, Known>,
+    Learnt { incarnation, known, local }: &Learnt<'_>,
 ) -> Result<(), Failure> {
     let document = &newest(found).document;
     let (home_there, sources_there) = (home.clone(), sources.clone());
@@ -282,10 +321,11 @@ async fn store(
         .map_err(|error| failure(FailureKind::Failed, error, "repeat the recovery"))?;
     let leap = SEQUENCE_LEAP + u64::from(u32::from_be_bytes(chance));
     let sequence = document.sequence.saturating_add(leap);
-    let incarnation = found.iter().map(|found| found.document.incarnation).max().unwrap_or_default();
     let mut documents = vec![
         value(value::INSTALLATION, serde_json::to_value(InstallationId::generate()))?,
-        value(value::INCARNATION, serde_json::to_value(incarnation + 1))?,
+        value(value::INCARNATION, serde_json::to_value(incarnation))?,
+        value(value::INSTALLED_SINCE, serde_json::to_value(Timestamp::now().as_millisecond()))?,
+        (Table::Values, value::SUPERSEDED.to_owned(), serde_json::Value::Null),
         value(value::STATE_SEQUENCE, serde_json::to_value(sequence))?,
         value(value::STATE_BASE, serde_json::to_value(document.sequence))?,
         value(value::STATE_FIRST, serde_json::to_value(sequence.saturating_add(1)))?,
@@ -304,10 +344,13 @@ async fn store(
         let key = friend.device_id.to_string();
         documents.push((Table::Friends, key, json(serde_json::to_value(&friend))?));
     }
-    for (archive, known) in known {
-        documents.extend(heads::documents(*archive, &Known::default(), known).map_err(failed)?);
+    for (archive, known) in *known {
+        let before = local.of(archive);
+        let mut after = (*before).clone();
+        after.merge(known);
+        documents.extend(heads::documents(*archive, &before, &after).map_err(failed)?);
     }
-    db.put_all(documents).await.map_err(failed)?;
+    db.replace_all(Table::Friends, documents).await.map_err(failed)?;
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use std::sync::{PoisonError, RwLock};
 use jiff::Timestamp;
 use kith_identity::{ArchiveId, DeviceId, DialInKey, InstallationId};
 use kith_peer::AddressBook;
+use kith_wire::Installed;
 use serde::{Deserialize, Serialize};
 
 use super::db::{Db, DbError, Table};
@@ -70,6 +71,18 @@ pub(super) struct Friend {
     /// See [`Friend::incarnation`].
     #[serde(default)]
     pub(super) installation: Option<InstallationId>,
+    /// His newest installation, with its proof.
+    #[serde(default)]
+    pub(super) newest: Option<Installed>,
+    /// When he was recovered on another computer, if we have seen that.
+    #[serde(default)]
+    pub(super) recovered: Option<Timestamp>,
+    /// Why he stores nothing for anybody at present, in his words.
+    #[serde(default)]
+    pub(super) trouble: Option<String>,
+    /// How many objects of ours his scrub found to be damaged.
+    #[serde(default)]
+    pub(super) damaged: u64,
     /// Bytes the friend offers us.
     #[serde(default)]
     pub(super) offered_bytes: Option<u64>,
@@ -361,6 +374,10 @@ mod tests {
             program: None,
             incarnation: 0,
             installation: None,
+            newest: None,
+            recovered: None,
+            trouble: None,
+            damaged: 0,
             offered_bytes: None,
             stored_there_bytes: None,
         }

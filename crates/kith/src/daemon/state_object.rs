@@ -144,6 +144,8 @@ impl Core {
             stored_there_bytes: None,
             offered_bytes: None,
             program: None,
+            trouble: None,
+            damaged: 0,
             ..friend
         });
         let settings = std::fs::read_to_string(self.home.settings_file()).ok();
@@ -157,6 +159,9 @@ impl Core {
     /// # Errors
     /// A sentence.
     pub(super) async fn keep_state_at(self: &Arc<Self>, friend: &DeviceId) -> Result<(), String> {
+        if let Some(superseded) = self.superseded() {
+            return Err(superseded.failure().message);
+        }
         for _ in 0..MOST_TRIES {
             // What he keeps may be newer than what we know: it is looked at before it is replaced.
             if !self.newest_state.lock().await.met.contains(friend) {
@@ -360,10 +365,15 @@ pub(super) async fn keep_at_friends(core: Arc<Core>) {
     loop {
         core.state_dirty.notified().await;
         tokio::time::sleep(GATHER).await;
+        if core.superseded().is_some() {
+            continue;
+        }
         for friend in core.roster.all() {
             let linked = core.peers().is_some_and(|peers| peers.link(&friend.device_id).is_some());
             if linked && let Err(reason) = core.keep_state_at(&friend.device_id).await {
                 warn!(friend = %friend.name, %reason, "the state object was not taken");
+                // He may know of a newer installation.
+                core.fetch_report(&friend.device_id).await;
             }
         }
     }
@@ -381,6 +391,8 @@ async fn put(link: &Link, sequence: u64, sealed: Bytes) -> Result<(), String> {
     let status = answer.status();
     let body = collect(answer.into_body(), kith_wire::MESSAGE_LIMIT).await.unwrap_or_default();
     // It goes into logs and onto terminals.
-    let body = String::from_utf8_lossy(&body[..body.len().min(200)]).into_owned();
-    Err(format!("{status}: {}", kith_control::terminal::safe(&body)))
+    let said: Option<serde_json::Value> = serde_json::from_slice(&body).ok();
+    let said = said.and_then(|said| said.get("message")?.as_str().map(str::to_owned));
+    let said = said.unwrap_or_else(|| String::from_utf8_lossy(&body[..body.len().min(200)]).into_owned());
+    Err(format!("{status}: {}", kith_control::terminal::safe(&said)))
 }

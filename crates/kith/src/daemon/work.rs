@@ -41,6 +41,7 @@ impl Core {
                 "`kith resume` ends the pause",
             ));
         }
+        self.refuse_if_superseded()?;
         let pairs = self.backups_asked(&request)?;
         let mut views = Vec::with_capacity(pairs.len());
         for (set, friend) in pairs {
@@ -112,7 +113,14 @@ impl Core {
 
     async fn back_up(self: Arc<Self>, set: BackupSet, friend: Friend, handle: Handle) -> Ended {
         let cancel = handle.cancel.clone();
+        let mut superseded = self.superseded.subscribe();
         tokio::select! {
+            biased;
+            // Also of what goes to friends who have not met the other installation yet.
+            Ok(other) = superseded.wait_for(Option::is_some) => {
+                let failure = other.as_ref().map(super::installation::Superseded::failure);
+                failure.map_or_else(|| Ended::plain(JobState::Failed), Ended::failed)
+            }
             ended = self.try_back_up(&set, &friend, &handle) => ended.unwrap_or_else(Ended::failed),
             () = cut_off(&cancel) => Ended::plain(JobState::Cancelled),
         }
@@ -209,7 +217,10 @@ impl Core {
                 reporter.update(|view| view.progress = shown);
             }
         };
-        match backup::backup(repository, request, events, handle.cancel.clone()).await {
+        handle.update(|view| view.progress.phase = "repairing".into());
+        let salvaged = self.salvage(&repository, friend).await;
+        let salvaged = salvaged.map_err(|error| archive_failure(&friend.name, &error))?;
+        match backup::backup(repository.clone(), request, events, handle.cancel.clone()).await {
             Ok(report) => {
                 self.note_snapshot(friend, report.snapshot, made).await.map_err(failed)?;
                 // The others get it within a second. If this computer is lost in that second, one of them should know.
@@ -217,7 +228,9 @@ impl Core {
                 if let Ok(Err(reason)) = told {
                     tracing::warn!(friend = %friend.name, %reason, "the new head was not taken");
                 }
-                Ok(accused(ended(&report, handle), judged))
+                let mut ended = accused(ended(&report, handle), judged);
+                ended.findings.extend(self.retire(&repository, friend, &salvaged).await);
+                Ok(ended)
             }
             Err(BackupError::Cancelled) => Ok(Ended::plain(JobState::Cancelled)),
             Err(error) => Err(backup_failure(&friend.name, &error)),
@@ -269,7 +282,11 @@ impl Core {
             }
         };
         let depth = if read_data { CheckDepth::ReadData } else { CheckDepth::Structure };
-        match check::check(repository, depth, events, handle.cancel.clone()).await {
+        let checked = check::check(repository, depth, events, handle.cancel.clone()).await;
+        if let (Ok(report), true) = (&checked, read_data) {
+            self.note_check(&friend.device_id, report).await;
+        }
+        match checked {
             Ok(report) if report.is_clean() && judged.accusation.is_none() => {
                 Ok(Ended { findings: judged.note.into_iter().collect(), ..Ended::plain(JobState::Complete) })
             }
@@ -278,7 +295,7 @@ impl Core {
                 let faults = report.findings.total + u64::from(accusation.is_some());
                 let findings = report.findings.items.iter().map(ToString::to_string);
                 let hint = accusation.as_ref().and_then(|failure| failure.hint.clone());
-                let again = "back up again: what is missing and still on this computer is sent anew";
+                let again = "back up again: what is missing or damaged, and still on this computer, is sent anew";
                 Ok(Ended {
                     findings: (accusation.into_iter().map(|failure| failure.message))
                         .chain(findings)

@@ -18,6 +18,9 @@ const READ_STALLED: Duration = Duration::from_secs(25);
 /// The same for a write, which is not tried again: disks take their time to make things durable.
 const WRITE_STALLED: Duration = Duration::from_secs(50);
 
+/// Undoing deletions renames every file of an archive, and answers at its end.
+const UNDELETE_STALLED: Duration = Duration::from_secs(600);
+
 /// One request.
 pub(super) struct Operation<'a> {
     pub(super) kind: FileKind,
@@ -27,11 +30,13 @@ pub(super) struct Operation<'a> {
     pub(super) range: Option<Range<u64>>,
     pub(super) data: Option<&'a Bytes>,
     pub(super) list: bool,
+    /// Deletions after this time are to be undone, Unix milliseconds by the friend's clock.
+    pub(super) undelete: Option<u64>,
 }
 
 impl Operation<'_> {
     pub(super) const fn new(kind: FileKind, id: FileId, method: Method, path: String) -> Self {
-        Self { kind, id, method, path, range: None, data: None, list: false }
+        Self { kind, id, method, path, range: None, data: None, list: false, undelete: None }
     }
 
     pub(super) fn is_read(&self) -> bool {
@@ -39,7 +44,11 @@ impl Operation<'_> {
     }
 
     pub(super) fn stalled_after(&self) -> Duration {
-        if self.is_read() { READ_STALLED } else { WRITE_STALLED }
+        match self.undelete {
+            Some(_) => UNDELETE_STALLED,
+            None if self.is_read() => READ_STALLED,
+            None => WRITE_STALLED,
+        }
     }
 
     pub(super) fn most_stalls(&self) -> usize {
@@ -53,6 +62,9 @@ impl Operation<'_> {
 
     /// The object, for people.
     pub(super) fn what(&self) -> String {
+        if self.undelete.is_some() {
+            return "bringing back what was deleted".to_owned();
+        }
         match (self.list, self.kind) {
             (true, kind) => format!("the list of the {kind} files"),
             (false, FileKind::Config) => "the config".to_owned(),

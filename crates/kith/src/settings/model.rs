@@ -127,6 +127,8 @@ pub struct Vault {
     pub default_quota: ByteSize,
     /// How long deleted data is held.
     pub hold_days: HoldDays,
+    /// In how many days everything that is kept is read once and compared; 0 = never.
+    pub scrub_days: HoldDays,
     /// What must stay free on the vault's disk.
     pub keep_free: ByteSize,
 }
@@ -138,6 +140,7 @@ impl Default for Vault {
             accept: Accept::Friends,
             default_quota: ByteSize::from_bytes(100_000_000_000),
             hold_days: HoldDays::DEFAULT,
+            scrub_days: HoldDays::DEFAULT,
             keep_free: ByteSize::from_bytes(1 << 30),
         }
     }

@@ -64,7 +64,7 @@ impl Key {
 use Kind::{Flag, Number, Sets, Text, TextTable, Texts};
 
 /// All keys, in the order of the file.
-pub const KEYS: [Key; 25] = [
+pub const KEYS: [Key; 26] = [
     Key::new(
         "name",
         Text,
@@ -147,7 +147,13 @@ pub const KEYS: [Key; 25] = [
         "vault.hold-days",
         Number,
         "30",
-        "For how many days data that a friend deletes can still be brought back: 0 to 3650 days. This version never erases it.",
+        "For how many days data that a friend deletes can still be brought back: 0 to 3650 days, counted while Kith runs.",
+    ),
+    Key::new(
+        "vault.scrub-days",
+        Number,
+        "30",
+        "In how many days everything kept for friends is read once and compared with its name: 0 (never) to 3650 days.",
     ),
     Key::new(
         "vault.keep-free",

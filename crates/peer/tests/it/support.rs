@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::{Request, Response, StatusCode};
 use kith_identity::tls::{self, Admission, Admitted};
 use kith_identity::{DeviceId, DialInKey, Identity, IdentitySeed, InstallationId};
-use kith_peer::{AddressBook, Connection, Host, Peers};
+use kith_peer::{AddressBook, Caller, Connection, Host, Peers, Standing};
 use kith_wire::{Body, DIAL_BACK_CAPABILITY, Hello, Link, Report, ServeFuture, VersionRange, empty_body};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -39,6 +39,9 @@ impl Host for Silent {
             you_are: seen_from.to_string(),
             time: 0,
             report: Report::default(),
+            since: 0,
+            proof: String::new(),
+            run: None,
         }
     }
 
@@ -47,12 +50,18 @@ impl Host for Silent {
         Vec::new()
     }
 
+    fn standing(&self, _friend: &DeviceId, _hello: &Hello) -> Standing {
+        Standing::Link
+    }
+
+    fn twin(&self, _friend: &DeviceId) {}
+
     fn linked(&self, _friend: &DeviceId, _hello: &Hello, _connection: &Connection) {}
     fn unlinked(&self, _friend: &DeviceId, _reason: &str) {}
     fn reported(&self, _friend: &DeviceId, _report: Report) {}
     fn changed(&self, _friend: &DeviceId) {}
 
-    fn serve(&self, _friend: DeviceId, _request: Request<Body>) -> ServeFuture {
+    fn serve(&self, _caller: Caller, _request: Request<Body>) -> ServeFuture {
         let mut response = Response::new(empty_body());
         *response.status_mut() = StatusCode::NOT_FOUND;
         Box::pin(std::future::ready(response))

@@ -92,19 +92,24 @@ async fn the_older_installation_can_not_undelete_either() {
 }
 
 #[tokio::test]
-async fn of_two_installations_with_one_number_the_first_stays() {
-    let clock = TestClock::at(BEGIN);
-    let mut f = Fixture::by(&clock).await;
-    let (first, second) = (installation(1, 1), installation(1, 2));
-    for _ in 0..2 {
-        assert_eq!(f.vault().writer(&f.owner, first).await.unwrap(), Writer::Current);
-        assert!(matches!(f.vault().writer(&f.owner, second).await.unwrap(), Writer::Superseded { .. }));
-        f.stop();
-        f.start(&clock).await;
+async fn of_two_installations_with_one_number_the_greater_id_writes_whoever_came_first() {
+    let (less, greater) = (installation(1, 1), installation(1, 2));
+    for order in [[less, greater], [greater, less]] {
+        let clock = TestClock::at(BEGIN);
+        let mut f = Fixture::by(&clock).await;
+        for one in order {
+            f.vault().writer(&f.owner, one).await.unwrap();
+        }
+        for _ in 0..2 {
+            assert_eq!(f.vault().writer(&f.owner, greater).await.unwrap(), Writer::Current);
+            assert!(matches!(f.vault().writer(&f.owner, less).await.unwrap(), Writer::Superseded { .. }));
+            f.stop();
+            f.start(&clock).await;
+        }
+        // Another recovery puts it right.
+        assert_eq!(f.vault().writer(&f.owner, installation(2, 1)).await.unwrap(), Writer::Current);
+        assert!(matches!(f.vault().writer(&f.owner, greater).await.unwrap(), Writer::Superseded { .. }));
     }
-    // Another recovery puts it right.
-    assert_eq!(f.vault().writer(&f.owner, installation(2, 2)).await.unwrap(), Writer::Current);
-    assert!(matches!(f.vault().writer(&f.owner, first).await.unwrap(), Writer::Superseded { .. }));
 }
 
 #[tokio::test]

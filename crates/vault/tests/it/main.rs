@@ -13,6 +13,7 @@ mod past;
 mod protocol;
 mod restic;
 mod rules;
+mod scrub;
 mod simulated;
 mod state;
 mod stolen;
