@@ -204,7 +204,13 @@ fn the_older_one_can_take_over_again() {
     pair.anna.kith_with(&["recover", "--from", &pair.bert.address()], &others).ended(1);
     assert!(superseded(&pair.anna));
     pair.recover(&pair.anna);
-    wait_until("the first one to write again", SOON, || pair.anna.linked("bert") && !superseded(&pair.anna));
+    wait_until("the first one to write again", SOON, || {
+        // It starts anew.
+        let status = pair.anna.kith(&["status", "--json"]);
+        status.code == 0
+            && status.json()["superseded"].is_null()
+            && status.json()["friends"][0]["connected"] == true
+    });
     pair.only_reads(&again);
     pair.writes(&pair.anna);
 }

@@ -209,21 +209,6 @@ impl Queue {
         }
     }
 
-    /// Cancels every job of a friend, for one who is removed.
-    pub fn cancel_friend(&mut self, friend: &str, now_ms: u64) -> Vec<Command> {
-        self.cancel_where(|target| target.friend == friend, now_ms)
-    }
-
-    /// Cancels every job of a set, for one that is removed.
-    pub fn cancel_set(&mut self, set: &str, now_ms: u64) -> Vec<Command> {
-        self.cancel_where(|target| target.set == set, now_ms)
-    }
-
-    fn cancel_where(&mut self, wanted: impl Fn(&Target) -> bool, now_ms: u64) -> Vec<Command> {
-        let ids: Vec<JobId> = self.live.iter().filter(|job| wanted(&job.target)).map(|job| job.id).collect();
-        ids.into_iter().filter_map(|id| self.cancel(id, now_ms).ok()).flatten().collect()
-    }
-
     /// A job that was started is over, for whatever reason; the next ones may start.
     pub fn ended(&mut self, id: JobId, now_ms: u64) -> Vec<Command> {
         if let Some(index) = self.live.iter().position(|job| job.id == id) {

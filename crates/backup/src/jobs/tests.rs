@@ -88,16 +88,6 @@ fn a_waiting_job_is_cancelled_at_once() {
 }
 
 #[test]
-fn removing_a_friend_or_a_set_cancels_its_jobs() {
-    let (mut queue, _) = queue(4, &[("a", "bert"), ("b", "bert"), ("a", "cleo"), ("b", "cleo")]);
-    assert_eq!(queue.cancel_friend("bert", 1), [stop(1)]);
-    assert_eq!(state(&queue, 2), JobState::Finished { at_ms: 1, result: JobResult::Cancelled });
-    assert_eq!(queue.cancel_set("b", 2), []);
-    assert_eq!(state(&queue, 4), JobState::Finished { at_ms: 2, result: JobResult::Cancelled });
-    assert_eq!(state(&queue, 3), JobState::Running { since_ms: 0 });
-}
-
-#[test]
 fn a_pause_stops_what_runs_and_goes_on_with_it_first() {
     let (mut queue, _) = queue(1, &[("a", "bert"), ("a", "cleo")]);
     assert_eq!(queue.pause(Some(100), 10), [stop(1)]);

@@ -165,8 +165,9 @@ impl Backend for Daemon {
     }
 
     async fn remove_set(&self, name: &str) -> Result<(), Failure> {
-        let name = name.to_owned();
+        let (name, removed) = (name.to_owned(), name.to_owned());
         self.0.edit(move |sources| edit::remove_set(&sources, &name)).await?;
+        self.0.jobs.cancel_set(&removed).await;
         self.0.tell(Event::Sets);
         Ok(())
     }

@@ -1,10 +1,12 @@
 //! Jobs: backups and checks. The queue decides which may run; this is its shell.
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::FutureExt;
 use jiff::Timestamp;
 use kith_backup::jobs::{self as queue, JobId, Queue, Target};
 use kith_control::view::{JobKind, JobState, JobView, ProgressView, SkippedView};
@@ -18,6 +20,10 @@ use tracing::{info, warn};
 use super::core::lock;
 use super::failure::failure;
 use super::history::{Complete, History};
+
+mod shown;
+
+use self::shown::log_end;
 
 /// Jobs that run at once, all friends together.
 const MOST_RUNNING: usize = 4;
@@ -102,30 +108,6 @@ impl Ended {
 
     pub(super) fn failed(error: Failure) -> Self {
         Self { error: Some(error), ..Self::plain(JobState::Failed) }
-    }
-}
-
-fn log_end(view: &JobView) {
-    let (job, set, friend) = (view.id, view.set.as_deref().unwrap_or("check"), &view.friend);
-    let progress = &view.progress;
-    match (&view.error, view.state) {
-        (Some(error), JobState::Complete | JobState::CompleteWithOmissions) => {
-            warn!(job, set, %friend, error, "job complete, but something else is wrong");
-        }
-        (Some(error), _) => warn!(job, set, %friend, error, "job failed"),
-        (None, JobState::CompleteWithOmissions) => {
-            warn!(job, set, %friend, skipped = view.skipped_count, "job complete, but files were left out");
-        }
-        (None, state) => info!(
-            job,
-            set,
-            %friend,
-            ?state,
-            files = progress.files_done,
-            bytes = progress.bytes_done,
-            sent = progress.bytes_sent,
-            "job ended"
-        ),
     }
 }
 
@@ -257,7 +239,16 @@ impl Jobs {
         info!(job = id, set = view.set.as_deref().unwrap_or("check"), friend = %view.friend, "job begins");
         let jobs = self.clone();
         self.tasks.spawn(async move {
-            let ended = work(Handle { jobs: jobs.clone(), id, cancel }).await;
+            let handle = Handle { jobs: jobs.clone(), id, cancel };
+            // Else the job would run for ever, and keep its place and its friend from others.
+            let ended = AssertUnwindSafe(async move { work(handle).await }).catch_unwind().await;
+            let ended = ended.unwrap_or_else(|_panic| {
+                Ended::failed(failure(
+                    FailureKind::Failed,
+                    "a fault in the program ended the job",
+                    "run it again; `kith logs` says more, please report it",
+                ))
+            });
             jobs.end(id, queue_id, ended).await;
         });
     }
@@ -347,45 +338,6 @@ impl Jobs {
         drop(self.events.send(Event::Job { job: Box::new(view.clone()) }));
     }
 
-    /// Jobs that run or wait, newest first, and the latest ended one of each set and friend.
-    pub(super) fn current(&self) -> Vec<JobView> {
-        let table = lock(&self.table);
-        let mut seen = std::collections::BTreeSet::new();
-        let views = table.jobs.values().rev().map(|entry| &entry.view);
-        views
-            .filter(|view| !view.state.is_over() || seen.insert((view.set.clone(), view.friend_id)))
-            .cloned()
-            .collect()
-    }
-
-    /// All jobs, newest first: of this daemon, and those of the history before it.
-    pub(super) async fn all(
-        &self,
-        name: impl Fn(&DeviceId) -> Option<String> + Send,
-    ) -> Result<Vec<JobView>, Failure> {
-        let mut views: Vec<JobView> =
-            lock(&self.table).jobs.values().rev().map(|entry| entry.view.clone()).collect();
-        let known: std::collections::BTreeSet<u64> = views.iter().map(|view| view.id).collect();
-        let older = self.history.recent(name).await?;
-        views.extend(older.into_iter().filter(|view| !known.contains(&view.id)));
-        Ok(views)
-    }
-
-    /// One job.
-    pub(super) async fn get(
-        &self,
-        id: u64,
-        name: impl Fn(&DeviceId) -> Option<String> + Send,
-    ) -> Result<JobView, Failure> {
-        let here = lock(&self.table).jobs.get(&id).map(|entry| entry.view.clone());
-        match here {
-            Some(view) => Ok(view),
-            None => self.all(name).await?.into_iter().find(|view| view.id == id).ok_or_else(|| {
-                failure(FailureKind::NotFound, format!("there is no job {id}"), "`kith status` lists them")
-            }),
-        }
-    }
-
     /// Asks a job to end. One that is over stays as it is.
     pub(super) async fn cancel(self: &Arc<Self>, id: u64) {
         let waiting = {
@@ -413,15 +365,21 @@ impl Jobs {
 
     /// Cancels every job with a friend, for one who is removed.
     pub(super) async fn cancel_friend(self: &Arc<Self>, friend: &DeviceId) {
-        let with_him: Vec<u64> = {
+        self.cancel_where(|view| view.friend_id == *friend).await;
+    }
+
+    /// Cancels every job of a set, for one that is removed.
+    pub(super) async fn cancel_set(self: &Arc<Self>, set: &str) {
+        self.cancel_where(|view| view.set.as_deref() == Some(set)).await;
+    }
+
+    async fn cancel_where(self: &Arc<Self>, wanted: impl Fn(&JobView) -> bool) {
+        let ids: Vec<u64> = {
             let table = lock(&self.table);
-            let views = table.jobs.values().map(|entry| &entry.view);
-            views
-                .filter(|view| view.friend_id == *friend && !view.state.is_over())
-                .map(|view| view.id)
-                .collect()
+            let open = table.jobs.values().map(|entry| &entry.view).filter(|view| !view.state.is_over());
+            open.filter(|view| wanted(view)).map(|view| view.id).collect()
         };
-        for id in with_him {
+        for id in ids {
             self.cancel(id).await;
         }
     }
@@ -457,15 +415,6 @@ impl Jobs {
         self.carry_out(commands);
     }
 
-    /// When the last complete backup ended: of a set or of any, to a friend or to any.
-    pub(super) fn last_complete(&self, set: Option<&str>, friend: Option<&DeviceId>) -> Option<Timestamp> {
-        let table = lock(&self.table);
-        let fits = |(of, to): &(String, DeviceId)| {
-            set.is_none_or(|set| set == of) && friend.is_none_or(|friend| friend == to)
-        };
-        table.complete.iter().filter(|(key, _)| fits(key)).map(|(_, ended)| *ended).max()
-    }
-
     /// Ends every job; they are `interrupted` and go on with the next run.
     pub(super) async fn shutdown(&self) {
         self.ending.cancel();
@@ -473,3 +422,6 @@ impl Jobs {
         drop(tokio::time::timeout(Duration::from_secs(3), self.tasks.wait()).await);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,86 @@
+//! What is shown of jobs: those of this daemon, and those that the history knows.
+
+use jiff::Timestamp;
+use kith_control::view::{JobState, JobView};
+use kith_control::{Failure, FailureKind};
+use kith_identity::DeviceId;
+use tracing::{info, warn};
+
+use super::Jobs;
+use crate::daemon::core::lock;
+use crate::daemon::failure::failure;
+
+impl Jobs {
+    /// Jobs that run or wait, newest first, and the latest ended one of each set and friend.
+    pub(super) fn current(&self) -> Vec<JobView> {
+        let table = lock(&self.table);
+        let mut seen = std::collections::BTreeSet::new();
+        let views = table.jobs.values().rev().map(|entry| &entry.view);
+        views
+            .filter(|view| !view.state.is_over() || seen.insert((view.set.clone(), view.friend_id)))
+            .cloned()
+            .collect()
+    }
+
+    /// All jobs, newest first: of this daemon, and those of the history before it.
+    pub(super) async fn all(
+        &self,
+        name: impl Fn(&DeviceId) -> Option<String> + Send,
+    ) -> Result<Vec<JobView>, Failure> {
+        let mut views: Vec<JobView> =
+            lock(&self.table).jobs.values().rev().map(|entry| entry.view.clone()).collect();
+        let known: std::collections::BTreeSet<u64> = views.iter().map(|view| view.id).collect();
+        let older = self.history.recent(name).await?;
+        views.extend(older.into_iter().filter(|view| !known.contains(&view.id)));
+        Ok(views)
+    }
+
+    /// One job.
+    pub(super) async fn get(
+        &self,
+        id: u64,
+        name: impl Fn(&DeviceId) -> Option<String> + Send,
+    ) -> Result<JobView, Failure> {
+        let here = lock(&self.table).jobs.get(&id).map(|entry| entry.view.clone());
+        match here {
+            Some(view) => Ok(view),
+            None => self.all(name).await?.into_iter().find(|view| view.id == id).ok_or_else(|| {
+                failure(FailureKind::NotFound, format!("there is no job {id}"), "`kith status` lists them")
+            }),
+        }
+    }
+
+    /// When the last complete backup ended: of a set or of any, to a friend or to any.
+    pub(super) fn last_complete(&self, set: Option<&str>, friend: Option<&DeviceId>) -> Option<Timestamp> {
+        let table = lock(&self.table);
+        let fits = |(of, to): &(String, DeviceId)| {
+            set.is_none_or(|set| set == of) && friend.is_none_or(|friend| friend == to)
+        };
+        table.complete.iter().filter(|(key, _)| fits(key)).map(|(_, ended)| *ended).max()
+    }
+}
+
+/// A line about the end of a job.
+pub(super) fn log_end(view: &JobView) {
+    let (job, set, friend) = (view.id, view.set.as_deref().unwrap_or("check"), &view.friend);
+    let progress = &view.progress;
+    match (&view.error, view.state) {
+        (Some(error), JobState::Complete | JobState::CompleteWithOmissions) => {
+            warn!(job, set, %friend, error, "job complete, but something else is wrong");
+        }
+        (Some(error), _) => warn!(job, set, %friend, error, "job failed"),
+        (None, JobState::CompleteWithOmissions) => {
+            warn!(job, set, %friend, skipped = view.skipped_count, "job complete, but files were left out");
+        }
+        (None, state) => info!(
+            job,
+            set,
+            %friend,
+            ?state,
+            files = progress.files_done,
+            bytes = progress.bytes_done,
+            sent = progress.bytes_sent,
+            "job ended"
+        ),
+    }
+}
