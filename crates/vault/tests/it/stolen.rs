@@ -100,6 +100,11 @@ struct Model {
     newest: Option<Incarnation>,
 }
 
+/// Of two installations the one of the greater number writes, of one number that of the greater id.
+fn rank(installation: Incarnation) -> (u64, [u8; 16]) {
+    (installation.number(), installation.installation())
+}
+
 impl Model {
     fn look(&mut self, monotonic: u64) {
         let step = monotonic.saturating_sub(self.looked);
@@ -115,7 +120,7 @@ impl Model {
 
     fn admits(&self, writer: Option<Incarnation>) -> bool {
         match (writer, self.newest) {
-            (Some(writer), Some(newest)) => writer == newest || writer.number() > newest.number(),
+            (Some(writer), Some(newest)) => rank(writer) >= rank(newest),
             _ => true,
         }
     }
@@ -522,7 +527,7 @@ impl World {
                 let claimed = Incarnation::new(number, [self.chance.below(3) as u8; 16]);
                 self.note(format!("claim {claimed:?}"));
                 let current = self.vault().writer(&self.owner, claimed).await.unwrap() == Writer::Current;
-                let newer = self.model.newest.is_none_or(|newest| number > newest.number());
+                let newer = self.model.newest.is_none_or(|newest| rank(claimed) > rank(newest));
                 assert_eq!(current, newer || self.model.newest == Some(claimed));
                 if newer {
                     self.model.newest = Some(claimed);
