@@ -12,7 +12,7 @@ use crate::daemon::failure::failure;
 
 impl Jobs {
     /// Jobs that run or wait, newest first, and the latest ended one of each set and friend.
-    pub(super) fn current(&self) -> Vec<JobView> {
+    pub(in crate::daemon) fn current(&self) -> Vec<JobView> {
         let table = lock(&self.table);
         let mut seen = std::collections::BTreeSet::new();
         let views = table.jobs.values().rev().map(|entry| &entry.view);
@@ -23,7 +23,7 @@ impl Jobs {
     }
 
     /// All jobs, newest first: of this daemon, and those of the history before it.
-    pub(super) async fn all(
+    pub(in crate::daemon) async fn all(
         &self,
         name: impl Fn(&DeviceId) -> Option<String> + Send,
     ) -> Result<Vec<JobView>, Failure> {
@@ -36,7 +36,7 @@ impl Jobs {
     }
 
     /// One job.
-    pub(super) async fn get(
+    pub(in crate::daemon) async fn get(
         &self,
         id: u64,
         name: impl Fn(&DeviceId) -> Option<String> + Send,
@@ -51,7 +51,7 @@ impl Jobs {
     }
 
     /// When the last complete backup ended: of a set or of any, to a friend or to any.
-    pub(super) fn last_complete(&self, set: Option<&str>, friend: Option<&DeviceId>) -> Option<Timestamp> {
+    pub(in crate::daemon) fn last_complete(&self, set: Option<&str>, friend: Option<&DeviceId>) -> Option<Timestamp> {
         let table = lock(&self.table);
         let fits = |(of, to): &(String, DeviceId)| {
             set.is_none_or(|set| set == of) && friend.is_none_or(|friend| friend == to)
