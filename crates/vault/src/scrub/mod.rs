@@ -152,7 +152,7 @@ impl Scrub {
         };
         let scrubbed = work.step(disk, owners, haste, period);
         *lock(&self.shown) = work.shown();
-        scrubbed
+        Ok(scrubbed)
     }
 }
 
@@ -179,7 +179,7 @@ impl Work {
         owners: &[Arc<OwnerState>],
         haste: Haste,
         period: u64,
-    ) -> Result<Scrubbed, VaultError> {
+    ) -> Scrubbed {
         let total = owners.iter().map(|owner| owner.ledger().live).sum();
         let now = disk.now();
         self.round = self.round.map(|round| round.at(now));
@@ -188,12 +188,12 @@ impl Work {
             // Whoever is in a hurry has begun his round, and it is over.
             Due::NewRound | Due::In(_) if haste == Haste::Now && self.ended() => {
                 scrubbed.round_ended = true;
-                return Ok(scrubbed);
+                return scrubbed;
             }
             Due::NewRound => self.begin(now),
             Due::In(wait) if haste == Haste::Scheduled => {
                 scrubbed.wait = wait;
-                return Ok(scrubbed);
+                return scrubbed;
             }
             Due::In(_) | Due::Now => {}
         }
@@ -210,7 +210,7 @@ impl Work {
         if self.unsaved && (long_ago || scrubbed.round_ended || scrubbed.wait >= LONG_WAIT) {
             self.save(disk, now);
         }
-        Ok(scrubbed)
+        scrubbed
     }
 
     fn ended(&self) -> bool {
@@ -339,7 +339,7 @@ const FIRST_LINE: &str = "scrub 1";
 
 impl Saved {
     fn to_text(&self) -> String {
-        let Round { started, read, ended } = self.round.unwrap_or(Round::begin(0));
+        let Round { started, read, ended } = self.round.unwrap_or_else(|| Round::begin(0));
         let at = self.at.as_ref().map(Cursor::to_text).unwrap_or_default();
         format!("{FIRST_LINE}\n{started} {read} {} {}\n{at}\n", ended.unwrap_or(0), self.finished)
     }
