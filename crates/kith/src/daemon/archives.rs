@@ -8,9 +8,7 @@ use data_encoding::HEXLOWER;
 use http::{Request, Response};
 use jiff::Timestamp;
 use kith_archive::{MasterKey, Polynomial, Repository, RepositoryError, Snapshot, Store, StoreError, browse};
-use kith_control::view::{
-    ArchiveAccess, ArchiveVerdict, EntryView, FoundView, SnapshotView, UndeleteView,
-};
+use kith_control::view::{ArchiveAccess, ArchiveVerdict, EntryView, FoundView, SnapshotView, UndeleteView};
 use kith_control::{Failure, FailureKind, SnapshotQuery};
 use kith_identity::DeviceId;
 use kith_peer::Peers;

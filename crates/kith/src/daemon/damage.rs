@@ -87,7 +87,7 @@ impl Core {
             match self.ask_for_damage(friend).await {
                 Ok(told) => objects.extend(told),
                 Err(reason) => {
-                    warn!(friend = %friend.name, %reason, "the friend did not say what is damaged")
+                    warn!(friend = %friend.name, %reason, "the friend did not say what is damaged");
                 }
             }
         }

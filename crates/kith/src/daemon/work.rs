@@ -295,7 +295,8 @@ impl Core {
                 let faults = report.findings.total + u64::from(accusation.is_some());
                 let findings = report.findings.items.iter().map(ToString::to_string);
                 let hint = accusation.as_ref().and_then(|failure| failure.hint.clone());
-                let again = "back up again: what is missing or damaged, and still on this computer, is sent anew";
+                let again =
+                    "back up again: what is missing or damaged, and still on this computer, is sent anew";
                 Ok(Ended {
                     findings: (accusation.into_iter().map(|failure| failure.message))
                         .chain(findings)

@@ -173,13 +173,7 @@ impl Work {
         self.unsaved = true;
     }
 
-    fn step(
-        &mut self,
-        disk: &Arc<Disk>,
-        owners: &[Arc<OwnerState>],
-        haste: Haste,
-        period: u64,
-    ) -> Scrubbed {
+    fn step(&mut self, disk: &Arc<Disk>, owners: &[Arc<OwnerState>], haste: Haste, period: u64) -> Scrubbed {
         let total = owners.iter().map(|owner| owner.ledger().live).sum();
         let now = disk.now();
         self.round = self.round.map(|round| round.at(now));

@@ -77,12 +77,12 @@ async fn a_flipped_bit_is_found_told_remembered_and_forgotten_when_its_owner_has
         damage: Damage::Changed,
         found: UNIX_EPOCH + Duration::from_millis(BEGIN + 5000),
     };
-    assert_eq!(found, [expected.clone()]);
+    assert_eq!(found, std::slice::from_ref(&expected));
     assert_eq!(f.kept(), before, "the scrub moved or removed something");
     // It is told once, and known from then on.
     assert_eq!(f.round().await, (5, vec![]));
     for _ in 0..2 {
-        assert_eq!(f.vault().damaged(&f.owner), [expected.clone()]);
+        assert_eq!(f.vault().damaged(&f.owner), std::slice::from_ref(&expected));
         assert_eq!(f.vault().damaged_count(&f.owner), 1);
         f.stop();
         f.start(&clock).await;

@@ -51,7 +51,11 @@ impl Jobs {
     }
 
     /// When the last complete backup ended: of a set or of any, to a friend or to any.
-    pub(in crate::daemon) fn last_complete(&self, set: Option<&str>, friend: Option<&DeviceId>) -> Option<Timestamp> {
+    pub(in crate::daemon) fn last_complete(
+        &self,
+        set: Option<&str>,
+        friend: Option<&DeviceId>,
+    ) -> Option<Timestamp> {
         let table = lock(&self.table);
         let fits = |(of, to): &(String, DeviceId)| {
             set.is_none_or(|set| set == of) && friend.is_none_or(|friend| friend == to)
