@@ -153,9 +153,7 @@ impl<C: Carrier> RemoteStore<C> {
                     self.waiting.send_if_modified(|waiting| std::mem::replace(waiting, false));
                     return Ok(answer);
                 }
-                Ok(Answer { status, body, .. }) => {
-                    (format!("it answered {status}: {}", quoted(&body)), true)
-                }
+                Ok(Answer { status, body, .. }) => (format!("it answered {status}: {}", quoted(&body)), true),
                 Err(Failed::Stalled(time)) => {
                     stalls += 1;
                     (format!("no byte was moved for {} s", time.as_secs()), true)
@@ -337,11 +335,12 @@ impl<C: Carrier> Store for RemoteStore<C> {
         if answer.status != StatusCode::OK {
             return Err(refusal(&operation, &answer));
         }
-        let listed: Vec<Listed> = serde_json::from_slice(&answer.body).map_err(|error| StoreError::Corrupt {
-            kind,
-            id: FileId::ZERO,
-            reason: format!("the list makes no sense: {error}"),
-        })?;
+        let listed: Vec<Listed> =
+            serde_json::from_slice(&answer.body).map_err(|error| StoreError::Corrupt {
+                kind,
+                id: FileId::ZERO,
+                reason: format!("the list makes no sense: {error}"),
+            })?;
         // Names that are no hashes belong to another tool: they are none of our objects.
         let known = listed.into_iter().filter_map(|file| {
             Some(StoredFile { id: file.name.parse().ok()?, size: file.size.min(LARGEST_SIZE) })

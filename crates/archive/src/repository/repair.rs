@@ -84,7 +84,9 @@ impl Repository {
             blobs.sort_unstable_by_key(|blob| (blob.offset, blob.id));
             let bytes = match self.store.load(FileKind::Pack, &pack, None).await {
                 Ok(bytes) => Some(bytes),
-                Err(error @ (StoreError::Unavailable(_) | StoreError::Stalled { .. })) => return Err(error.into()),
+                Err(error @ (StoreError::Unavailable(_) | StoreError::Stalled { .. })) => {
+                    return Err(error.into());
+                }
                 // Perhaps parts of it are given out.
                 Err(_) => None,
             };
@@ -171,9 +173,7 @@ impl Repository {
                 | StoreError::Withheld { .. }
                 | StoreError::Corrupt { .. }
                 | StoreError::Io { .. },
-            ) => {
-                Ok(Seen::Damaged)
-            }
+            ) => Ok(Seen::Damaged),
             Err(error) => Err(error.into()),
         }
     }

@@ -272,6 +272,7 @@ async fn refusals_keep_their_meaning_and_their_words() {
     )
     .await;
     check(507, Some("disk-full"), |e| matches!(e, StoreError::Full)).await;
+    check(409, Some("superseded"), |e| matches!(e, StoreError::Superseded { since_ms: None })).await;
     check(400, Some("hash-mismatch"), |e| matches!(e, StoreError::Corrupt { .. })).await;
     check(
         403,
