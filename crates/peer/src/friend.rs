@@ -287,9 +287,7 @@ fn sentence(attempts: &[Attempt]) -> String {
     const fn weight(error: &DialError) -> u8 {
         match error {
             DialError::RefusedUs(_) => 0,
-            DialError::NotRecognised
-            | DialError::OtherDevice { .. }
-            | DialError::OlderInstallation => 1,
+            DialError::NotRecognised | DialError::OtherDevice { .. } | DialError::OlderInstallation => 1,
             DialError::Broken(_) | DialError::Tls(_) => 2,
             DialError::NotKith(_) => 3,
             DialError::Refused => 4,

@@ -299,6 +299,10 @@ impl Core {
             return self.damaged_answer(&owner);
         }
         if path == paths::DIAL_IN {
+            // An older installation may have given its key to somebody who was removed since.
+            if let Err(refusal) = self.admit_writer(&caller).await {
+                return refusal;
+            }
             return self.take_dial_in(&friend, request).await;
         }
         if path == paths::REPORT && request.method() == Method::GET {
