@@ -24,14 +24,33 @@ pub struct Far {
 }
 
 impl Far {
-    /// Two friends, linked over a line.
+    /// Two friends, linked over a line, between systems as they are.
     ///
     /// # Panics
     /// If that fails.
     #[must_use]
     pub fn new(distance: Distance) -> Self {
+        Self::between(distance, None)
+    }
+
+    /// The same between systems that let the buffers of a connection grow by themselves to so many bytes and no further.
+    ///
+    /// # Panics
+    /// If that fails.
+    #[must_use]
+    pub fn with_narrow_systems(distance: Distance, most: usize) -> Self {
+        Self::between(distance, Some(most))
+    }
+
+    fn between(distance: Distance, most: Option<usize>) -> Self {
         let lab = Lab::new("far");
         let ((near, line), far) = (lab.distant_host(distance), lab.public_host());
+        if let Some(most) = most {
+            let narrow = format!("4096 16384 {most}");
+            for host in [&near, &far] {
+                host.inside(|| tune(&[&narrow, &narrow]));
+            }
+        }
         let (anna, bert) = (Computer::in_host("anna", &near), Computer::in_host("bert", &far));
         anna.start();
         bert.start();

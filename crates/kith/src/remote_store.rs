@@ -2,8 +2,8 @@
 //! carries a request to the friend.
 //!
 //! A friend who is away is waited for, as long as the caller's patience goes. One who is there and does nothing is not:
-//! a read that stalls is asked once more, on another stream, and when no request came to its end for [`MOST_QUIET`], or
-//! [`MOST_GIVEN_UP`] objects did not come, the caller is told. So nobody looks for long at work that does not go on.
+//! a read that stalls is asked once more, on another stream, and when no request came to its end for `MOST_QUIET`, or
+//! `MOST_GIVEN_UP` objects did not come, the caller is told. So nobody looks for long at work that does not go on.
 
 mod moved;
 mod operation;

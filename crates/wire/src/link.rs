@@ -118,6 +118,11 @@ pub enum LinkError {
     /// The connection broke.
     #[error("the connection broke: {0}")]
     Broken(String),
+    /// The other side ended the connection because of what this end sent.
+    #[error(
+        "the other computer ended the connection: it says that what was sent to it breaks the rules (reason {0})"
+    )]
+    Accused(u32),
     /// One exchange failed while the connection may live on.
     #[error("the exchange failed: {0}")]
     Exchange(String),
@@ -184,7 +189,8 @@ impl Link {
         self.mux.lock().greet();
     }
 
-    /// Sends a request and waits for the head of the answer; its body streams.
+    /// Sends a request and waits for the head of the answer; its body streams. To drop it unread breaks the stream off: that may be
+    /// done 128 times in one go and 16 times a second; then further requests wait.
     ///
     /// # Errors
     /// If the link is over or the exchange fails.
@@ -242,7 +248,7 @@ impl Link {
         }))
     }
 
-    /// Ends the link; the other side sees an orderly close.
+    /// Ends the link; the other side sees an orderly close, also in the middle of long transfers.
     pub fn close(&self, reason: &str) {
         // A full queue means that a close is under way already.
         drop(self.close.try_send(reason.to_owned()));
@@ -299,12 +305,16 @@ async fn drive(
         tokio::select! {
             happening = poll_fn(|cx| mux.poll(cx)) => match happening {
                 // Streams that were broken off may still be answered: those count too. What is dropped here is broken off.
-                Happening::Inbound(stream) => if exchanges.len() < limits.streams_served() {
-                    exchanges.spawn(answer(stream, service.clone(), limits.clone()).in_current_span());
+                Happening::Inbound(stream) => {
+                    while exchanges.try_join_next().is_some() {}
+                    if exchanges.len() < limits.streams_served() {
+                        exchanges.spawn(answer(stream, service.clone(), limits.clone()).in_current_span());
+                    }
                 }
                 Happening::Over(End::Closed) => break LinkError::ClosedByPeer,
                 Happening::Over(End::Broken(error)) => break LinkError::Broken(with_source(&error)),
                 Happening::Over(End::Breach(breach)) => break LinkError::Broken(breach.to_string()),
+                Happening::Over(End::Accused(reason)) => break LinkError::Accused(reason),
             },
             Some(_done) = exchanges.join_next() => {}
             () = &mut silence => {

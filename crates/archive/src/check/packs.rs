@@ -167,9 +167,11 @@ impl Packs {
         let mut packs: HashMap<FileId, PackToRead> = ids
             .iter()
             .map(|id| {
-                // No more than was stored: what the list says beyond that was told as a finding.
+                // As much as is there, so that what lies in its place is looked at whole. What no pack can have was told as a
+                // finding, and what was stored is read.
                 let stored = self.indexed.get(id).map_or(0, |pack| pack.size);
-                let size = self.sizes.get(id).copied().unwrap_or(0).min(stored);
+                let listed = self.sizes.get(id).copied().unwrap_or(0);
+                let size = if listed > LARGEST_PACK { stored } else { listed };
                 (*id, PackToRead { id: *id, size, blobs: Vec::new() })
             })
             .collect();

@@ -72,8 +72,10 @@ impl Acceptor {
         Self { shared, door, router, room, refused_room }
     }
 
-    /// Accepts until the server stops, then waits for what still runs. Dropping it cuts everything off.
+    /// Accepts from the time when the server is open until it stops, then waits for what still runs. Dropping it cuts everything
+    /// off.
     pub(super) async fn tcp(self, listener: TcpListener) {
+        self.opened().await;
         let mut connections = JoinSet::new();
         while let Some(room) = self.next_room(&mut connections).await {
             let accepted = tokio::select! {
@@ -99,6 +101,7 @@ impl Acceptor {
 
     /// The same for the socket, after asking who calls.
     pub(super) async fn unix(self, listener: UnixListener, admission: Admission) {
+        self.opened().await;
         let admission = Arc::new(admission);
         let mut connections = JoinSet::new();
         while let Some(room) = self.next_room(&mut connections).await {
@@ -129,6 +132,14 @@ impl Acceptor {
         if let Ok(_room) = self.refused_room.try_acquire() {
             let told_off = refuse_all(admission.refusal(), stream);
             tokio::time::timeout(HEAD_TIMEOUT, told_off).await.unwrap_or_default();
+        }
+    }
+
+    /// Whoever connects before that waits in the kernel's queue.
+    async fn opened(&self) {
+        tokio::select! {
+            () = self.shared.open.cancelled() => {}
+            () = self.shared.stop.cancelled() => {}
         }
     }
 

@@ -122,12 +122,27 @@ pub struct ControlServer {
 }
 
 impl ControlServer {
-    /// Binds both ports and the socket, and serves from now on. A port that is in use is replaced by a free one, told by
-    /// [`ControlServer::bound`].
+    /// Binds both ports and the socket, and serves from now on: [`ControlServer::bind`] and [`ControlServer::open`] in one.
     ///
     /// # Errors
     /// If no port, or the socket, can be bound.
     pub async fn start(config: ControlConfig, backend: SharedBackend) -> Result<Self, ControlError> {
+        let server = Self::bind(config, backend).await?;
+        server.open();
+        Ok(server)
+    }
+
+    /// Answers from now on.
+    pub fn open(&self) {
+        self.shared.open.cancel();
+    }
+
+    /// Binds both ports and the socket. A port that is in use is replaced by a free one, told by [`ControlServer::bound`]. Nobody is
+    /// answered before [`ControlServer::open`], so that what the backend must know of this comes first.
+    ///
+    /// # Errors
+    /// If no port, or the socket, can be bound.
+    pub async fn bind(config: ControlConfig, backend: SharedBackend) -> Result<Self, ControlError> {
         let (socket, place) = socket::bind(&config.socket, config.group.as_deref()).await?;
         let api = bind::loopback(config.port).await?;
         let app = bind::loopback(config.app_port).await?;

@@ -27,6 +27,8 @@ pub(crate) struct Shared {
     pub(crate) sessions: Sessions,
     pub(crate) codes: Codes,
     pub(crate) exchange_limit: ExchangeLimit,
+    /// Cancelled when the first request may be answered.
+    pub(super) open: CancellationToken,
     /// Cancelled when no new work is taken any more.
     pub(crate) stop: CancellationToken,
     streams: Arc<Semaphore>,
@@ -48,6 +50,7 @@ impl Shared {
             sessions: Sessions::default(),
             codes: Codes::default(),
             exchange_limit: ExchangeLimit::default(),
+            open: CancellationToken::new(),
             stop,
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
             changes: TaskTracker::new(),

@@ -57,6 +57,8 @@ async fn the_document_lists_exactly_the_contract() {
         HEAD /v1/friends/{friend}/store/{path}
         POST /v1/friends/{friend}/store/{path}
         DELETE /v1/friends/{friend}/store/{path}
+        POST /v1/friends/{friend}/undelete
+        POST /v1/scrub
         POST /v1/recover
         POST /v1/app-codes"
         .lines()

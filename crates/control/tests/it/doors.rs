@@ -242,6 +242,20 @@ async fn the_app_is_never_on_the_api_port() {
 }
 
 #[tokio::test]
+async fn who_asks_before_everything_is_in_its_place_is_answered_afterwards() {
+    use kith_control::{Client, ControlConfig, ControlServer};
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("s");
+    let backend = std::sync::Arc::new(crate::stand_in::StandIn::new(crate::stand_in::empty()));
+    let server = ControlServer::bind(ControlConfig::new(0, 0, socket.clone()), backend).await.unwrap();
+    let asking = tokio::spawn(async move { Client::connect(&socket).await.unwrap().status().await });
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    assert!(!asking.is_finished());
+    server.open();
+    assert!(asking.await.unwrap().is_ok());
+}
+
+#[tokio::test]
 async fn a_port_in_use_is_replaced_and_told() {
     use kith_control::{ControlConfig, ControlServer};
     let first = start().await;

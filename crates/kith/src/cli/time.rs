@@ -24,7 +24,8 @@ fn parse_at(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, St
     if let Ok(time) = text.parse::<Timestamp>() {
         return Ok(time);
     }
-    let local = text.parse::<Date>().map(|date| date.at(0, 0, 0, 0)).or_else(|_| text.parse::<DateTime>());
+    // The parser of dates reads over a time behind them.
+    let local = text.parse::<DateTime>().or_else(|_| text.parse::<Date>().map(|date| date.at(0, 0, 0, 0)));
     // A text with an offset or a Z was read above, or makes no sense.
     if let Ok(local) = local.map(|local| local.to_zoned(zone.clone())) {
         return local.map(|local| local.timestamp()).map_err(|_| refuse());

@@ -188,7 +188,7 @@ async fn start_control(core: &Arc<Core>) -> anyhow::Result<ControlServer> {
     let settings = core.settings();
     let (port, app_port) = (settings.control.port.get(), settings.control.app_port.get());
     let config = ControlConfig::new(port, app_port, core.home.control_socket());
-    let control = ControlServer::start(config, Arc::new(Daemon(core.clone()))).await?;
+    let control = ControlServer::bind(config, Arc::new(Daemon(core.clone()))).await?;
     let bound = control.bound();
     for (wanted, got, what) in
         [(bound.wanted_api_port, bound.api_port, "API"), (bound.wanted_app_port, bound.app_port, "app")]
@@ -216,6 +216,8 @@ async fn start_control(core: &Arc<Core>) -> anyhow::Result<ControlServer> {
     };
     tokio::task::spawn_blocking(move || home.write_ports(ports).and_then(|()| home.write_token(&token)))
         .await??;
+    // Whoever gets an answer finds all ports and the token in their places.
+    control.open();
     Ok(control)
 }
 

@@ -117,6 +117,28 @@ fn the_system_user_is_made_by_sysusers() {
 }
 
 #[test]
+fn the_bounds_for_long_lines_are_settings_of_this_kernel_and_enough_for_a_link() {
+    let text = std::fs::read_to_string(repository().join("systemd/kith.sysctl.conf")).unwrap();
+    let settings =
+        text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(" = "));
+    let mut names = Vec::new();
+    for (name, value) in settings {
+        let path = Path::new("/proc/sys").join(name.replace('.', "/"));
+        let known = std::fs::read_to_string(&path).unwrap();
+        let [least, first, most] = [0, 1, 2].map(|at| {
+            let number = |text: &str| text.split_ascii_whitespace().nth(at).unwrap().parse::<u64>().unwrap();
+            (number(&known), number(value))
+        });
+        // What a small connection gets stays as it is.
+        assert!(least.0 == least.1 && first.1 <= first.0.max(131_072), "{name}: {known}");
+        // A link's sixteen mebibytes, which the kernel counts double.
+        assert_eq!(most.1, 32 << 20, "{name}");
+        names.push(name.to_owned());
+    }
+    assert_eq!(names, ["net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem"]);
+}
+
+#[test]
 fn the_launchd_property_list_is_valid() {
     let file = repository().join("systemd/launchd/net.kith.daemon.plist");
     let list = text("launchd/net.kith.daemon.plist");

@@ -171,7 +171,10 @@ async fn pings_that_are_never_read_cost_nothing_and_end_the_link() {
     let link = he.link.clone();
     let flood = async {
         loop {
-            he.send(Kind::Ping, SYN, 0, 1, &[]).await;
+            for _ in 0..100 {
+                he.send(Kind::Ping, SYN, 0, 1, &[]).await;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
     tokio::select! {
@@ -204,6 +207,15 @@ async fn lies_about_lengths_numbers_and_windows_end_the_link_with_a_reason() {
         // He is told that it was his fault.
         assert_eq!(he.frame().await.0, Header::new(Kind::GoAway, 0, 0, 1));
     }
+}
+
+#[tokio::test]
+async fn one_who_says_that_we_broke_the_rules_is_quoted() {
+    let mut he = hostile(read_all());
+    he.wire.write_all(&Header::new(Kind::GoAway, 0, 0, 1).encode()).await.unwrap();
+    let reason = he.link.ended().await;
+    assert_eq!(reason, LinkError::Accused(1));
+    assert!(reason.to_string().contains("breaks the rules"), "{reason}");
 }
 
 #[tokio::test]

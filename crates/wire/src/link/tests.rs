@@ -1,8 +1,11 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use tokio::io::DuplexStream;
 use tokio::task::JoinHandle;
 
 use super::*;
+use http_body_util::{BodyExt, StreamBody};
+
 use crate::body::{bytes_body, collect, empty_body};
 
 fn echo() -> Arc<dyn Serve> {
@@ -21,7 +24,19 @@ struct Pair {
 }
 
 fn pair_with(limits: LinkLimits, dialer: Arc<dyn Serve>, acceptor: Arc<dyn Serve>) -> Pair {
-    let (a, b) = tokio::io::duplex(256 * 1024);
+    pair_of(tokio::io::duplex(256 * 1024), limits, dialer, acceptor)
+}
+
+fn pair_over(pipe_bytes: usize) -> Pair {
+    pair_of(tokio::io::duplex(pipe_bytes), LinkLimits::default(), echo(), echo())
+}
+
+fn pair_of(
+    (a, b): (DuplexStream, DuplexStream),
+    limits: LinkLimits,
+    dialer: Arc<dyn Serve>,
+    acceptor: Arc<dyn Serve>,
+) -> Pair {
     let (a, drive_a) = Link::start(Box::new(a), Side::Dialer, dialer, limits.clone());
     let (b, drive_b) = Link::start(Box::new(b), Side::Acceptor, acceptor, limits);
     b.welcome();
@@ -125,6 +140,58 @@ async fn dropping_an_answer_unread_leaves_the_link_usable() {
         drop(pair.dialer.request(post(vec![0; 200_000])).await.unwrap());
     }
     assert_eq!(round_trip(&pair.dialer, vec![9; 10]).await, vec![9; 10]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropping_a_thousand_answers_unread_makes_requests_wait_and_breaks_nothing() {
+    let pair = pair();
+    for _ in 0..1_000 {
+        drop(pair.dialer.request(post(vec![0; 200_000])).await.unwrap());
+    }
+    assert_eq!(round_trip(&pair.dialer, vec![9; 10]).await, vec![9; 10]);
+}
+
+#[tokio::test]
+async fn ends_that_send_much_and_owe_each_other_answers_to_pings_both_go_on() {
+    // A narrow pipe, which is full in both directions all the time.
+    let pair = pair_over(16 * 1024);
+    let talk = async |link: &Link| {
+        for _ in 0..8 {
+            assert_eq!(round_trip(link, vec![7; 3 << 20]).await.len(), 3 << 20);
+        }
+    };
+    let ping = async {
+        loop {
+            for link in [&pair.dialer, &pair.acceptor] {
+                link.mux.lock().send_ping(1);
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let talks = async { tokio::join!(talk(&pair.dialer), talk(&pair.acceptor)) };
+    tokio::select! {
+        _both = talks => {}
+        () = ping => {}
+        () = tokio::time::sleep(Duration::from_secs(60)) => panic!("they wait for each other"),
+    }
+}
+
+#[tokio::test]
+async fn a_link_is_closed_in_an_orderly_way_in_the_middle_of_long_transfers() {
+    let Pair { dialer, acceptor, .. } = pair_over(16 * 1024);
+    let chunks = futures::stream::repeat_with(|| Ok(http_body::Frame::data(Bytes::from(vec![1; 64 << 10]))));
+    let endless = Request::post("/x").body(StreamBody::new(chunks).boxed_unsync()).unwrap();
+    let asking = tokio::spawn({
+        let link = dialer.clone();
+        async move { link.request(endless).await.map(drop) }
+    });
+    while acceptor.traffic().received < 4 << 20 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    dialer.close("enough");
+    assert_eq!(acceptor.ended().await, LinkError::ClosedByPeer);
+    assert_eq!(dialer.ended().await, LinkError::ClosedHere("enough".into()));
+    assert_eq!(asking.await.unwrap(), Err(LinkError::ClosedHere("enough".into())));
 }
 
 #[tokio::test]

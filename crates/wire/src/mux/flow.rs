@@ -50,6 +50,8 @@ pub(crate) struct Incoming {
     pub(crate) window: u32,
     /// What was read and not allowed anew yet.
     pub(crate) consumed: u32,
+    /// When the other side was last allowed more, or would have been for the first time.
+    pub(crate) told: Option<Instant>,
     pub(crate) finished: bool,
     pub(crate) reader: Option<Waker>,
 }
@@ -77,6 +79,7 @@ impl Flow {
                 credit: BASE_WINDOW,
                 window: BASE_WINDOW,
                 consumed: 0,
+                told: None,
                 finished: false,
                 reader: None,
             },
@@ -133,8 +136,9 @@ impl Incoming {
     /// Takes what has come. `piece` is left empty; whether its memory is, too, depends on what is cheaper.
     pub(crate) fn push(&mut self, piece: &mut BytesMut) {
         self.bytes += piece.len();
-        // Handed on as it is if it is large, and fills what was allocated for it.
-        if piece.len() >= CHUNK / 2 && piece.len() >= piece.capacity() / 8 * 7 {
+        // Handed on as it is if it is large, fills what was allocated for it, and leaves no chunk behind that is nearly empty.
+        let is_full = piece.len() >= CHUNK / 2 && piece.len() >= piece.capacity() / 8 * 7;
+        if is_full && (self.gathering.is_empty() || self.gathering.len() >= CHUNK / 2) {
             self.close_chunk();
             self.whole.push_back(piece.split().freeze());
         } else {
@@ -241,5 +245,27 @@ mod tests {
             incoming.push(&mut BytesMut::from(&b"x"[..]));
         }
         assert_eq!(incoming.whole.len() + usize::from(!incoming.gathering.is_empty()), 16);
+    }
+
+    #[test]
+    fn frames_of_any_sizes_take_at_most_twice_the_room_of_their_bytes() {
+        for sizes in [&[1, 8_192][..], &[1, 16_384], &[8_191, 8_192], &[1, 1, 8_193], &[3_000, 16_384, 8_192]]
+        {
+            let mut incoming = Flow::new(true).incoming;
+            let mut room = 0;
+            for size in sizes.iter().cycle().take(1_000) {
+                let (whole, gathers) = (incoming.whole.len(), incoming.gathering.capacity() > 0);
+                let mut piece = BytesMut::with_capacity(*size);
+                piece.resize(*size, 0);
+                incoming.push(&mut piece);
+                // What was handed on as it was, and the chunks that were begun.
+                let as_it_was = usize::from(piece.capacity() == 0) * size;
+                let begun = incoming.whole.len() - whole - usize::from(as_it_was > 0);
+                let gathers_now = incoming.gathering.capacity() > 0;
+                room += as_it_was + (begun + usize::from(gathers_now) - usize::from(gathers)) * CHUNK;
+            }
+            assert!(room <= 2 * incoming.bytes, "{sizes:?}: {room} for {}", incoming.bytes);
+            assert!(room >= incoming.bytes, "{sizes:?}: {room} for {}", incoming.bytes);
+        }
     }
 }

@@ -61,6 +61,8 @@ pub(crate) enum End {
     Broken(io::Error),
     /// The other side broke the rules.
     Breach(Breach),
+    /// The other side says that we did, with its reason as a number.
+    Accused(u32),
 }
 
 pub(crate) struct Mux {
@@ -144,16 +146,12 @@ impl Mux {
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(End::Broken(error))),
                 Poll::Pending => false,
             };
-            // An answer that is owed goes out first: who only asks and never reads is not listened to.
-            let read = if self.shared.lock().must_answer() {
-                false
-            } else {
-                match self.poll_read(cx) {
-                    Poll::Ready(Ok(true)) => true,
-                    Poll::Ready(Ok(false)) => return Poll::Ready(Err(End::Closed)),
-                    Poll::Ready(Err(end)) => return Poll::Ready(Err(end)),
-                    Poll::Pending => false,
-                }
+            // Whatever waits to go out: if both ends stopped reading until they can write, neither ever could.
+            let read = match self.poll_read(cx) {
+                Poll::Ready(Ok(true)) => true,
+                Poll::Ready(Ok(false)) => return Poll::Ready(Err(End::Closed)),
+                Poll::Ready(Err(end)) => return Poll::Ready(Err(end)),
+                Poll::Pending => false,
             };
             let accepted = self.shared.lock().accept();
             if let Some(id) = accepted {
@@ -231,7 +229,8 @@ impl Mux {
                     Next::Body { stream, length, last } => {
                         Reading::Body { stream, left: length as usize, last }
                     }
-                    Next::End => return Poll::Ready(Ok(false)),
+                    Next::End(0) => return Poll::Ready(Ok(false)),
+                    Next::End(reason) => return Poll::Ready(Err(End::Accused(reason))),
                 };
             }
             Reading::Body { stream, left, last } => {
@@ -280,7 +279,7 @@ impl Mux {
         sent - from < limits.least_progress && now.saturating_duration_since(since) >= limits.slow_after
     }
 
-    /// Says goodbye: what waits is sent, then the connection is closed.
+    /// Says goodbye: short messages that wait are sent, then the connection is closed. What is long is broken off.
     pub(crate) async fn close(&mut self) {
         self.shared.lock().send_farewell(Farewell::Normal);
         let closed = std::future::poll_fn(|cx| {

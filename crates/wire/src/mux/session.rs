@@ -21,11 +21,15 @@ pub(crate) const LARGEST_FRAME: u32 = 1024 * 1024;
 const STRANGERS_STREAMS: usize = 4;
 /// A stream is served ahead of others until it has sent this much: questions and short answers overtake bulk data.
 const URGENT: u64 = 64 * 1024;
+/// A reader that gets on slowly is told of so often, which is a sign of life for who sends and hears nothing else.
+const TOLD_AFTER: Duration = Duration::from_secs(1);
 /// A reader is woken at once when so much waits for him.
 const EAGER: usize = 128 * 1024;
 /// Streams that the other side may break off in one go, and how many more every second. Each may have set work in motion.
 const RESETS: u32 = 256;
 const RESETS_PER_SECOND: u32 = 16;
+/// Streams that we break off before opening others waits: half of what the other side bears.
+const OUR_RESETS: u32 = RESETS / 2;
 
 /// What the other side did against the rules. It ends the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,8 +57,8 @@ pub(crate) enum Next {
     Header,
     /// So many bytes of a stream, and perhaps its end.
     Body { stream: u32, length: u32, last: bool },
-    /// Nothing: the other side said goodbye.
-    End,
+    /// Nothing: the other side said goodbye, with its reason as a number (0: none).
+    End(u32),
 }
 
 /// Bounds that follow from the [limits of a link](LinkLimits).
@@ -87,12 +91,16 @@ pub(crate) struct Session {
     pong: Option<u32>,
     ping: Option<u32>,
     farewell: Option<Farewell>,
+    /// We say goodbye, or have said so: nothing new is begun, and what is long is broken off.
+    ending: bool,
     /// How far a stream's window has grown: new ones begin there.
     learned: u32,
     /// What all windows have beyond their first size.
     grown: u32,
-    resets: u32,
-    resets_at: Option<Instant>,
+    /// Streams that the other side may still break off.
+    resets: Allowance,
+    /// Streams that we may still break off before it takes us for a nuisance.
+    our_resets: Allowance,
     over: bool,
     driver: Option<Waker>,
 }
@@ -126,10 +134,11 @@ impl Session {
             pong: None,
             ping: None,
             farewell: None,
+            ending: false,
             learned: BASE_WINDOW,
             grown: 0,
-            resets: RESETS,
-            resets_at: None,
+            resets: Allowance::new(RESETS),
+            our_resets: Allowance::new(OUR_RESETS),
             over: false,
             driver: None,
         }
@@ -149,17 +158,13 @@ impl Session {
             Kind::Window => self.receive_window(header, now).map(|()| Next::Header),
             Kind::Ping => {
                 if !header.has(ACK) {
+                    // Of several that wait for an answer the latest gets one: that is a sign of life, too.
                     self.pong = Some(header.length);
                 }
                 Ok(Next::Header)
             }
-            Kind::GoAway => Ok(Next::End),
+            Kind::GoAway => Ok(Next::End(header.length)),
         }
-    }
-
-    /// Whether something must be written before more is read: answers that are owed are not piled up.
-    pub(crate) const fn must_answer(&self) -> bool {
-        self.pong.is_some()
     }
 
     fn receive_data(&mut self, header: Header, now: Instant) -> Result<Next, Breach> {
@@ -232,13 +237,10 @@ impl Session {
         if !theirs {
             return Ok(());
         }
-        let since = self.resets_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
-        let more = u32::try_from(since.as_secs()).unwrap_or(u32::MAX).saturating_mul(RESETS_PER_SECOND);
-        if more > 0 || self.resets_at.is_none() {
-            self.resets_at = Some(now);
-            self.resets = self.resets.saturating_add(more).min(RESETS);
+        self.resets.refill(now);
+        if !self.resets.take() {
+            return Err(Breach::TooManyResets);
         }
-        self.resets = self.resets.checked_sub(1).ok_or(Breach::TooManyResets)?;
         Ok(())
     }
 
@@ -284,8 +286,11 @@ impl Session {
 
     // --- What we send.
 
-    /// Opens a stream; none while there are too many.
+    /// Opens a stream; none while there are too many, or after too many that were broken off here.
     pub(crate) fn open(&mut self) -> Option<u32> {
+        if self.ending || self.our_resets.left == 0 {
+            return None;
+        }
         if self.flows.values().filter(|flow| !flow.theirs).count() >= self.bounds.ours {
             return None;
         }
@@ -301,13 +306,17 @@ impl Session {
         self.wake_driver();
     }
 
-    /// The last word. Nothing is said after it.
+    /// The last word. Short messages that wait are sent before it, and nothing after it.
     pub(crate) fn send_farewell(&mut self, farewell: Farewell) {
         self.farewell = Some(farewell);
+        self.ending = true;
     }
 
     /// Puts frames into `out` until it holds `enough` bytes, or there is nothing to send.
     pub(crate) fn fill(&mut self, out: &mut Outbox, enough: usize) {
+        if self.ending && self.farewell.is_none() {
+            return;
+        }
         if let Some(number) = self.pong.take() {
             out.header(Header::new(Kind::Ping, ACK, 0, number));
         }
@@ -320,7 +329,7 @@ impl Session {
             self.signal(id, out);
         }
         while out.bytes < enough
-            && let Some(id) = self.urgent.pop_front().or_else(|| self.bulk.pop_front())
+            && let Some(id) = self.next_to_send()
         {
             self.send_some(id, out);
         }
@@ -329,6 +338,10 @@ impl Session {
         {
             out.header(Header::new(Kind::GoAway, 0, 0, farewell as u32));
         }
+    }
+
+    fn next_to_send(&mut self) -> Option<u32> {
+        self.urgent.pop_front().or_else(|| if self.ending { None } else { self.bulk.pop_front() })
     }
 
     /// Tells what is to be told of a stream beside data: that it was broken off, or how much more may come.
@@ -416,18 +429,22 @@ impl Session {
         if self.greeted { self.bounds.growth.saturating_sub(self.grown) } else { 0 }
     }
 
-    /// So many bytes were read. The other side is allowed as many again once half of the window is used up; if the reader waits for
-    /// more by then, the window is what holds the sender back, and it grows.
-    fn consumed(&mut self, id: u32, bytes: usize) {
+    /// So many bytes were read. The other side is allowed as many again once half of the window is used up, or a while after it
+    /// was told last: whoever sends over a slow line hears nothing else, and must not take us for dead. If half of it was used up
+    /// in less time than that, and the reader waits for more, the window is what holds the sender back, and it grows.
+    fn consumed(&mut self, id: u32, bytes: usize, now: Instant) {
         let left = self.growth_left();
         let most = self.bounds.growth / 2;
         let Some(flow) = self.flows.get_mut(&id) else { return };
         let incoming = &mut flow.incoming;
         incoming.consumed = incoming.consumed.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
-        if incoming.finished || incoming.consumed < incoming.window / 2 {
+        let told = *incoming.told.get_or_insert(now);
+        let half = incoming.consumed >= incoming.window / 2;
+        if incoming.finished || !(half || now.saturating_duration_since(told) >= TOLD_AFTER) {
             return;
         }
-        if incoming.bytes <= incoming.window as usize / 4 {
+        incoming.told = Some(now);
+        if half && incoming.bytes <= incoming.window as usize / 4 {
             let beyond = incoming.window - BASE_WINDOW;
             let more = incoming.window.min(most.saturating_sub(beyond)).min(left);
             incoming.window += more;
@@ -441,12 +458,18 @@ impl Session {
     // --- The two ends of a stream, as those see them who use it here.
 
     /// The next bytes of a stream, at most `most`; none at its end.
-    pub(crate) fn poll_read(&mut self, id: u32, most: usize, cx: &Context<'_>) -> Poll<io::Result<Bytes>> {
+    pub(crate) fn poll_read(
+        &mut self,
+        id: u32,
+        most: usize,
+        now: Instant,
+        cx: &Context<'_>,
+    ) -> Poll<io::Result<Bytes>> {
         let over = self.over;
         let Some(flow) = self.flows.get_mut(&id) else { return Poll::Ready(Err(broken_off())) };
         let part = flow.incoming.pop(most);
         if !part.is_empty() {
-            self.consumed(id, part.len());
+            self.consumed(id, part.len(), now);
             return Poll::Ready(Ok(part));
         }
         if flow.incoming.finished {
@@ -461,9 +484,10 @@ impl Session {
 
     /// How many bytes a stream takes.
     pub(crate) fn poll_room(&mut self, id: u32, cx: &Context<'_>) -> Poll<io::Result<usize>> {
-        let over = self.over;
+        let (over, ending) = (self.over, self.ending);
         let Some(flow) = self.flows.get_mut(&id) else { return Poll::Ready(Err(broken_off())) };
-        if flow.broken || over || flow.outgoing.finish {
+        let is_long = flow.outgoing.sent >= URGENT;
+        if flow.broken || over || (ending && is_long) || flow.outgoing.finish {
             return Poll::Ready(Err(broken_off()));
         }
         let room = SEND_QUEUE.saturating_sub(flow.outgoing.bytes);
@@ -507,10 +531,15 @@ impl Session {
     fn reset(&mut self, id: u32) {
         let Some(flow) = self.flows.get_mut(&id) else { return };
         if !flow.broken {
-            flow.reset_due = flow.known;
+            let (known, theirs) = (flow.known, flow.theirs);
+            flow.reset_due = known;
             flow.break_off();
-            if flow.known {
+            if known {
                 self.signal_later(id);
+            }
+            if known && !theirs {
+                // At nothing left, opening waits.
+                self.our_resets.take();
             }
         }
     }
@@ -531,6 +560,10 @@ impl Session {
 
     /// Breaks off streams on which the other side takes too little, and those that it doesn't end though we did long ago.
     pub(crate) fn sweep(&mut self, now: Instant) {
+        if self.our_resets.refill(now) {
+            // Somebody may wait for a stream.
+            self.wake_driver();
+        }
         let Bounds { slow_after, least_progress, .. } = self.bounds;
         let mut slow = Vec::new();
         for (id, flow) in &mut self.flows {
@@ -571,6 +604,39 @@ impl Session {
         if let Some(driver) = self.driver.take() {
             driver.wake();
         }
+    }
+}
+
+/// How many streams may be broken off: so many in one go, and some more every second.
+#[derive(Debug)]
+struct Allowance {
+    most: u32,
+    left: u32,
+    at: Option<Instant>,
+}
+
+impl Allowance {
+    const fn new(most: u32) -> Self {
+        Self { most, left: most, at: None }
+    }
+
+    /// Adds what came with time; says whether that was anything.
+    fn refill(&mut self, now: Instant) -> bool {
+        let since = now.saturating_duration_since(*self.at.get_or_insert(now));
+        let more = u32::try_from(since.as_secs()).unwrap_or(u32::MAX).saturating_mul(RESETS_PER_SECOND);
+        if more > 0 {
+            self.at = Some(now);
+        }
+        let before = self.left;
+        self.left = self.left.saturating_add(more).min(self.most);
+        self.left > before
+    }
+
+    /// Takes one; says whether there was one.
+    const fn take(&mut self) -> bool {
+        let is_there = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        is_there
     }
 }
 

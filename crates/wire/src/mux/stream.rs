@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
 
 use super::session::Session;
 
@@ -48,7 +49,8 @@ impl AsyncRead for MuxStream {
         let before = buf.filled().len();
         while buf.remaining() > 0 {
             // What is there is given out at once; only an empty hand waits.
-            let polled = self.shared.lock().poll_read(self.id, buf.remaining(), cx);
+            let now = Instant::now();
+            let polled = self.shared.lock().poll_read(self.id, buf.remaining(), now, cx);
             match polled {
                 Poll::Ready(Ok(part)) if part.is_empty() => break,
                 Poll::Ready(Ok(part)) => buf.put_slice(&part),

@@ -50,7 +50,8 @@ fn arrive(session: &mut Session, id: u32, bytes: u32) {
 fn read(session: &mut Session, id: u32, bytes: usize) {
     let mut left = bytes;
     while left > 0 {
-        let Poll::Ready(Ok(part)) = session.poll_read(id, left, &nobody()) else { panic!("nothing to read") };
+        let polled = session.poll_read(id, left, Instant::now(), &nobody());
+        let Poll::Ready(Ok(part)) = polled else { panic!("nothing to read") };
         assert!(!part.is_empty());
         left -= part.len();
     }
@@ -332,10 +333,83 @@ fn whoever_cancels_now_and_then_may_do_so_for_ever() {
 }
 
 #[test]
-fn pings_are_answered_one_at_a_time() {
+fn of_many_pings_the_latest_is_answered() {
     let mut session = session(Side::Acceptor);
-    session.receive(Header::new(Kind::Ping, SYN, 0, 7), Instant::now()).unwrap();
-    assert!(session.must_answer());
-    assert_eq!(sent(&mut session), [Header::new(Kind::Ping, ACK, 0, 7)]);
-    assert!(!session.must_answer());
+    for number in 1..=1_000 {
+        session.receive(Header::new(Kind::Ping, SYN, 0, number), Instant::now()).unwrap();
+    }
+    assert_eq!(sent(&mut session), [Header::new(Kind::Ping, ACK, 0, 1_000)]);
+    assert_eq!(sent(&mut session), []);
+}
+
+#[test]
+fn whoever_sends_over_a_slow_line_hears_every_second_or_two_how_far_it_was_read() {
+    let mut session = session(Side::Acceptor);
+    let begun = Instant::now();
+    // The window has grown over a fast line.
+    session.receive(opens(1, 0), begun).unwrap();
+    busy_reader(&mut session, 1, 12);
+    let window = session.flows[&1].incoming.window;
+    // Now 32 kB a second come, in pieces of 4.
+    let mut told = Vec::new();
+    for n in 0..240_u64 {
+        let now = begun + Duration::from_secs(60) + Duration::from_millis(125) * u32::try_from(n).unwrap();
+        arrive(&mut session, 1, 4_096);
+        let polled = session.poll_read(1, 4_096, now, &nobody());
+        assert!(matches!(polled, Poll::Ready(Ok(part)) if part.len() == 4_096));
+        if !sent(&mut session).is_empty() {
+            told.push(now);
+        }
+    }
+    assert!(told.len() >= 25, "{}", told.len());
+    let longest = told.windows(2).map(|two| two[1] - two[0]).max().unwrap();
+    assert!(longest <= Duration::from_secs(2), "{longest:?}");
+    // A slow line needs no more than it has.
+    assert_eq!(session.flows[&1].incoming.window, window);
+}
+
+#[test]
+fn who_has_broken_off_many_streams_opens_no_more_until_the_other_side_bears_it() {
+    let (mut ours, mut theirs) = (session(Side::Dialer), session(Side::Acceptor));
+    let begun = Instant::now();
+    let mut broken_off = 0_u32;
+    for second in 0..60 {
+        let now = begun + Duration::from_secs(second);
+        ours.sweep(now);
+        while let Some(id) = ours.open() {
+            ours.write(id, Bytes::from_static(b"?"));
+            for header in sent(&mut ours) {
+                theirs.receive(header, now).unwrap();
+                theirs.receive_body(id, &mut BytesMut::from(&b"?"[..]));
+            }
+            assert_eq!(theirs.accept(), Some(id));
+            ours.abandon(id);
+            for header in sent(&mut ours) {
+                assert!(header.has(RST));
+                theirs.receive(header, now).unwrap();
+            }
+            theirs.abandon(id);
+            broken_off += 1;
+        }
+    }
+    assert_eq!(broken_off, OUR_RESETS + 59 * RESETS_PER_SECOND);
+}
+
+#[test]
+fn a_farewell_waits_for_short_messages_and_not_for_long_ones() {
+    let mut session = session(Side::Dialer);
+    let long = session.open().unwrap();
+    for _ in 0..3 {
+        session.write(long, vec![0; 64 << 10].into());
+        sent(&mut session);
+    }
+    session.write(long, vec![0; 64 << 10].into());
+    let short = session.open().unwrap();
+    session.write(short, Bytes::from_static(b"short"));
+    session.finish(short);
+    session.send_farewell(Farewell::Normal);
+    let goodbye = Header::new(Kind::GoAway, 0, 0, 0);
+    assert_eq!(sent(&mut session), [Header::new(Kind::Data, SYN | FIN, short, 5), goodbye]);
+    assert!(matches!(session.poll_room(long, &nobody()), Poll::Ready(Err(_))));
+    assert_eq!((session.open(), sent(&mut session)), (None, vec![]));
 }
