@@ -1,36 +1,16 @@
 //! A crash before every call that changes the disk, hence before, in and after every call of the store.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
-use std::process::Command;
 
-use e2e::{assert_same, need, run, say};
+use e2e::{need, say};
 use kith_archive::crypto::KeyFile;
 use kith_archive::{FileId, FileKind};
 
 use super::simulated::{Leaves, SimulatedDisk, make_image};
-use super::{Acknowledged, Sources, back_up, fast_directory, key, recovers, store, vault};
+use super::{Acknowledged, Sources, back_up, fast_directory, key, recovers, restic_is_content, store, vault};
 
 /// So many of the crashes are followed by stock restic's check, which takes a second each.
 const CHECKED_BY_RESTIC: usize = 25;
-
-/// Stock restic finds the archive clean, and restores what is in the folder.
-fn restic_is_content(image: &Path, sources: &Sources, key_file: &KeyFile, what: &str) {
-    let archive = image.join("ANNA/a");
-    std::fs::create_dir(archive.join("keys")).unwrap();
-    std::fs::write(archive.join("keys").join(key_file.name.to_string()), &key_file.bytes).unwrap();
-    let target = fast_directory();
-    let restic = |args: &[&str]| {
-        let mut command = Command::new("restic");
-        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("TZ", "UTC");
-        command.env("RESTIC_PASSWORD", "secret").arg("--no-cache").arg("--repo").arg(&archive).args(args);
-        let outcome = run(&mut command);
-        assert_eq!(outcome.code, 0, "{what}: {outcome}");
-    };
-    restic(&["check", "--read-data"]);
-    restic(&["restore", "latest", "--target", target.path().to_str().unwrap()]);
-    assert_same(&sources.now(), &target.path().join(sources.now().strip_prefix("/").unwrap()));
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crash_at_any_call_of_a_backup_loses_nothing_acknowledged_and_the_next_run_completes() {

@@ -1,12 +1,17 @@
 //! A full disk, a disk that fails, a sync that fails: at every call.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use e2e::{need, say};
+use kith_archive::crypto::KeyFile;
 use kith_archive::{FileId, FileKind};
 use nix::errno::Errno;
+use tempfile::TempDir;
 
-use super::simulated::SimulatedDisk;
-use super::{Acknowledged, Sources, back_up, fast_directory, recovers, store, vault};
+use super::simulated::{Failed, Leaves, SimulatedDisk, make_image};
+use super::{Acknowledged, Sources, back_up, fast_directory, key, recovers, restic_is_content, store, vault};
 
 /// How a backup went on that met a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,56 +24,119 @@ enum Went {
     NotOpened,
 }
 
-/// Two backups on a disk whose call of this number fails; `None` if there is no such call.
-async fn attempt(sources: &Sources, errno: Errno, at: usize) -> Option<Went> {
-    let directory = fast_directory();
-    let root = directory.path().join("vault");
-    let disk = SimulatedDisk::failing(&root, at, errno);
-    let acknowledged = Acknowledged::default();
-    let mut snapshots = BTreeMap::new();
-    let mut went = Went::NotOpened;
-    if let Some(vault) = vault(&root, disk.clone()).await {
-        went = Went::Through;
-        for _ in 0..2 {
-            match back_up(store(&vault, Some(&disk), &acknowledged), &sources.now()).await {
-                Ok(report) => {
-                    let id = FileId::from(report.snapshot);
-                    snapshots.insert(id, 2);
-                    let all = acknowledged.lock().unwrap().clone();
-                    assert!(
-                        all.contains(&(all.last().unwrap().0, FileKind::Snapshot, id)),
-                        "not acknowledged: {id}"
-                    );
-                }
-                Err(sentence) => {
-                    went = Went::Failed;
-                    assert!(sentence.len() > 20 && !sentence.contains("Os {"), "{sentence}");
+/// Of every kind of call, stock restic looks at what became of these failures, counted from 0: the first, some later, and so on.
+const CHECKED_BY_RESTIC: [usize; 3] = [0, 5, 15];
+
+/// Two backups on a disk with a fault.
+struct Attempt {
+    disk: Arc<SimulatedDisk>,
+    root: PathBuf,
+    went: Went,
+    acknowledged: Vec<(usize, FileKind, FileId)>,
+    snapshots: BTreeMap<FileId, usize>,
+    directory: TempDir,
+}
+
+impl Attempt {
+    async fn make(sources: &Sources, fault: impl FnOnce(&Path) -> Arc<SimulatedDisk>) -> Self {
+        let directory = fast_directory();
+        let root = directory.path().join("vault");
+        let disk = fault(&root);
+        let acknowledged = Acknowledged::default();
+        let mut snapshots = BTreeMap::new();
+        let mut went = Went::NotOpened;
+        if let Some(vault) = vault(&root, disk.clone()).await {
+            went = Went::Through;
+            for _ in 0..2 {
+                match back_up(store(&vault, Some(&disk), &acknowledged), &sources.now()).await {
+                    Ok(report) => {
+                        let id = FileId::from(report.snapshot);
+                        snapshots.insert(id, 2);
+                        let all = acknowledged.lock().unwrap().clone();
+                        assert!(
+                            all.contains(&(all.last().unwrap().0, FileKind::Snapshot, id)),
+                            "not acknowledged: {id}"
+                        );
+                    }
+                    Err(sentence) => {
+                        went = Went::Failed;
+                        assert!(sentence.len() > 20 && !sentence.contains("Os {"), "{sentence}");
+                    }
                 }
             }
         }
+        // Snapshots that were written and not acknowledged are of the same folder.
+        for file in std::fs::read_dir(root.join("ANNA/a/snapshots")).into_iter().flatten() {
+            let name = file.unwrap().file_name().into_string().unwrap();
+            snapshots.entry(name.parse().unwrap()).or_insert(2);
+        }
+        let acknowledged = acknowledged.lock().unwrap().clone();
+        Self { disk, root, went, acknowledged, snapshots, directory }
     }
-    let failed = disk.failed()?;
-    let what = format!("{errno} at call {at}, {failed}");
-    let promised: Vec<_> = acknowledged.lock().unwrap().iter().map(|(_, kind, id)| (*kind, *id)).collect();
-    // Snapshots that were written and not acknowledged are of the same folder.
-    for file in std::fs::read_dir(root.join("ANNA/a/snapshots")).into_iter().flatten() {
-        let name = file.unwrap().file_name().into_string().unwrap();
-        snapshots.entry(name.parse().unwrap()).or_insert(2);
+
+    fn promised(&self) -> Vec<(FileKind, FileId)> {
+        self.acknowledged.iter().map(|(_, kind, id)| (*kind, *id)).collect()
     }
-    // What is visible after a failed sync may be gone after a crash: the engine was told, so it counts on nothing of it.
-    recovers(&root, &promised, sources, &snapshots, &what).await;
-    Some(went)
+
+    /// Requires that everything acknowledged since the failure, and before it, had been synced by then.
+    fn was_synced(&self, failed: &Failed, what: &str) {
+        let log = self.disk.log();
+        let acknowledged = self.acknowledged.iter().map(|(position, ..)| *position);
+        let moments: BTreeSet<usize> =
+            acknowledged.filter(|position| *position >= failed.position).chain([log.len()]).collect();
+        for at in moments {
+            let image = self.directory.path().join("image");
+            make_image(&image, &log[..at], Leaves::Nothing);
+            for (_, kind, id) in self.acknowledged.iter().filter(|(position, ..)| *position <= at) {
+                let name = id.to_string();
+                let archive = image.join("ANNA/a");
+                let path = match kind {
+                    FileKind::Config => archive.join("config"),
+                    FileKind::Pack => archive.join("data").join(&name[..2]).join(&name),
+                    _ => archive.join(kind.dir_name()).join(&name),
+                };
+                let bytes = std::fs::read(&path).unwrap_or_default();
+                let is_whole =
+                    if *kind == FileKind::Config { !bytes.is_empty() } else { FileId::of(&bytes) == *id };
+                assert!(is_whole, "{what}: {kind} {id} was acknowledged by call {at} and not synced");
+            }
+            std::fs::remove_dir_all(&image).unwrap();
+        }
+    }
 }
 
+/// With each call failing in turn: how it went, and how often stock restic was asked.
 async fn at_every_call(errno: Errno) -> (usize, BTreeSet<Went>) {
     let sources = Sources::new();
     sources.change();
-    let mut kinds = BTreeSet::new();
+    let has_restic = need("restic");
+    let key_file = KeyFile::export(&key(), "secret", jiff::Timestamp::now()).unwrap();
+    let mut went = BTreeSet::new();
+    let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
+    let mut checked = 0;
     for at in 0.. {
-        match attempt(&sources, errno, at).await {
-            Some(went) => drop(kinds.insert(went)),
-            None => return (at, kinds),
+        let attempt = Attempt::make(&sources, |root| SimulatedDisk::failing(root, at, errno)).await;
+        let Some(failed) = attempt.disk.failed() else {
+            say(&format!("{errno} at {at} calls, {checked} of them checked by restic: {kinds:?}"));
+            assert!(!has_restic || checked >= 15, "{checked} of {kinds:?}");
+            return (at, went);
+        };
+        let what = format!("{errno} at call {at}, {}", failed.what);
+        went.insert(attempt.went);
+        recovers(&attempt.root, &attempt.promised(), &sources, &attempt.snapshots, &what).await;
+        // What is visible after a failed sync may be gone after a crash: nothing of it was acknowledged.
+        attempt.was_synced(&failed, &what);
+        let image = attempt.directory.path().join("synced");
+        make_image(&image, &attempt.disk.log(), Leaves::Nothing);
+        let synced = format!("{what}: what was synced");
+        recovers(&image, &attempt.promised(), &sources, &attempt.snapshots, &synced).await;
+        let number = kinds.entry(failed.kind()).or_default();
+        if has_restic && CHECKED_BY_RESTIC.contains(number) {
+            restic_is_content(&attempt.root, &sources, &key_file, &what);
+            restic_is_content(&image, &sources, &key_file, &synced);
+            checked += 1;
         }
+        *number += 1;
     }
     unreachable!("a backup has an end")
 }
@@ -85,4 +153,30 @@ async fn a_disk_that_fails_at_any_call_of_a_backup_loses_nothing_and_the_next_ru
     let (calls, went) = at_every_call(Errno::EIO).await;
     assert!(calls > 60, "{calls}");
     assert!(went.contains(&Went::Failed), "{went:?}");
+}
+
+/// What the others are worth: were a failed sync ignored, it would be noticed that something was acknowledged too soon.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_sync_that_is_swallowed_in_a_backup_is_noticed() {
+    let sources = Sources::new();
+    sources.change();
+    let mut kinds: BTreeMap<String, (usize, usize)> = BTreeMap::new();
+    for at in 0.. {
+        let attempt = Attempt::make(&sources, |root| SimulatedDisk::swallowing(root, at)).await;
+        if attempt.disk.calls() <= at {
+            break;
+        }
+        let Some(failed) = attempt.disk.failed() else { continue };
+        assert_eq!(attempt.went, Went::Through, "{}: not swallowed", failed.what);
+        let noticed =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| attempt.was_synced(&failed, "")));
+        let (all, found) = kinds.entry(failed.kind()).or_default();
+        *all += 1;
+        *found += usize::from(noticed.is_err());
+    }
+    say(&format!("swallowed, and noticed: {kinds:?}"));
+    for kind in ["sync file", "sync directory"] {
+        let (all, found) = kinds[kind];
+        assert!(found * 2 > all, "{kind}: {found} of {all} noticed");
+    }
 }

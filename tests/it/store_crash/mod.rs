@@ -10,10 +10,12 @@ mod vault_store;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 
-use e2e::{Random, assert_same};
+use e2e::{Random, assert_same, run};
 use kith_archive::check::{CheckDepth, check};
+use kith_archive::crypto::KeyFile;
 use kith_archive::restore::{RestoreRequest, restore};
 use kith_archive::{
     BackupReport, BackupRequest, FileId, FileKind, MasterKey, Polynomial, Repository, RepositoryError,
@@ -86,7 +88,7 @@ impl Sources {
 
     fn keep(&self, number: usize) {
         let (from, to) = (self.now(), self.then(number));
-        e2e::run(std::process::Command::new("cp").arg("-a").arg(from).arg(to)).ok();
+        run(Command::new("cp").arg("-a").arg(from).arg(to)).ok();
     }
 
     /// The folder changes between two backups.
@@ -196,4 +198,22 @@ async fn recovers(
     comes_back(&repository, &newest, &sources.now(), &sources.now(), what).await;
     let checked = check(repository, CheckDepth::ReadData, |_| (), CancellationToken::new()).await.unwrap();
     assert!(checked.is_clean(), "{what}: {:?}", checked.findings);
+}
+
+/// Stock restic finds the archive clean, and restores what is in the folder.
+fn restic_is_content(image: &Path, sources: &Sources, key_file: &KeyFile, what: &str) {
+    let archive = image.join("ANNA/a");
+    std::fs::create_dir(archive.join("keys")).unwrap();
+    std::fs::write(archive.join("keys").join(key_file.name.to_string()), &key_file.bytes).unwrap();
+    let target = fast_directory();
+    let restic = |args: &[&str]| {
+        let mut command = Command::new("restic");
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("TZ", "UTC");
+        command.env("RESTIC_PASSWORD", "secret").arg("--no-cache").arg("--repo").arg(&archive).args(args);
+        let outcome = run(&mut command);
+        assert_eq!(outcome.code, 0, "{what}: {outcome}");
+    };
+    restic(&["check", "--read-data"]);
+    restic(&["restore", "latest", "--target", target.path().to_str().unwrap()]);
+    assert_same(&sources.now(), &target.path().join(sources.now().strip_prefix("/").unwrap()));
 }

@@ -9,7 +9,7 @@ use futures::FutureExt;
 use kith_vault::{Incarnation, LocalDisk, Vault};
 use nix::errno::Errno;
 
-use crate::simulated::{Call, Leaves, SimulatedDisk, TestClock, make_image};
+use crate::simulated::{Call, Failed, Leaves, SimulatedDisk, TestClock, make_image};
 use crate::support::{Answer, HOLD, QUOTA, bytes_of, call, fast_directory, files, open_on, owner, sha256};
 
 const BEGIN: u64 = 1_700_000_000_000;
@@ -84,6 +84,8 @@ struct Event {
     begun: usize,
     /// `None`: refused.
     done: Option<usize>,
+    /// The calls in it, those that failed included, by number.
+    calls: std::ops::Range<usize>,
     step: Step,
 }
 
@@ -109,11 +111,11 @@ async fn run(disk: &Arc<SimulatedDisk>, root: &Path) -> Option<Ran> {
         call(&vault, &alice, "POST", "/a/?create=true", &[], b"").await;
     }
     for step in script() {
-        let begun = disk.position();
+        let (begun, first) = (disk.position(), disk.calls());
         let status = perform(&vault, &clock, &step).await;
         let done = (status == 200).then(|| disk.position());
         answers.push((step.clone(), status));
-        events.push(Event { begun, done, step });
+        events.push(Event { begun, done, calls: first..disk.calls(), step });
     }
     let failure = vault.failure();
     drop(vault);
@@ -359,12 +361,12 @@ async fn a_failure_at_any_call_stops_the_vault_or_refuses_one_change_and_loses_n
             let disk = SimulatedDisk::failing(&root, at, errno);
             let ran = run(&disk, &root).await;
             let Some(failed) = disk.failed() else { break };
-            let what = format!("{errno} at call {at}, {failed}");
+            let what = format!("{errno} at call {at}, {}", failed.what);
             let ran = ran.unwrap_or_default();
             let after = after(&ran);
             let Ran { events, answers, .. } = ran;
             kinds.insert((errno as i32, after));
-            let is_sync = failed.starts_with("sync");
+            let is_sync = failed.is_sync();
             match after {
                 // Nothing was to be written any more, or it was no more than a temporary file that stays behind.
                 After::Nothing | After::NotOpened => {}
@@ -372,7 +374,9 @@ async fn a_failure_at_any_call_stops_the_vault_or_refuses_one_change_and_loses_n
                 After::Stopped => assert!(errno == Errno::EIO || is_sync, "{what}: {answers:?}"),
                 After::Other => panic!("{what}: {answers:?}"),
             }
+            never_acknowledged_after(&failed, at, &events, &what);
             check(&root, &promise(&events, usize::MAX), &all, &what).await;
+            check_what_was_synced(&disk, &failed, at, &events, &all, &what).await;
         }
     }
     for (errno, after) in [
@@ -384,6 +388,88 @@ async fn a_failure_at_any_call_stops_the_vault_or_refuses_one_change_and_loses_n
         assert!(kinds.contains(&(errno as i32, after)), "{errno} {after:?} did not happen");
     }
 }
+
+/// What a failed sync was to make durable was not acknowledged, nor anything after it.
+fn never_acknowledged_after(failed: &Failed, call: usize, events: &[Event], what: &str) {
+    for event in events.iter().filter(|event| failed.is_sync() && event.calls.end > call) {
+        assert!(event.done.is_none(), "{what}: {:?} was acknowledged", event.step);
+    }
+}
+
+/// What was really synced holds what was promised: when the step was over in which a call failed, and at the end. What is
+/// visible is no proof: there a sync that failed can't be told from one that was done.
+async fn check_what_was_synced(
+    disk: &SimulatedDisk,
+    failed: &Failed,
+    call: usize,
+    events: &[Event],
+    all: &BTreeMap<String, Thing>,
+    what: &str,
+) {
+    let log = disk.log();
+    let during = events.iter().filter(|event| event.calls.contains(&call)).filter_map(|event| event.done);
+    let during = during.map(|done| (done, promise(events, done)));
+    for (at, promise) in during.chain([(log.len(), promise(events, usize::MAX))]) {
+        assert!(at >= failed.position);
+        let directory = fast_directory();
+        let image = directory.path().join("image");
+        make_image(&image, &log[..at], Leaves::Nothing);
+        check(&image, &promise, all, &format!("{what}: what was synced of {at} calls")).await;
+    }
+}
+
+/// What [`a_failure_at_any_call_stops_the_vault_or_refuses_one_change_and_loses_nothing`] is worth: a vault that ignored the
+/// failure of a sync, of any kind, would be found out by what it acknowledges and by what it loses.
+#[tokio::test]
+async fn a_failed_sync_that_is_swallowed_is_missed() {
+    let all = all_things();
+    let mut kinds: BTreeMap<String, bool> = BTreeMap::new();
+    for at in 0.. {
+        let directory = fast_directory();
+        let root = directory.path().join("vault");
+        let disk = SimulatedDisk::swallowing(&root, at);
+        let Ran { events, answers, .. } = run(&disk, &root).await.unwrap();
+        if disk.calls() <= at {
+            break;
+        }
+        let Some(failed) = disk.failed() else { continue };
+        assert!(answers.iter().all(|(_, status)| *status == 200), "it was not swallowed: {answers:?}");
+        let what = format!("call {at}, {}", failed.what);
+        if events.iter().any(|event| event.calls.contains(&at)) {
+            let judged = std::panic::catch_unwind(|| never_acknowledged_after(&failed, at, &events, &what));
+            assert!(judged.is_err(), "{what}: nobody noticed the acknowledgement");
+        }
+        let checked = check_what_was_synced(&disk, &failed, at, &events, &all, &what);
+        let noticed = std::panic::AssertUnwindSafe(checked).catch_unwind().await.is_err();
+        // Files are told apart by what is done with them next.
+        let next = disk.log().get(failed.position).map_or_else(String::new, |next| match next {
+            Call::Rename { to, .. } => to.display().to_string(),
+            _ => String::new(),
+        });
+        let place = if failed.kind() == "sync file" { next } else { failed.what.clone() };
+        let kind = KINDS.iter().find(|(_, part)| place.contains(part)).map_or("other", |(kind, _)| kind);
+        *kinds.entry(format!("{}: {kind}", failed.kind())).or_default() |= noticed;
+    }
+    let missed: Vec<_> =
+        kinds.iter().filter(|(_, noticed)| !**noticed).map(|(kind, _)| kind.as_str()).collect();
+    assert_eq!(missed, NOT_PROMISED, "of {kinds:?}");
+}
+
+/// Where a vault syncs, by a part of the path.
+const KINDS: [(&str, &str); 9] = [
+    ("packs", "/a/data"),
+    ("indexes", "/a/index"),
+    ("snapshots", "/a/snapshots"),
+    ("what is held", "/held"),
+    ("state objects", "/state"),
+    ("record", "/.record"),
+    ("clock", "clock"),
+    ("the archive", "ALICE"),
+    ("the vault", ""),
+];
+
+/// What is made durable for other reasons than a promise of this script.
+const NOT_PROMISED: [&str; 0] = [];
 
 /// How it went on after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -96,10 +96,60 @@ struct State {
     log: Vec<Call>,
     names: HashMap<PathBuf, u64>,
     next_file: u64,
-    fail_at: Option<(usize, Errno)>,
+    fail_at: Option<(usize, Fault)>,
     /// Calls so far, failed ones included.
     calls: usize,
-    failed: Option<String>,
+    failed: Option<Failed>,
+}
+
+/// What happens at the call that was chosen.
+#[derive(Debug, Clone, Copy)]
+enum Fault {
+    /// It fails, without an effect.
+    Fails(Errno),
+    /// If it is a sync it has no effect, and nobody is told. That is what a vault would see that ignores the failure.
+    Swallowed,
+}
+
+/// The call that failed.
+#[derive(Debug, Clone)]
+pub(crate) struct Failed {
+    /// What it was to do; paths below the root.
+    pub(crate) what: String,
+    /// How many calls had had an effect before it.
+    pub(crate) position: usize,
+}
+
+impl Failed {
+    /// What would have been durable after it is not.
+    pub(crate) fn is_sync(&self) -> bool {
+        self.what.starts_with("sync")
+    }
+
+    /// Its first word or two.
+    pub(crate) fn kind(&self) -> String {
+        self.what
+            .split(' ')
+            .take_while(|word| !word.contains('/') && !word.is_empty())
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+}
+
+impl State {
+    /// Counts a call, and says what is wrong with it.
+    fn count(&mut self, what: std::fmt::Arguments<'_>, root: &Path) -> Option<Fault> {
+        let call = self.calls;
+        self.calls += 1;
+        let (at, fault) = self.fail_at?;
+        let what = what.to_string().replace(&format!("{}", root.display()), "");
+        let failed = Failed { what, position: self.log.len() };
+        if at != call || (matches!(fault, Fault::Swallowed) && !failed.is_sync()) {
+            return None;
+        }
+        self.failed = Some(failed);
+        Some(fault)
+    }
 }
 
 /// A real directory with a protocol of what is done to it.
@@ -117,7 +167,14 @@ impl SimulatedDisk {
     /// The call of this number fails, without an effect; those after it work.
     pub(crate) fn failing(root: &Path, call: usize, errno: Errno) -> Arc<Self> {
         let disk = Self::new(root);
-        disk.lock().fail_at = Some((call, errno));
+        disk.lock().fail_at = Some((call, Fault::Fails(errno)));
+        disk
+    }
+
+    /// The call of this number, if it is a sync, does nothing and says that it did. [`Self::failed`] tells of it all the same.
+    pub(crate) fn swallowing(root: &Path, call: usize) -> Arc<Self> {
+        let disk = Self::new(root);
+        disk.lock().fail_at = Some((call, Fault::Swallowed));
         disk
     }
 
@@ -134,8 +191,13 @@ impl SimulatedDisk {
         self.lock().log.len()
     }
 
+    /// How many calls there were, the one that failed included.
+    pub(crate) fn calls(&self) -> usize {
+        self.lock().calls
+    }
+
     /// The call that failed.
-    pub(crate) fn failed(&self) -> Option<String> {
+    pub(crate) fn failed(&self) -> Option<Failed> {
         self.lock().failed.clone()
     }
 
@@ -146,15 +208,21 @@ impl SimulatedDisk {
     /// Counts the call and fails it if it is the one.
     fn enter(&self, what: std::fmt::Arguments<'_>) -> io::Result<MutexGuard<'_, State>> {
         let mut state = self.lock();
-        let call = state.calls;
-        state.calls += 1;
-        match state.fail_at {
-            Some((at, errno)) if at == call => {
-                state.failed = Some(what.to_string());
-                Err(errno.into())
-            }
-            _ => Ok(state),
+        match state.count(what, &self.root) {
+            Some(Fault::Fails(errno)) => Err(errno.into()),
+            Some(Fault::Swallowed) | None => Ok(state),
         }
+    }
+
+    /// As [`Self::enter`], for a sync, of which this is noted.
+    fn sync(&self, what: std::fmt::Arguments<'_>, call: Option<Call>) -> io::Result<()> {
+        let mut state = self.lock();
+        match state.count(what, &self.root) {
+            Some(Fault::Fails(errno)) => return Err(errno.into()),
+            Some(Fault::Swallowed) => {}
+            None => state.log.extend(call),
+        }
+        Ok(())
     }
 
     fn open(&self, path: &Path, file: Box<dyn MediumFile>, state: &mut State) -> Box<dyn MediumFile> {
@@ -233,16 +301,12 @@ impl Medium for SimulatedDisk {
     }
 
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
-        let mut state = self.enter(format_args!("sync directory {}", path.display()))?;
-        if path.starts_with(&self.root) {
-            state.log.push(Call::SyncDirectory { path: self.below(path) });
-        }
-        Ok(())
+        let call = path.starts_with(&self.root).then(|| Call::SyncDirectory { path: self.below(path) });
+        self.sync(format_args!("sync directory {}", path.display()), call)
     }
 
     fn sync_everything(&self, _: &Path) -> io::Result<()> {
-        self.enter(format_args!("sync everything"))?.log.push(Call::SyncEverything);
-        Ok(())
+        self.sync(format_args!("sync everything"), Some(Call::SyncEverything))
     }
 }
 
@@ -268,9 +332,7 @@ impl MediumFile for SimulatedFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        let mut state = self.disk.enter(format_args!("sync file"))?;
-        state.log.push(Call::SyncFile { file: self.number });
-        Ok(())
+        self.disk.sync(format_args!("sync file"), Some(Call::SyncFile { file: self.number }))
     }
 }
 
