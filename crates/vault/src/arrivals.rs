@@ -5,25 +5,25 @@
 //! durable before an object is acknowledged. The earlier of both counts: a copy makes a file's time later, and a line that a crash
 //! took leaves one of an earlier copy of the same object. Where they differ, too much of the past is seen and never too little.
 
-use std::collections::HashMap;
-use std::fs::{self, File, Metadata};
+mod compact;
+mod known;
+
+use std::fs::{File, Metadata};
 use std::io::{self, BufRead, BufReader};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tracing::warn;
 
 use crate::archive::{Place, failed_disk};
-use crate::disk::{ReplaceError, Severity, replace};
+use crate::disk::Severity;
 use crate::layout::unix_milliseconds;
 use crate::medium::MediumFile;
-use crate::names::{Object, ObjectName, ObjectType};
+use crate::names::{ObjectName, ObjectType};
 use crate::refusal::Refusal;
 
-/// So many objects are kept in memory at most, 64 bytes each; beyond that the times of the files serve.
-const MAX_KNOWN: usize = 1 << 20;
+pub(crate) use known::{Budget, MOST_KNOWN, MOST_KNOWN_OF_OWNER};
 
-/// A journal below this size is never written anew.
-const SMALL: u64 = 1 << 20;
+use known::Known;
 
 /// No line is longer; what is, is damaged.
 const MAX_LINE: u64 = 128;
@@ -43,7 +43,7 @@ struct Journal {
     /// Something was written since the last sync.
     unsynced: bool,
     /// What it says, if it was needed lately.
-    known: Option<HashMap<Key, u64>>,
+    known: Option<Known>,
     /// Its size after it was last written anew.
     compacted: u64,
 }
@@ -52,19 +52,26 @@ impl Arrivals {
     fn lock(&self) -> MutexGuard<'_, Journal> {
         self.journal.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// Frees the memory; it is read again when needed.
-    pub(crate) fn forget(&self) {
-        self.lock().known = None;
-    }
 }
 
 impl Place {
+    /// What bounds the memory of all journals.
+    fn budgets(&self) -> [&Budget; 2] {
+        [&self.disk.arrivals, &self.owner.arrivals]
+    }
+
+    /// Frees the memory; it is read again when needed.
+    pub(crate) fn forget_arrivals(&self) {
+        if let Some(known) = self.archive.arrivals.lock().known.take() {
+            known.free(self.budgets());
+        }
+    }
+
     /// When an object that is there had arrived, in milliseconds since 1970-01-01 UTC. Blocking.
     pub(crate) fn arrived(&self, kind: ObjectType, name: &ObjectName, file: &Metadata) -> u64 {
         let mut journal = self.archive.arrivals.lock();
         let known = journal.known.get_or_insert_with(|| self.read_arrivals());
-        let noted = known.get(&(kind, name.digest())).copied().unwrap_or(u64::MAX);
+        let noted = known.get(&(kind, name.digest())).unwrap_or(u64::MAX);
         noted.min(file.modified().map_or(0, unix_milliseconds))
     }
 
@@ -81,7 +88,9 @@ impl Place {
         }
         let mut journal = self.archive.arrivals.lock();
         if let Some(known) = &mut journal.known {
-            known.extend(objects.iter().map(|(name, arrived)| ((kind, name.digest()), *arrived)));
+            for (name, arrived) in objects {
+                known.insert(self.budgets(), (kind, name.digest()), *arrived);
+            }
         }
         journal.unsynced = true;
         let written = || {
@@ -127,62 +136,29 @@ impl Place {
     }
 
     /// Reads the journal; what can't be read is left to the times of the files.
-    fn read_arrivals(&self) -> HashMap<Key, u64> {
-        let path = self.disk.layout.arrivals(&self.owner.name, &self.archive.name);
-        let mut known = HashMap::new();
-        let read = File::open(&path).and_then(|file| {
-            let mut reader = BufReader::new(file);
-            let mut line = Vec::new();
-            while io::Read::take(&mut reader, MAX_LINE).read_until(b'\n', &mut line)? > 0 {
-                if let Some((key, arrived)) = parse(&line)
-                    && (known.len() < MAX_KNOWN || known.contains_key(&key))
-                {
-                    known.insert(key, arrived);
-                }
-                line.clear();
-            }
-            Ok(())
-        });
+    fn read_arrivals(&self) -> Known {
+        let mut known = Known::default();
+        let read = self.read_journal(|key, arrived| known.insert(self.budgets(), key, arrived));
         if let Err(error) = read
             && error.kind() != io::ErrorKind::NotFound
         {
+            let path = self.disk.layout.arrivals(&self.owner.name, &self.archive.name);
             warn!(path = %path.display(), %error, "a record of arrivals can't be read: the files' times are used");
         }
         known
     }
 
-    /// Writes the journal anew without what is gone, if it has grown much. Blocking.
-    pub(crate) fn compact_arrivals(&self) {
+    fn read_journal(&self, mut note: impl FnMut(Key, u64)) -> io::Result<()> {
         let path = self.disk.layout.arrivals(&self.owner.name, &self.archive.name);
-        let size = fs::metadata(&path).map_or(0, |metadata| metadata.len());
-        let mut journal = self.archive.arrivals.lock();
-        if size <= SMALL.max(journal.compacted.saturating_mul(2)) || self.disk.has_failed() {
-            return;
-        }
-        let mut known = journal.known.take().unwrap_or_else(|| self.read_arrivals());
-        if known.len() >= MAX_KNOWN {
-            return;
-        }
-        let mut text = String::new();
-        known.retain(|(kind, digest), arrived| {
-            let name = ObjectName::from_digest(digest);
-            let stays = self.path(&Object::Named(*kind, name.clone())).symlink_metadata().is_ok();
-            if stays {
-                text += &line(*arrived, *kind, &name);
+        let mut reader = BufReader::new(File::open(&path)?);
+        let mut line = Vec::new();
+        while io::Read::take(&mut reader, MAX_LINE).read_until(b'\n', &mut line)? > 0 {
+            if let Some((key, arrived)) = parse(&line) {
+                note(key, arrived);
             }
-            stays
-        });
-        match replace(self.disk.medium.as_ref(), &path, &text) {
-            Ok(()) => {
-                journal.file = None;
-                journal.unsynced = false;
-                journal.compacted = text.len() as u64;
-            }
-            Err(ReplaceError::Sync(error)) => self.disk.fail("write a record of arrivals anew", &error),
-            Err(ReplaceError::Write(error)) => {
-                self.disk.judge("write a record of arrivals anew", &error);
-            }
+            line.clear();
         }
+        Ok(())
     }
 }
 

@@ -14,6 +14,7 @@ use nix::sys::statvfs::statvfs;
 use tokio::runtime::Handle;
 use tracing::{debug, error, warn};
 
+use crate::arrivals::{Budget, MOST_KNOWN};
 use crate::clock::Clock;
 use crate::hold::{Hold, Oldest};
 use crate::layout::{Layout, unix_milliseconds};
@@ -33,6 +34,8 @@ pub(crate) struct Disk {
     /// A write or a sync failed: what is durable is not known, and nothing more is written.
     failed: AtomicBool,
     failure: Mutex<Option<String>>,
+    /// What the journals of arrivals may have in memory.
+    pub(crate) arrivals: Budget,
     _lock: Flock<File>,
 }
 
@@ -84,6 +87,7 @@ impl Disk {
             next_temporary: AtomicU64::new(0),
             failed: AtomicBool::new(false),
             failure: Mutex::default(),
+            arrivals: Budget::new(MOST_KNOWN),
             _lock: lock,
         }
     }
@@ -246,6 +250,15 @@ impl From<ReplaceError> for io::Error {
 
 /// Writes beside `path`, syncs, renames, syncs the directory.
 pub(crate) fn replace(medium: &dyn Medium, path: &Path, text: &str) -> Result<(), ReplaceError> {
+    replace_with(medium, path, |file| file.write_all(text.as_bytes()))
+}
+
+/// The same with what `write` writes.
+pub(crate) fn replace_with(
+    medium: &dyn Medium,
+    path: &Path,
+    write: impl FnOnce(&mut dyn MediumFile) -> io::Result<()>,
+) -> Result<(), ReplaceError> {
     let new = path.with_added_extension("new");
     match medium.remove(&new) {
         // A crash left it behind.
@@ -254,7 +267,7 @@ pub(crate) fn replace(medium: &dyn Medium, path: &Path, text: &str) -> Result<()
         Err(error) => return Err(ReplaceError::Write(error)),
     }
     let mut file = medium.create(&new).map_err(ReplaceError::Write)?;
-    file.write_all(text.as_bytes()).map_err(ReplaceError::Write)?;
+    write(file.as_mut()).map_err(ReplaceError::Write)?;
     file.sync().map_err(ReplaceError::Sync)?;
     drop(file);
     medium.replace(&new, path).map_err(ReplaceError::Write)?;

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Semaphore;
 
 use crate::archive::ArchiveState;
+use crate::arrivals::{Budget, MOST_KNOWN_OF_OWNER};
 use crate::damage::Damages;
 use crate::disk::Disk;
 use crate::incarnation::{Incarnation, Newest};
@@ -32,6 +33,8 @@ pub(crate) struct OwnerState {
     newest: Mutex<Option<Newest>>,
     /// What is damaged on the disk.
     damages: Mutex<Damages>,
+    /// What the journals of arrivals may have in memory.
+    pub(crate) arrivals: Budget,
 }
 
 impl OwnerState {
@@ -46,6 +49,7 @@ impl OwnerState {
             state: Mutex::default(),
             newest: Mutex::default(),
             damages: Mutex::default(),
+            arrivals: Budget::new(MOST_KNOWN_OF_OWNER),
         }
     }
 

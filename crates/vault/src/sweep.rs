@@ -54,7 +54,7 @@ pub(crate) fn sweep(disk: &Arc<Disk>, owners: &[Arc<OwnerState>]) -> Result<Swee
     }
     for owner in owners {
         for place in known_places(disk, owner) {
-            place.archive.arrivals.forget();
+            place.forget_arrivals();
             place.compact_arrivals();
         }
     }

@@ -48,6 +48,8 @@ impl Undeleted {
 /// is visible can be read even if it ends half-way. Doing it again does the rest. Blocking.
 pub(crate) fn undelete(place: &Place, after: u64) -> Result<Undeleted, Refusal> {
     place.check_writable()?;
+    // It grows by a line for every object that comes back, as often as that is done.
+    place.compact_arrivals();
     let mut report = Undeleted::default();
     for kind in ObjectType::HELD {
         for directory in place.held_directories(kind) {

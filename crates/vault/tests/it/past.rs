@@ -311,3 +311,40 @@ async fn a_long_record_is_written_anew_without_what_is_gone() {
     assert_eq!(f.seeds("snapshots", BEGIN + HOUR).await, [1, 2]);
     assert_eq!(std::fs::read_to_string(&journal).unwrap().lines().count(), 3);
 }
+
+#[tokio::test]
+async fn a_record_of_any_length_is_written_anew_with_one_line_for_what_is_there() {
+    let clock = TestClock::at(BEGIN);
+    let mut f = Fixture::by(&clock).await;
+    f.store("snapshots", 1).await;
+    f.stop();
+    let journal = f.root().join("ALICE/.record/a.arrivals");
+    let first = std::fs::read_to_string(&journal).unwrap();
+    // More names than are ever kept in memory, and the one that counts again and again.
+    let mut text = String::with_capacity(100 << 20);
+    for number in 0..1_060_000_u32 {
+        text += &format!("\n{BEGIN} data/{number:064x}");
+        if number % 10_000 == 0 {
+            text += &first;
+        }
+    }
+    std::fs::write(&journal, &text).unwrap();
+    f.start(&clock).await;
+    f.vault().sweep().await.unwrap();
+    assert_eq!(std::fs::read_to_string(&journal).unwrap(), first);
+}
+
+#[tokio::test]
+async fn deleting_and_bringing_back_again_and_again_does_not_fill_the_disk() {
+    let clock = TestClock::at(BEGIN);
+    let mut f = Fixture::by(&clock).await;
+    f.store("snapshots", 1).await;
+    f.stop();
+    let journal = f.root().join("ALICE/.record/a.arrivals");
+    let line = std::fs::read_to_string(&journal).unwrap();
+    // What twenty thousand such rounds leave between two visits of the janitor.
+    std::fs::write(&journal, line.repeat(20_000)).unwrap();
+    f.start(&clock).await;
+    f.at(BEGIN, "POST", "/a/?undelete").await.expect_ok();
+    assert_eq!(std::fs::read_to_string(&journal).unwrap(), line);
+}
