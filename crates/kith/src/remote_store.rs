@@ -2,8 +2,11 @@
 //! carries a request to the friend.
 //!
 //! A friend who is away is waited for, as long as the caller's patience goes. One who is there and does nothing is not:
-//! a read that stalls is asked once more, on another stream, and when no request came to its end for `MOST_QUIET`, or
+//! a read that stalls is asked once more, on another stream, and when nothing was moved for `MOST_QUIET`, or
 //! `MOST_GIVEN_UP` objects did not come, the caller is told. So nobody looks for long at work that does not go on.
+//!
+//! An exchange that breaks off is made again, however long it had taken: its line may have died, and then the next try
+//! shows that the friend is away.
 
 mod moved;
 mod operation;
@@ -27,8 +30,10 @@ use operation::Operation;
 
 /// Largest answer that is only a sentence: to a write, or the refusal of a small range.
 const MOST_WORDS_BYTES: usize = 64 * 1024;
-/// When a friend who can be reached has done nothing to its end for this long while something stalls, the work has failed.
+/// When a friend who can be reached has done nothing for this long, the work has failed.
 const MOST_QUIET: Duration = Duration::from_secs(50);
+/// So long a read is waited for in any case, when most of that time is gone.
+const LEAST_STALLED: Duration = Duration::from_secs(5);
 /// So many objects that stall may be missing in the end. More of them are a friend who stalls.
 const MOST_GIVEN_UP: usize = 3;
 /// No file is larger, whatever a list says: a million of them can be added up.
@@ -85,6 +90,8 @@ pub struct RemoteStore<C> {
     waiting: watch::Sender<bool>,
     /// When a request came to its end.
     ended: Arc<Moved>,
+    /// When anything was moved, by whichever request.
+    moved: Arc<Moved>,
     /// Objects that stalled until they were given up.
     given_up: AtomicUsize,
 }
@@ -100,8 +107,8 @@ impl<C: Carrier> RemoteStore<C> {
     /// The archive with this id.
     pub fn new(carrier: C, archive: impl Into<String>, patience: Patience) -> Self {
         let waiting = watch::Sender::new(false);
-        let (ended, given_up) = (Arc::default(), AtomicUsize::new(0));
-        Self { carrier, archive: archive.into(), patience, as_of: None, waiting, ended, given_up }
+        let (ended, moved, given_up) = (Arc::default(), Arc::default(), AtomicUsize::new(0));
+        Self { carrier, archive: archive.into(), patience, as_of: None, waiting, ended, moved, given_up }
     }
 
     /// The archive as it was at a time by its holder's clock, Unix milliseconds. It can only be read.
@@ -143,17 +150,29 @@ impl<C: Carrier> RemoteStore<C> {
 
     /// Tries until there is an answer, the friend stays away for too long, or it makes no sense.
     async fn exchange(&self, what: &Operation<'_>) -> Result<Answer, StoreError> {
-        let begun = Instant::now();
+        // Since then the friend is there.
+        let mut there_since = Instant::now();
         let mut away_since: Option<Instant> = None;
+        let mut later_since: Option<Instant> = None;
         let (mut stalls, mut breaks) = (0, 0);
         let mut pause = 2 * SHORT_PAUSE;
         loop {
-            let (reason, is_there) = match self.attempt(what).await {
+            let quiet = |last: &Moved| last.quiet_since().max(there_since).elapsed();
+            let stalled_after = if what.is_read() {
+                let left = (MOST_QUIET + LEAST_STALLED).saturating_sub(quiet(&self.moved));
+                what.stalled_after().min(left).max(LEAST_STALLED)
+            } else {
+                what.stalled_after()
+            };
+            let (reason, is_there) = match self.attempt(what, stalled_after).await {
                 Ok(answer) if !is_passing(answer.status, answer.code.as_deref()) => {
                     self.waiting.send_if_modified(|waiting| std::mem::replace(waiting, false));
                     return Ok(answer);
                 }
-                Ok(Answer { status, body, .. }) => (format!("it answered {status}: {}", quoted(&body)), true),
+                Ok(Answer { status, body, .. }) => {
+                    later_since.get_or_insert_with(Instant::now);
+                    (format!("it answered {status}: {}", quoted(&body)), true)
+                }
                 Err(Failed::Stalled(time)) => {
                     stalls += 1;
                     (format!("no byte was moved for {} s", time.as_secs()), true)
@@ -163,7 +182,7 @@ impl<C: Carrier> RemoteStore<C> {
                     (reason, true)
                 }
                 Err(Failed::Carrier(CarrierError::Away(reason))) => {
-                    breaks = 0;
+                    (stalls, breaks, later_since) = (0, 0, None);
                     (reason, false)
                 }
                 Err(Failed::Carrier(CarrierError::Final(reason))) => {
@@ -171,16 +190,16 @@ impl<C: Carrier> RemoteStore<C> {
                 }
             };
             let left = if is_there {
-                let quiet = self.ended.quiet_since().max(begun).elapsed();
+                let about_anything = quiet(&self.ended) >= MOST_QUIET;
                 let most_stalls = if self.given_up.load(Relaxed) > 0 { 1 } else { what.most_stalls() };
                 if stalls >= most_stalls {
                     let many = self.given_up.fetch_add(1, Relaxed) >= MOST_GIVEN_UP;
-                    return Err(what.stalled(reason, many || quiet >= MOST_QUIET));
+                    return Err(what.stalled(reason, many || about_anything));
                 }
-                if breaks >= MOST_BREAKS || quiet >= MOST_QUIET {
-                    return Err(what.stalled(reason, quiet >= MOST_QUIET));
+                if breaks >= MOST_BREAKS || later_since.is_some_and(|since| since.elapsed() >= MOST_QUIET) {
+                    return Err(what.stalled(reason, about_anything));
                 }
-                MOST_QUIET - quiet
+                self.patience.0.min(MOST_QUIET)
             } else {
                 let since = *away_since.get_or_insert_with(Instant::now);
                 self.patience.0.saturating_sub(since.elapsed())
@@ -192,12 +211,15 @@ impl<C: Carrier> RemoteStore<C> {
             tracing::debug!(%reason, operation = %what.path, "waiting for the friend");
             self.carrier.wait(left).await;
             tokio::time::sleep(if breaks > 0 { SHORT_PAUSE } else { pause.min(left) }).await;
+            if !is_there {
+                there_since = Instant::now();
+            }
             pause = (pause * 2).min(Duration::from_secs(5));
         }
     }
 
-    async fn attempt(&self, what: &Operation<'_>) -> Result<Answer, Failed> {
-        let moved = Arc::new(Moved::default());
+    async fn attempt(&self, what: &Operation<'_>, stalled: Duration) -> Result<Answer, Failed> {
+        let moved = Arc::new(Moved::beside(&self.moved));
         let last = |reason: String| Failed::Carrier(CarrierError::Final(reason));
         let mut request = Request::builder().method(what.method.clone()).uri(&what.path);
         if let Some(range) = &what.range {
@@ -227,7 +249,6 @@ impl<C: Carrier> RemoteStore<C> {
             }
             Ok(Answer { status, code, since_ms, body })
         };
-        let stalled = what.stalled_after();
         tokio::select! {
             outcome = exchange => outcome,
             () = moved.stalled(stalled) => Err(Failed::Stalled(stalled)),

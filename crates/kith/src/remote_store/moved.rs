@@ -22,15 +22,22 @@ pub(super) struct Moved {
     at_ms: AtomicU64,
     /// Since then.
     bytes: AtomicU64,
+    /// What counts for all requests together.
+    all: Option<Arc<Self>>,
 }
 
 impl Default for Moved {
     fn default() -> Self {
-        Self { started: Instant::now(), at_ms: AtomicU64::new(0), bytes: AtomicU64::new(0) }
+        Self { started: Instant::now(), at_ms: AtomicU64::new(0), bytes: AtomicU64::new(0), all: None }
     }
 }
 
 impl Moved {
+    /// For one request: what it moves counts for all of them, too.
+    pub(super) fn beside(all: &Arc<Self>) -> Self {
+        Self { all: Some(all.clone()), ..Self::default() }
+    }
+
     /// Something happened that counts, however few its bytes are.
     pub(super) fn restart(&self) {
         let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -41,6 +48,9 @@ impl Moved {
     fn note(&self, bytes: u64) {
         if self.bytes.fetch_add(bytes, Relaxed) + bytes >= LEAST {
             self.restart();
+            if let Some(all) = &self.all {
+                all.restart();
+            }
         }
     }
 
