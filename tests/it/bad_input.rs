@@ -145,6 +145,13 @@ fn a_missing_folder_is_no_empty_folder() {
     let source = folder_with(&anna, 100_000);
     let refused = anna.kith(&["set", "add", "docs", &source, "--to", "nobody"]);
     refused.ended(1).says(&["nobody", "bert", "hint"]);
+    // A link alone is no backup of the folder that it leads to.
+    let link = anna.home().join("link");
+    std::os::unix::fs::symlink(&source, &link).unwrap();
+    for link in [link.clone(), link.join("")] {
+        let refused = anna.kith(&["set", "add", "docs", link.to_str().unwrap(), "--to", "bert"]);
+        refused.ended(2).says(&["symbolic link", &format!("name {source} itself"), "hint"]);
+    }
     anna.kith(&["backup"]).ended(1).says(&["no backup set", "kith set add"]);
     anna.kith(&["set", "add", "docs", &source, "--to", "bert"]).ok();
     anna.kith(&["backup", "dogs"]).ended(1).says(&["dogs", "docs", "hint"]);
@@ -152,6 +159,9 @@ fn a_missing_folder_is_no_empty_folder() {
     // A disk that is not mounted must not look like one that was emptied.
     std::fs::rename(&source, format!("{source}-away")).unwrap();
     anna.kith(&["backup"]).ended(1).says(&[&source, "not there", "mounted", "nothing was changed"]);
+    // Nor one that was moved to another disk, with a link in its place.
+    std::os::unix::fs::symlink(format!("{source}-away"), &source).unwrap();
+    anna.kith(&["backup"]).ended(1).says(&[&source, "symbolic link", &format!("name {source}-away itself")]);
     assert_eq!(anna.kith(&["snapshots", "--json"]).json().as_array().unwrap().len(), 1);
 }
 

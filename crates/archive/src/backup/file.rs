@@ -18,7 +18,7 @@ use crate::chunker::{MAX_SIZE, MIN_SIZE};
 use crate::id::BlobId;
 use crate::repository::BlobType;
 use crate::store::SystemError;
-use crate::tree::{ExtendedAttribute, Node, NodeKind};
+use crate::tree::{Node, NodeKind};
 
 /// How much is read at a time beyond the smallest chunk: small enough that the chunker finds it in the processor's cache.
 const READ: usize = 256 * 1024;
@@ -30,6 +30,7 @@ const LARGEST_BUFFER: usize = MAX_SIZE + READ;
 /// A file with several chunks, which is done when all of them are.
 pub(super) struct PendingFile {
     place: Place,
+    previous: Previous,
     state: Mutex<State>,
 }
 
@@ -50,9 +51,9 @@ enum Done {
 }
 
 impl PendingFile {
-    fn new(place: Place) -> Arc<Self> {
+    fn new(place: Place, previous: Previous) -> Arc<Self> {
         let state = State { ids: Vec::new(), open: 1, node: None };
-        Arc::new(Self { place, state: Mutex::new(state) })
+        Arc::new(Self { place, previous, state: Mutex::new(state) })
     }
 
     fn reserve(&self) -> usize {
@@ -110,7 +111,7 @@ impl Worker {
         match &item.previous {
             Previous::Same(content) if self.has_all(content) => {
                 let mut node = metadata::node(&item.name, &item.metadata, &self.shared.names);
-                self.add_attributes(&mut node, &item.path);
+                self.shared.add_attributes(&mut node, &item.path, metadata::extended_attributes(&item.path));
                 let Previous::Same(content) = item.previous else { return Ok(()) };
                 node.content = Some(content);
                 add(&counters.files_unmodified, 1);
@@ -125,14 +126,9 @@ impl Worker {
             _ => {}
         }
         counters.set_current(&item.path);
-        let (path, is_new) = (item.path.clone(), matches!(item.previous, Previous::None));
+        let path = item.path.clone();
         match self.read_file(item) {
-            Ok(()) => {
-                let counters = &self.shared.counters;
-                add(if is_new { &counters.files_new } else { &counters.files_changed }, 1);
-                add(&counters.done_files, 1);
-                Ok(())
-            }
+            Ok(()) => Ok(()),
             Err(FileFailure { error: FileError::Stopped, .. }) => Err(Stopped),
             Err(FileFailure { error: FileError::Io(error), rest }) => {
                 self.shared.skip(&path, describe(error));
@@ -155,7 +151,7 @@ impl Worker {
     fn finish_part(&mut self, file: &PendingFile, chunk: Option<(usize, BlobId)>) -> Result<(), Stopped> {
         match file.finish_one(chunk) {
             Done::NotYet => Ok(()),
-            Done::Store(node) => self.complete(file.place.fill(&node)),
+            Done::Store(node) => self.store_node(&file.place, &file.previous, &node),
             Done::Leave => self.complete(file.place.leave()),
         }
     }
@@ -164,27 +160,23 @@ impl Worker {
         content.iter().all(|id| self.shared.repository.contains(BlobType::Data, id))
     }
 
-    fn add_attributes(&self, node: &mut Node, path: &Path) {
-        self.put_attributes(node, path, metadata::extended_attributes(path));
-    }
-
-    /// Of an open file, which saves looking for it again.
-    fn add_attributes_of(&self, node: &mut Node, file: &File, path: &Path) {
-        self.put_attributes(node, path, metadata::attributes_of_file(file, path));
-    }
-
-    fn put_attributes(&self, node: &mut Node, path: &Path, found: io::Result<Vec<ExtendedAttribute>>) {
-        match found {
-            Ok(attributes) => node.extended_attributes = attributes,
-            Err(error) => {
-                self.shared
-                    .skip(path, format_args!("its extended attributes can't be read: {}", describe(error)));
+    /// Counts a file that was read, and puts it into its place.
+    fn store_node(&mut self, place: &Place, previous: &Previous, node: &Node) -> Result<(), Stopped> {
+        let counters = &self.shared.counters;
+        let counter = match previous {
+            Previous::None => &counters.files_new,
+            Previous::Unsettled(content) if node.content.as_ref() == Some(content) => {
+                &counters.files_unmodified
             }
-        }
+            Previous::Different | Previous::Same(_) | Previous::Unsettled(_) => &counters.files_changed,
+        };
+        add(counter, 1);
+        add(&counters.done_files, 1);
+        self.complete(place.fill(node))
     }
 
     fn read_file(&mut self, item: FileItem) -> Result<(), FileFailure> {
-        let FileItem { place, path, name, metadata, .. } = item;
+        let FileItem { place, path, name, metadata, previous } = item;
         let opened = open(&path, &metadata).and_then(|file| Ok((file.metadata()?, file)));
         let (before, mut file) = match opened {
             Ok(opened) => opened,
@@ -195,7 +187,8 @@ impl Worker {
             let error = io::Error::other("it is no regular file any more");
             return Err(FileFailure { error: error.into(), rest: Rest::Place(place) });
         }
-        self.add_attributes_of(&mut node, &file, &path);
+        // Of the open file, which saves looking for it again.
+        self.shared.add_attributes(&mut node, &path, metadata::attributes_of_file(&file));
         // Most files are small: one chunk, no bookkeeping.
         if before.size() <= MIN_SIZE as u64 {
             let read = self.read_small(&mut file, &before).and_then(|length| self.store_buffer(length));
@@ -207,10 +200,10 @@ impl Worker {
                 node.size = length;
                 node.content = Some(content);
                 self.note_change(&file, &before, length, &path);
-                return self.complete(place.fill(&node)).map_err(FileFailure::stopped);
+                return self.store_node(&place, &previous, &node).map_err(FileFailure::stopped);
             }
         }
-        let pending = PendingFile::new(place);
+        let pending = PendingFile::new(place, previous);
         match self.read_large(&mut file, before.size(), &pending) {
             Ok(length) => {
                 node.size = length;

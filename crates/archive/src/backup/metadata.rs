@@ -1,7 +1,7 @@
 //! From what the system tells about a file to a node.
 
 use std::collections::HashMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -93,35 +93,41 @@ pub(super) fn node(name: &OsStr, metadata: &Metadata, names: &Names) -> Node {
     node
 }
 
-/// The extended attributes of an entry that is no symbolic link. File systems without them have none; an attribute that
-/// can't be read is left out.
-pub(super) fn extended_attributes(path: &Path) -> io::Result<Vec<ExtendedAttribute>> {
-    collect_attributes(path, || xattr::list(path), |name| xattr::get(path, name))
+/// The extended attributes of an entry.
+#[derive(Default)]
+pub(super) struct Attributes {
+    pub(super) found: Vec<ExtendedAttribute>,
+    /// Those that can't be read, and why not.
+    pub(super) unreadable: Vec<(OsString, io::Error)>,
+}
+
+/// The extended attributes of an entry that is no symbolic link. File systems without them have none.
+pub(super) fn extended_attributes(path: &Path) -> io::Result<Attributes> {
+    collect_attributes(|| xattr::list(path), |name| xattr::get(path, name))
 }
 
 /// The same of an open file.
-pub(super) fn attributes_of_file(file: &File, path: &Path) -> io::Result<Vec<ExtendedAttribute>> {
-    collect_attributes(path, || file.list_xattr(), |name| file.get_xattr(name))
+pub(super) fn attributes_of_file(file: &File) -> io::Result<Attributes> {
+    collect_attributes(|| file.list_xattr(), |name| file.get_xattr(name))
 }
 
 fn collect_attributes(
-    path: &Path,
     list: impl FnOnce() -> io::Result<XAttrs>,
     get: impl Fn(&OsStr) -> io::Result<Option<Vec<u8>>>,
-) -> io::Result<Vec<ExtendedAttribute>> {
+) -> io::Result<Attributes> {
+    let mut attributes = Attributes::default();
     let names = match list() {
         Ok(names) => names,
-        Err(error) if is_unsupported(&error) => return Ok(Vec::new()),
+        Err(error) if is_unsupported(&error) => return Ok(attributes),
         Err(error) => return Err(error),
     };
-    let mut attributes = Vec::new();
     for name in names {
         match get(&name) {
-            Ok(Some(value)) => attributes.push(ExtendedAttribute { name, value }),
+            Ok(Some(value)) => attributes.found.push(ExtendedAttribute { name, value }),
             Ok(None) => {}
-            Err(error) => {
-                tracing::debug!(path = %path.display(), ?name, %error, "an extended attribute can't be read");
-            }
+            // It went away since it was listed.
+            Err(error) if is_unsupported(&error) => {}
+            Err(error) => attributes.unreadable.push((name, error)),
         }
     }
     Ok(attributes)

@@ -37,13 +37,13 @@ use crate::store::{StoreError, SystemError};
 pub use exclude::{Exclude, ExcludeError};
 pub use progress::{Event, Phase, Progress, Totals};
 pub use report::{BackupReport, MOST_LISTED, Skipped};
-pub use run::backup;
+pub use run::{backup, link_reason};
 
 /// What to back up.
 #[derive(Debug, Clone)]
 pub struct BackupRequest {
     /// Files and directories, absolute paths. Symbolic links are stored as such, never followed (apart from those on the
-    /// way to a source).
+    /// way to a source). A path that is one itself is an omission: the link alone is no backup of what it leads to.
     pub paths: Vec<PathBuf>,
     /// What to leave out.
     pub excludes: Vec<Exclude>,
@@ -120,6 +120,14 @@ pub enum BackupError {
     SourceMissing {
         /// The path.
         path: PathBuf,
+    },
+    /// All paths are symbolic links, which are not followed.
+    #[error("{} can't be backed up: {reason}", path.display())]
+    SourceIsLink {
+        /// The first of them.
+        path: PathBuf,
+        /// Where it leads, as a sentence.
+        reason: String,
     },
     /// A path can't be looked at.
     #[error("{} can't be read", path.display())]

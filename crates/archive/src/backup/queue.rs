@@ -38,6 +38,8 @@ pub(super) enum Previous {
     Different,
     /// It has the same, with this content.
     Same(Vec<BlobId>),
+    /// It seems to have the same, with this content; to be sure, it is read again.
+    Unsettled(Vec<BlobId>),
 }
 
 /// A chunk of a large file that another thread may store.

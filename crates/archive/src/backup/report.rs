@@ -113,6 +113,11 @@ impl Problems {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn skipped(&self) -> Vec<Skipped> {
+        self.lists.lock().unwrap_or_else(PoisonError::into_inner).skipped.clone()
+    }
+
     /// The report of a finished run.
     pub(super) fn to_report(&self, counters: &Counters, outcome: Outcome) -> BackupReport {
         let mut lists = std::mem::take(&mut *self.lists.lock().unwrap_or_else(PoisonError::into_inner));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ use super::queue::Queue;
 use super::report::{Outcome, Problems};
 use super::stop::{Stop, Stopped};
 use super::upload::Upload;
-use super::walk::{Walker, scan};
+use super::walk::{Parent, Walker, scan};
 use super::worker::{Buffers, Shared, Worker};
 use super::{BackupError, BackupReport, BackupRequest, Limits};
 use crate::chunker::Chunker;
@@ -53,7 +53,7 @@ pub async fn backup(
     let backup_start = Timestamp::now();
     repository.ensure_writable()?;
     let excludes = Excludes::new(&request.excludes)?;
-    let (paths, plan) = sources(request.paths.clone()).await?;
+    let Sources { paths, plan, links } = sources(request.paths.clone()).await?;
 
     // A child, so that a failure does not look like a cancellation to the caller.
     let token = cancel.child_token();
@@ -85,9 +85,12 @@ pub async fn backup(
     });
 
     let _guard = StopOnDrop(&shared);
+    for (path, reason) in links {
+        shared.skip(&path, reason);
+    }
     events(reporter.enter(Phase::Storing));
     let ways = plan.ways();
-    let threads = start_threads(&shared, plan, parent.as_ref().map(|parent| parent.tree), workers)?;
+    let threads = start_threads(&shared, plan, parent.as_ref().map(Parent::of), workers)?;
     let upload = Upload::new(Arc::clone(&shared), packs, packs_in_flight.max(1));
     let root = store(&shared, threads, upload, &mut reporter, &events).await?;
     if shared.counters.entries() <= ways {
@@ -123,14 +126,30 @@ pub async fn backup(
     Ok(shared.problems.to_report(&shared.counters, outcome))
 }
 
+/// What is asked for.
+struct Sources {
+    /// All paths, cleaned.
+    paths: Vec<PathBuf>,
+    /// How to walk through them.
+    plan: Plan,
+    /// Paths that are links, and where they lead. To store the link alone would look like a backup of what it leads to.
+    links: Vec<(PathBuf, String)>,
+}
+
 /// The cleaned paths and how to walk through them. Every one must be there.
-async fn sources(paths: Vec<PathBuf>) -> Result<(Vec<PathBuf>, Plan), BackupError> {
+async fn sources(paths: Vec<PathBuf>) -> Result<Sources, BackupError> {
     let work = move || {
-        let mut cleaned = Vec::with_capacity(paths.len());
+        let (mut cleaned, mut walked, mut links) = (Vec::with_capacity(paths.len()), Vec::new(), Vec::new());
         for path in paths {
             let Some(clean) = plan::clean(&path) else { return Err(BackupError::SourceNotAbsolute { path }) };
             match clean.symlink_metadata() {
-                Ok(_) => cleaned.push(clean),
+                Ok(_) => {
+                    match link_reason(&clean) {
+                        Some(reason) => links.push((clean.clone(), reason)),
+                        None => walked.push(clean.clone()),
+                    }
+                    cleaned.push(clean);
+                }
                 Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
                     return Err(BackupError::SourceMissing { path });
                 }
@@ -140,11 +159,28 @@ async fn sources(paths: Vec<PathBuf>) -> Result<(Vec<PathBuf>, Plan), BackupErro
         if cleaned.is_empty() {
             return Err(BackupError::NoSource);
         }
-        let plan = Plan::new(&cleaned)
+        if let (true, Some((path, reason))) = (walked.is_empty(), links.first().cloned()) {
+            return Err(BackupError::SourceIsLink { path, reason });
+        }
+        let plan = Plan::new(&walked)
             .map_err(|error| BackupError::SourceUnreadable { path: "/".into(), source: error.into() })?;
-        Ok((cleaned, plan))
+        Ok(Sources { paths: cleaned, plan, links })
     };
     tokio::task::spawn_blocking(work).await.unwrap_or(Err(BackupError::Interrupted))
+}
+
+/// If a path to back up is a symbolic link: that it is not followed, and what to name in its place.
+#[must_use]
+pub fn link_reason(path: &Path) -> Option<String> {
+    // With a slash at its end it would be what it leads to.
+    let path: PathBuf = path.components().collect();
+    if !path.is_symlink() {
+        return None;
+    }
+    Some(match path.canonicalize() {
+        Ok(to) => format!("it is a symbolic link, which is not followed: name {} itself", to.display()),
+        Err(_) => "it is a symbolic link that leads nowhere".to_owned(),
+    })
 }
 
 /// The snapshot to compare with.
@@ -171,7 +207,7 @@ async fn find_parent(
 fn start_threads(
     shared: &Arc<Shared>,
     plan: Plan,
-    parent: Option<BlobId>,
+    parent: Option<Parent>,
     workers: usize,
 ) -> Result<oneshot::Receiver<()>, BackupError> {
     let (done, all_done) = oneshot::channel();
@@ -196,7 +232,7 @@ fn start_threads(
 fn run_threads(
     shared: &Arc<Shared>,
     plan: &Plan,
-    parent: Option<BlobId>,
+    parent: Option<Parent>,
     workers: usize,
     runtime: &Handle,
 ) -> Result<(), Stopped> {

@@ -20,29 +20,58 @@ use super::queue::{BATCH_BYTES, BATCH_FILES, FileItem, Previous};
 use super::stop::Stopped;
 use super::worker::{Shared, Worker};
 use crate::id::BlobId;
-use crate::tree::{Node, NodeKind, Tree};
+use crate::repository::Snapshot;
+use crate::tree::{FileTime, Node, NodeKind, Tree};
 
 /// A run that is done sooner needs no total.
 const SCAN_AFTER: Duration = Duration::from_secs(2);
 const SCAN_LOOK: Duration = Duration::from_millis(50);
+/// The time of a file's last change advances in steps of a few milliseconds; those of FAT are the longest.
+const LONGEST_TICK_SECONDS: i64 = 2;
+
+/// The snapshot to compare with.
+#[derive(Clone, Copy)]
+pub(super) struct Parent {
+    tree: BlobId,
+    /// Files changed since then may have been changed again unnoticed, after they were read: their times count in ticks,
+    /// and both changes in one tick look the same.
+    settled: FileTime,
+}
+
+impl Parent {
+    pub(super) fn of(snapshot: &Snapshot) -> Self {
+        let begun = snapshot.summary.as_ref().map_or(snapshot.time, |summary| summary.backup_start);
+        let begun = begun.min(snapshot.time);
+        let nanoseconds = u32::try_from(begun.subsec_nanosecond()).unwrap_or(0);
+        Self {
+            tree: snapshot.tree,
+            settled: FileTime { seconds: begun.as_second() - LONGEST_TICK_SECONDS, nanoseconds },
+        }
+    }
+}
 
 /// Walks through the sources and feeds the workers.
 pub(super) struct Walker<'a> {
     worker: Worker,
     runtime: Handle,
     ahead: &'a Ahead,
+    settled: FileTime,
     batch: Vec<FileItem>,
     batch_bytes: u64,
 }
 
 impl<'a> Walker<'a> {
     pub(super) fn new(worker: Worker, runtime: Handle, ahead: &'a Ahead) -> Self {
-        Self { worker, runtime, ahead, batch: Vec::new(), batch_bytes: 0 }
+        let settled = FileTime::default();
+        Self { worker, runtime, ahead, settled, batch: Vec::new(), batch_bytes: 0 }
     }
 
-    /// Walks through everything; `parent` is the root tree of the parent snapshot.
-    pub(super) fn run(&mut self, plan: &Plan, parent: Option<BlobId>) -> Result<(), Stopped> {
-        let root = Directory::new(plan.path.clone(), None, parent, None);
+    /// Walks through everything.
+    pub(super) fn run(&mut self, plan: &Plan, parent: Option<Parent>) -> Result<(), Stopped> {
+        if let Some(parent) = parent {
+            self.settled = parent.settled;
+        }
+        let root = Directory::new(plan.path.clone(), None, parent.map(|parent| parent.tree), None);
         self.walk_plan(plan, root)?;
         self.flush()?;
         self.shared().counters.walked_all.store(true, Relaxed);
@@ -180,7 +209,7 @@ impl<'a> Walker<'a> {
         let counters = &self.shared().counters;
         add(&counters.walked_files, 1);
         add(&counters.walked_bytes, metadata.size());
-        let previous = compare(&metadata, old);
+        let previous = compare(&metadata, old, self.settled);
         if !matches!(previous, Previous::Same(_)) {
             self.batch_bytes += metadata.size();
         }
@@ -199,12 +228,7 @@ impl<'a> Walker<'a> {
 
     fn node(&self, path: &Path, name: &OsStr, metadata: &Metadata) -> Node {
         let mut node = metadata::node(name, metadata, &self.shared().names);
-        match metadata::extended_attributes(path) {
-            Ok(attributes) => node.extended_attributes = attributes,
-            Err(error) => self
-                .shared()
-                .skip(path, format_args!("its extended attributes can't be read: {}", describe(error))),
-        }
+        self.shared().add_attributes(&mut node, path, metadata::extended_attributes(path));
         node
     }
 
@@ -245,8 +269,9 @@ fn take(tree: &mut Option<Tree>, name: &OsStr) -> Option<Node> {
     Some(std::mem::replace(&mut tree.nodes[at], placeholder))
 }
 
-/// Whether a file is the one that the parent snapshot has, by what restic compares: size, times, inode.
-fn compare(metadata: &Metadata, old: Option<Node>) -> Previous {
+/// Whether a file is the one that the parent snapshot has, by what restic compares: size, times, inode. That says nothing
+/// about one that had not settled when it was read.
+fn compare(metadata: &Metadata, old: Option<Node>, settled: FileTime) -> Previous {
     let Some(old) = old else { return Previous::None };
     let same = old.kind == NodeKind::File
         && old.size == metadata.size()
@@ -254,7 +279,8 @@ fn compare(metadata: &Metadata, old: Option<Node>) -> Previous {
         && old.changed == metadata::changed(metadata)
         && old.inode == metadata.ino();
     match (same, old.content) {
-        (true, Some(content)) => Previous::Same(content),
+        (true, Some(content)) if old.changed < settled => Previous::Same(content),
+        (true, Some(content)) => Previous::Unsettled(content),
         _ => Previous::Different,
     }
 }

@@ -1,12 +1,13 @@
 //! A worker thread: hashes, compresses, seals and packs.
 
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::directory::Complete;
 use super::exclude::Excludes;
-use super::file::BUFFER;
-use super::metadata::Names;
+use super::file::{BUFFER, describe};
+use super::metadata::{Attributes, Names};
 use super::packer::Packer;
 use super::progress::{Counters, add};
 use super::queue::{Job, Queue};
@@ -14,7 +15,8 @@ use super::report::Problems;
 use super::stop::{Stop, Stopped};
 use crate::chunker::Chunker;
 use crate::id::BlobId;
-use crate::repository::{BlobSealer, BlobType, Repository, RepositoryError};
+use crate::repository::{BlobSealer, BlobType, LARGEST_BLOB, Repository, RepositoryError};
+use crate::tree::Node;
 
 /// Memory that a larger chunk needed is given back: few chunks are that large, and every thread would keep it.
 const KEEP: usize = BUFFER + 64 * 1024;
@@ -42,6 +44,27 @@ impl Shared {
         let reason = reason.to_string();
         tracing::debug!(path = %path.display(), reason, "not stored");
         self.problems.skip(path, reason);
+    }
+
+    /// Gives a node its extended attributes. What can't be read of them is an omission.
+    pub(super) fn add_attributes(&self, node: &mut Node, path: &Path, read: io::Result<Attributes>) {
+        match read {
+            Ok(Attributes { found, mut unreadable }) => {
+                node.extended_attributes = found;
+                let further = unreadable.len().saturating_sub(1);
+                if let Some((name, error)) = unreadable.drain(..).next() {
+                    let others = if further > 0 { format!(" (and {further} more)") } else { String::new() };
+                    let (name, reason) = (name.display(), describe(error));
+                    self.skip(
+                        path,
+                        format_args!("its extended attribute {name}{others} can't be read: {reason}"),
+                    );
+                }
+            }
+            Err(error) => {
+                self.skip(path, format_args!("its extended attributes can't be read: {}", describe(error)));
+            }
+        }
     }
 }
 
@@ -130,9 +153,18 @@ impl Worker {
     pub(super) fn complete(&mut self, complete: Option<Complete>) -> Result<(), Stopped> {
         let mut next = complete;
         while let Some(Complete { directory, node, tree }) = next {
-            if tree.len() > u32::MAX as usize {
-                let what = format!("the listing of {}", directory.path.display());
-                return Err(self.shared.stop.fail(RepositoryError::damaged(what, "it is too large")));
+            if tree.len() > LARGEST_BLOB as usize {
+                // It could be stored, but never be read again.
+                let reason = "it has too many entries, its listing is longer than 1 GiB";
+                self.shared.skip(&directory.path, reason);
+                next = match &directory.parent {
+                    Some(place) => place.leave(),
+                    None => {
+                        let error = RepositoryError::damaged("the listing of /", reason);
+                        return Err(self.shared.stop.fail(error));
+                    }
+                };
+                continue;
             }
             let id = self.store_blob(BlobType::Tree, &tree)?;
             let counters = &self.shared.counters;
@@ -153,5 +185,56 @@ impl Worker {
             };
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+    use tokio_util::sync::CancellationToken;
+
+    use super::super::directory::Directory;
+    use super::*;
+    use crate::Polynomial;
+    use crate::crypto::MasterKey;
+    use crate::store::LocalStore;
+    use crate::tree::{NodeKind, Tree};
+
+    #[tokio::test]
+    async fn a_folder_whose_listing_could_not_be_read_again_is_an_omission() {
+        let temp = tempfile::tempdir().unwrap();
+        let store = Arc::new(LocalStore::create(&temp.path().join("archive")).unwrap());
+        let key = Arc::new(MasterKey::from_bytes(&[3; 64]).unwrap());
+        let repository = Arc::new(Repository::init(store, key, Polynomial::derive(&[1; 32])).await.unwrap());
+        let (full, _packs) = mpsc::channel(1);
+        let shared = Arc::new(Shared {
+            chunker: Chunker::new(repository.config().chunker_polynomial),
+            packer: Packer::new(Arc::clone(&repository), full, 1),
+            repository,
+            excludes: Excludes::new(&[]).unwrap(),
+            names: Default::default(),
+            queue: Queue::new(1),
+            buffers: Buffers::default(),
+            counters: Counters::default(),
+            problems: Problems::default(),
+            stop: Stop::new(CancellationToken::new()),
+            root: Mutex::default(),
+        });
+        let mut worker = Worker::new(Arc::clone(&shared)).unwrap();
+        let root = Directory::new("/".into(), None, None, None);
+        let (huge, fitting) = (root.reserve(), root.reserve());
+        let node = Node::new("huge", NodeKind::Dir);
+        let directory = Directory::new("/huge".into(), Some(node.clone()), None, Some(huge));
+        // The system gives no memory for zeros that nobody looks at.
+        let tree = vec![0; LARGEST_BLOB as usize + 1];
+        worker.complete(Some(Complete { directory, node: Some(node), tree })).unwrap();
+        assert!(fitting.fill(&Node::new("others", NodeKind::Fifo)).is_none());
+        let tree = Tree::parse(&root.close().unwrap().tree).unwrap();
+        let names: Vec<_> = tree.nodes.into_iter().map(|node| node.name).collect();
+        assert_eq!(names, ["others"]);
+        let skipped = shared.problems.skipped();
+        assert_eq!(skipped.len(), 1);
+        assert_eq!(skipped[0].path, Path::new("/huge"));
+        assert!(skipped[0].reason.contains("too many entries"), "{skipped:?}");
     }
 }

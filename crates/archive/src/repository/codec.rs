@@ -27,7 +27,7 @@ const COMPRESSED_FILE: u8 = 2;
 /// No index or snapshot is larger than this when it is unpacked.
 const LARGEST_FILE: u64 = 512 * 1024 * 1024;
 /// No blob is larger than this: data blobs have 8 MiB at most, the trees of huge directories more.
-const LARGEST_BLOB: u32 = 1024 * 1024 * 1024;
+pub(crate) const LARGEST_BLOB: u32 = 1024 * 1024 * 1024;
 
 /// Compresses and seals blobs, with buffers that are used again.
 pub(crate) struct BlobSealer {

@@ -36,7 +36,7 @@ pub use pack::{BlobType, HeaderError, PackedBlob, read_header};
 pub use repair::{Retired, Salvaged};
 pub use snapshot::{Snapshot, SnapshotSummary};
 
-pub(crate) use codec::BlobSealer;
+pub(crate) use codec::{BlobSealer, LARGEST_BLOB};
 pub(crate) use index::{IndexFile, IndexedPack, MOST_BLOBS_PER_FILE};
 pub(crate) use pack::PackBuilder;
 

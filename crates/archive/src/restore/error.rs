@@ -65,7 +65,11 @@ impl fmt::Display for EntryError {
         let reason = match self.errno {
             Errno::EACCES | Errno::EPERM => "no permission",
             Errno::ENAMETOOLONG => "its name is too long for this file system",
-            Errno::ENOTEMPTY | Errno::EEXIST => "a folder that is not empty is in the way",
+            Errno::ENOTEMPTY => "a folder that is not empty is in the way",
+            Errno::EEXIST => {
+                "something of this name came there meanwhile; probably the file system of the target can't tell it from \
+                 another name in the same folder (capital letters, accents): restore it to another target"
+            }
             Errno::ENOTDIR | Errno::ELOOP => {
                 "a file or symbolic link is in the way of its folder, and it is not followed"
             }

@@ -38,7 +38,6 @@ pub(super) fn restore(context: &Context, work: &OtherWork) {
     match make(context, work) {
         Ok(Came::Made) => add(&context.counters.others, 1),
         Ok(Came::Unchanged) => add(&context.counters.unchanged, 1),
-        Ok(Came::Kept) => return context.keep(path()),
         Err(error) => return context.fail_entry(path(), error),
     }
     if let Some(first) = &work.first {
@@ -49,8 +48,6 @@ pub(super) fn restore(context: &Context, work: &OtherWork) {
 enum Came {
     Made,
     Unchanged,
-    /// Something else came meanwhile.
-    Kept,
 }
 
 fn make(context: &Context, work: &OtherWork) -> Result<Came, EntryError> {
@@ -67,8 +64,8 @@ fn make(context: &Context, work: &OtherWork) -> Result<Came, EntryError> {
     }
     .map_err(entry(WHAT))?;
     metadata::set_by_name(context, &*descriptor, &temporary, node, || work.directory.join(&node.name));
-    let placed = target::finish(&*descriptor, &temporary, &node.name, work.placing).map_err(entry(WHAT))?;
-    Ok(if placed { Came::Made } else { Came::Kept })
+    target::finish(&*descriptor, &temporary, &node.name, work.placing).map_err(entry(WHAT))?;
+    Ok(Came::Made)
 }
 
 #[cfg(not(any(target_os = "macos", target_os = "ios")))]
@@ -102,7 +99,6 @@ pub(super) fn link(context: &Context, work: &LinkWork) {
     match came {
         Ok(Came::Made) => add(&context.counters.links, 1),
         Ok(Came::Unchanged) => add(&context.counters.unchanged, 1),
-        Ok(Came::Kept) => context.keep(path()),
         Err(error) => context.fail_entry(path(), error),
     }
     finished(context, &work.node);
@@ -143,8 +139,8 @@ fn make_link(context: &Context, work: &LinkWork) -> Result<Came, EntryError> {
         }
         linked => linked.map_err(entry(WHAT))?,
     }
-    let placed = target::finish(&*descriptor, &temporary, name, work.placing).map_err(entry(WHAT))?;
-    Ok(if placed { Came::Made } else { Came::Kept })
+    target::finish(&*descriptor, &temporary, name, work.placing).map_err(entry(WHAT))?;
+    Ok(Came::Made)
 }
 
 fn copy(

@@ -1,10 +1,11 @@
 //! Walks a snapshot, makes its directories in the target, and cuts what is in them into batches.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use bytes::Bytes;
+use nix::errno::Errno;
 use nix::sys::stat::{FileStat, SFlag};
 
 use super::batch::{Batch, DirectoryWork, FileWork, First, LinkWork, OtherWork};
@@ -309,5 +310,28 @@ fn look_at(context: &Context, directory: &Arc<Directory>, nodes: Vec<Node>) -> V
         // What can't be looked at can't be replaced either, and is told then.
         target::look(&**descriptor, &node.name).ok().flatten()
     };
-    nodes.into_iter().map(|node| (look(&node), node)).map(|(existing, node)| (node, existing)).collect()
+    let mut seen = HashSet::new();
+    let mut found = VecDeque::with_capacity(nodes.len());
+    for node in nodes {
+        let existing = look(&node);
+        // One would replace the other.
+        if let Some(stat) = &existing
+            && has_one_name(stat)
+            && !seen.insert(target::inode(stat))
+        {
+            let error = EntryError { what: "it can't be restored", errno: Errno::EEXIST };
+            context.fail(directory.join(&node.name), error);
+            if node.kind == NodeKind::File {
+                context.done(node.size);
+            }
+            continue;
+        }
+        found.push_back((node, existing));
+    }
+    found
+}
+
+/// Whether nothing else in its directory can be the same thing.
+fn has_one_name(stat: &FileStat) -> bool {
+    stat.st_nlink == 1 || SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR
 }

@@ -1,7 +1,7 @@
 //! The directory that is restored into. Everything in it is reached from its own descriptor, one component at a time
 //! and without following symbolic links, so nothing outside can be touched.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::fs::{DirBuilder, File};
 use std::os::fd::{AsFd, OwnedFd};
@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, renameat};
-use nix::sys::stat::{FileStat, Mode, fstatat, mkdirat};
+use nix::sys::stat::{FileStat, Mode, fstat, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 
 use super::RestoreError;
@@ -21,6 +21,8 @@ const MAKE: &str = "it can't be made";
 const OPEN: &str = "it can't be opened";
 /// So many directories are kept open.
 const MOST_OPEN: usize = 64;
+/// So many file systems are synced one by one.
+const MOST_SYSTEMS: usize = 64;
 
 /// A directory is only passed through: on Linux that needs no right to list it.
 #[cfg(target_os = "linux")]
@@ -35,6 +37,8 @@ pub(super) struct Directory {
     number: u64,
     /// Whether this restore made it, so that there is nothing in it yet.
     pub(super) fresh: bool,
+    /// The directories in it that this restore has entered, by their inodes.
+    entered: Mutex<HashSet<(Device, u64)>>,
 }
 
 impl Directory {
@@ -70,7 +74,7 @@ impl Directory {
 /// Whether a new entry may take the place of another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Placing {
-    /// Nothing is there; what came meanwhile is kept.
+    /// Nothing was there; what came meanwhile is kept.
     New,
     /// What is there is replaced.
     Replace,
@@ -85,6 +89,17 @@ pub(super) struct Target {
     prefix: String,
     names: AtomicU64,
     directories: AtomicU64,
+    written: Mutex<Written>,
+}
+
+/// The file systems that are written to: others may be mounted below the target.
+#[derive(Default)]
+struct Written {
+    /// Devices, each with an open directory for syncing it. Held from the beginning on, because the system tells a
+    /// descriptor only of what failed after it was opened, and because permissions may be taken away later.
+    systems: Vec<(Device, OwnedFd)>,
+    /// There are more, or one that can be written to but not listed: the whole computer is synced.
+    others: bool,
 }
 
 impl Target {
@@ -117,6 +132,9 @@ impl Target {
         let mut random = [0; 8];
         getrandom::fill(&mut random)
             .map_err(|_| failed(OPEN, std::io::Error::other("the system gives no random numbers")))?;
+        let mut written = Written::default();
+        let device = fstat(&descriptor).map_err(|errno| failed(OPEN, errno.into()))?.st_dev;
+        written.note(device, &descriptor).map_err(|errno| failed(OPEN, errno.into()))?;
         Ok(Self {
             path: path.to_owned(),
             descriptor: Arc::new(descriptor),
@@ -124,6 +142,7 @@ impl Target {
             prefix: format!(".kith-restore-{:016x}-", u64::from_le_bytes(random)),
             names: AtomicU64::new(0),
             directories: AtomicU64::new(1),
+            written: Mutex::new(written),
         })
     }
 
@@ -134,10 +153,10 @@ impl Target {
 
     /// Brings everything that was written to the disk. Blocks, possibly for long.
     ///
-    /// One call for the whole file system costs far less than one per file, and it comes after the names. What is mounted
-    /// below the target is not covered.
+    /// One call for a whole file system costs far less than one per file, and it comes after the names.
     pub(super) fn sync(&self) -> Result<(), RestoreError> {
-        sync_file_system(&self.descriptor).map_err(|errno| {
+        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        written.sync().map_err(|errno| {
             let target = self.path.clone();
             match errno {
                 Errno::ENOSPC | Errno::EDQUOT => RestoreError::Full { target },
@@ -152,7 +171,8 @@ impl Target {
 
     /// The target as a directory.
     pub(super) fn top(&self) -> Arc<Directory> {
-        Arc::new(Directory { parent: None, name: OsString::new(), number: 0, fresh: false })
+        let entered = Mutex::default();
+        Arc::new(Directory { parent: None, name: OsString::new(), number: 0, fresh: false, entered })
     }
 
     /// A name that nothing else has, for something unfinished.
@@ -191,6 +211,8 @@ impl Target {
     }
 
     /// Makes a directory, or enters it if it is there. Something else in its place is removed if `placing` permits.
+    ///
+    /// `EEXIST`: this restore has entered it by another name. The file system can't tell the two names apart.
     pub(super) fn enter(
         &self,
         parent: &Arc<Directory>,
@@ -213,29 +235,63 @@ impl Target {
             },
             Err(error) => return Err(error),
         };
-        let number = self.directories.fetch_add(1, Ordering::Relaxed);
-        Ok(Arc::new(Directory { parent: Some(Arc::clone(parent)), name: name.to_owned(), number, fresh }))
-    }
-}
-
-#[cfg(target_os = "linux")]
-fn sync_file_system(directory: impl AsFd) -> nix::Result<()> {
-    // A descriptor for passing through won't do.
-    match openat(directory, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()) {
-        Ok(readable) => nix::unistd::syncfs(&readable),
-        // It may be written to, but not listed.
-        Err(Errno::EACCES) => {
-            nix::unistd::sync();
-            Ok(())
+        let opened = pass(&*descriptor, name)?;
+        let stat = fstat(&opened)?;
+        let mut entered = parent.entered.lock().unwrap_or_else(PoisonError::into_inner);
+        if !entered.insert(inode(&stat)) {
+            return Err(Errno::EEXIST);
         }
-        Err(error) => Err(error),
+        drop(entered);
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).note(stat.st_dev, &opened)?;
+        let number = self.directories.fetch_add(1, Ordering::Relaxed);
+        let (parent, name, entered) = (Some(Arc::clone(parent)), name.to_owned(), Mutex::default());
+        Ok(Arc::new(Directory { parent, name, number, fresh, entered }))
     }
 }
 
-#[cfg(not(target_os = "linux"))]
-fn sync_file_system(_: impl AsFd) -> nix::Result<()> {
-    nix::unistd::sync();
-    Ok(())
+impl Written {
+    /// A directory on this device is written to.
+    fn note(&mut self, device: Device, directory: impl AsFd) -> nix::Result<()> {
+        if self.others || self.systems.iter().any(|(known, _)| *known == device) {
+            return Ok(());
+        }
+        if self.systems.len() >= MOST_SYSTEMS {
+            self.others = true;
+            return Ok(());
+        }
+        // A descriptor for passing through won't do.
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        match openat(directory, ".", flags, Mode::empty()) {
+            Ok(readable) => self.systems.push((device, readable)),
+            // It may be written to, but not listed.
+            Err(Errno::EACCES) => self.others = true,
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    #[cfg(target_os = "linux")]
+    fn sync(&self) -> nix::Result<()> {
+        if self.others {
+            nix::unistd::sync();
+        }
+        self.systems.iter().try_for_each(|(_, directory)| nix::unistd::syncfs(directory))
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    #[expect(clippy::unnecessary_wraps, reason = "as on Linux")]
+    fn sync(&self) -> nix::Result<()> {
+        nix::unistd::sync();
+        Ok(())
+    }
+}
+
+/// The type of `st_dev` depends on the system.
+pub(super) type Device = nix::libc::dev_t;
+
+/// What nothing else has at the same time.
+pub(super) fn inode(stat: &FileStat) -> (Device, u64) {
+    (stat.st_dev, stat.st_ino)
 }
 
 /// Opens a directory for passing through it. A symbolic link is refused.
@@ -274,13 +330,13 @@ pub(super) fn discard(directory: impl AsFd, name: &OsStr) {
     }
 }
 
-/// Gives something finished its final name; false if there is something else that is kept.
+/// Gives something finished its final name. `EEXIST`: there is something else now, which is kept.
 pub(super) fn finish(
     directory: impl AsFd,
     temporary: &OsStr,
     name: &OsStr,
     placing: Placing,
-) -> nix::Result<bool> {
+) -> nix::Result<()> {
     let directory = directory.as_fd();
     let placed = match placing {
         Placing::New => rename_new(directory, temporary, name),
@@ -290,17 +346,7 @@ pub(super) fn finish(
             other => other,
         },
     };
-    match placed {
-        Ok(()) => Ok(true),
-        Err(Errno::EEXIST) if placing == Placing::New => {
-            discard(directory, temporary);
-            Ok(false)
-        }
-        Err(error) => {
-            discard(directory, temporary);
-            Err(error)
-        }
-    }
+    placed.inspect_err(|_| discard(directory, temporary))
 }
 
 fn rename_new(directory: impl AsFd, temporary: &OsStr, name: &OsStr) -> nix::Result<()> {

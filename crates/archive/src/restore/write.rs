@@ -111,16 +111,13 @@ impl Writer {
                 add(&context.counters.bytes, length);
                 add(&context.counters.done_files, 1);
             }
-            Ok(None) => {
-                context.keep(file.path());
-                add(&context.counters.done_files, 1);
-            }
+            Ok(None) => {}
             Err(error) => self.fail(files, file, error),
         }
         self.open = None;
     }
 
-    /// The length of the file; nothing if something else came meanwhile and is kept.
+    /// The length of the file; nothing if it needs nothing any more.
     fn try_finish(&mut self, files: &Files, number: u32, file: &FileWork) -> Result<Option<u64>, EntryError> {
         let length = file.length.load(Relaxed);
         let Some(open) = self.open(files, number, file)? else { return Ok(None) };
@@ -132,8 +129,8 @@ impl Writer {
         let State::Open(temporary) = std::mem::replace(&mut *file.state(), State::Done) else {
             return Ok(None);
         };
-        let placed = target::finish(&*descriptor, &temporary, &file.node.name, file.placing);
-        Ok(placed.map_err(entry(CREATE))?.then_some(length))
+        target::finish(&*descriptor, &temporary, &file.node.name, file.placing).map_err(entry(CREATE))?;
+        Ok(Some(length))
     }
 
     fn fail(&mut self, files: &Files, file: &FileWork, error: EntryError) {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::ops::Range;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -13,10 +14,11 @@ use kith_archive::backup::{BackupError, Event, Exclude, Phase};
 use kith_archive::check::{CheckDepth, Finding, check};
 use kith_archive::restore::{RestoreRequest, restore};
 use kith_archive::store::{FileId, FileKind, LocalStore, Store, StoreError, StoredFile};
-use kith_archive::tree::NodeKind;
-use kith_archive::{BackupRequest, BlobType, Repository, RepositoryError, backup};
+use kith_archive::tree::{FileTime, NodeKind};
+use kith_archive::{BackupRequest, BlobId, BlobType, Repository, RepositoryError, Snapshot, backup};
 use tokio_util::sync::CancellationToken;
 
+use crate::forge::Forge;
 use crate::support::*;
 
 /// A directory in which some things go wrong on purpose.
@@ -249,6 +251,135 @@ async fn a_backup_of_nothing_makes_no_snapshot() {
     assert!(repository.snapshots().await.unwrap().snapshots.is_empty());
     fs::remove_file(source.join("file 0000")).unwrap();
     assert_eq!(run(&repository, request(&source)).await.files_new, 0, "an empty directory is something");
+}
+
+#[tokio::test]
+async fn a_source_that_is_a_link_is_an_omission_and_alone_an_error() {
+    let temp = tempfile::tempdir().unwrap();
+    let (folder, link) = (temp.path().join("folder"), temp.path().join("link"));
+    many_files(&folder, 2, 10);
+    symlink(&folder, &link).unwrap();
+    let repository = init(&temp.path().join("archive")).await;
+    for path in [link.clone(), link.join("")] {
+        let result = backup(Arc::clone(&repository), request(&path), |_| (), CancellationToken::new()).await;
+        let error = result.unwrap_err();
+        assert!(matches!(error, BackupError::SourceIsLink { .. }), "{error:?}");
+        let real = folder.canonicalize().unwrap();
+        assert!(error.to_string().contains(&format!("name {} itself", real.display())), "{error}");
+    }
+    assert!(repository.snapshots().await.unwrap().snapshots.is_empty());
+    // Beside something else, the rest is stored.
+    let other = temp.path().join("other");
+    many_files(&other, 1, 10);
+    let asked = BackupRequest { paths: vec![link.clone(), other.clone()], ..request(&other) };
+    let report = run(&repository, asked.clone()).await;
+    assert_eq!((report.files_new, report.skipped_total, report.is_complete()), (1, 1, false));
+    assert_eq!(report.skipped[0].path, link);
+    assert!(report.skipped[0].reason.contains("symbolic link"), "{:?}", report.skipped);
+    assert!(find(&repository, report.tree, &link).await.is_none());
+    // The paths are those of the set: the next run finds its parent, and a folder in the place of the link is stored.
+    fs::remove_file(&link).unwrap();
+    many_files(&link, 1, 10);
+    let next = run(&repository, asked).await;
+    assert_eq!(next.parent, Some(report.snapshot));
+    assert!(next.is_complete() && find(&repository, next.tree, &link.join("file 0000")).await.is_some());
+    // On the way to a source, links count as what they lead to.
+    let way = temp.path().join("way");
+    symlink(&folder, &way).unwrap();
+    let report = run(&repository, request(&way.join("file 0001"))).await;
+    assert!(report.is_complete() && report.files_new == 1);
+}
+
+/// The parent snapshot says of a file what the system says, and names another content: as if it had been changed after it
+/// was read, in the same tick of the clock.
+#[tokio::test]
+async fn a_file_that_had_not_settled_when_it_was_read_is_read_again() {
+    let temp = tempfile::tempdir().unwrap();
+    let source = temp.path().canonicalize().unwrap().join("source");
+    fs::create_dir(&source).unwrap();
+    let path = source.join("file");
+    fs::write(&path, "what is there").unwrap();
+    let metadata = path.metadata().unwrap();
+    let time = |seconds: i64, nanoseconds: i64| FileTime {
+        seconds,
+        nanoseconds: u32::try_from(nanoseconds).unwrap(),
+    };
+    let mut forge = Forge::default();
+    let mut node = forge.file("file", b"what was read");
+    node.modified = time(metadata.mtime(), metadata.mtime_nsec());
+    node.changed = time(metadata.ctime(), metadata.ctime_nsec());
+    node.inode = metadata.ino();
+    let names: Vec<_> = source.iter().skip(1).map(|name| name.to_str().unwrap()).collect();
+    for name in names.into_iter().rev() {
+        node = forge.dir(name, vec![node]);
+    }
+    let root = forge.tree(vec![node]);
+    let (repository, parent) = forge.write(&temp.path().join("archive"), root).await;
+    let changed =
+        jiff::Timestamp::new(metadata.ctime(), i32::try_from(metadata.ctime_nsec()).unwrap()).unwrap();
+    let read = async |begun_after: jiff::SignedDuration| {
+        let parent = Snapshot { time: changed + begun_after, ..parent.clone() };
+        let parent = Some(repository.save_snapshot(&parent).await.unwrap());
+        let report = run(&repository, BackupRequest { parent, ..request(&source) }).await;
+        let node = find(&repository, report.tree, &path).await.unwrap();
+        let is_read = node.content.unwrap() == [BlobId::of(b"what is there")];
+        assert_eq!((report.files_changed, report.files_unmodified), if is_read { (1, 0) } else { (0, 1) });
+        is_read
+    };
+    for milliseconds in [-60_000, 0, 10, 1_999] {
+        assert!(read(jiff::SignedDuration::from_millis(milliseconds)).await, "{milliseconds} ms");
+    }
+    // Later the times tell: whatever the parent says is trusted, and nothing is read.
+    assert!(!read(jiff::SignedDuration::from_millis(2_001)).await);
+}
+
+/// The capabilities of a file that belong to a user whom the reader's name space does not have can be listed, not read.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn an_extended_attribute_that_can_not_be_read_is_an_omission() {
+    const VARIABLE: &str = "KITH_TEST_ATTRIBUTES";
+    let Some(dir) = std::env::var_os(VARIABLE) else {
+        let temp = tempfile::tempdir().unwrap();
+        let source = temp.path().join("source");
+        many_files(&source, 2, 10);
+        let mut capabilities = Vec::new();
+        for number in [0x0300_0001_u32, 1, 0, 0, 0, 100_000] {
+            capabilities.extend_from_slice(&number.to_le_bytes());
+        }
+        let set = xattr::set(source.join("file 0001"), "security.capability", &capabilities);
+        let probe =
+            std::process::Command::new("unshare").args(["--user", "--map-root-user", "true"]).status();
+        if set.is_err() || !probe.is_ok_and(|status| status.success()) {
+            eprintln!("skipped: no capabilities can be given to files here, or no user name spaces made");
+            return;
+        }
+        let output = std::process::Command::new("unshare")
+            .args(["--user", "--map-root-user"])
+            .arg(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "backup::an_extended_attribute_that_can_not_be_read_is_an_omission",
+                "--nocapture",
+            ])
+            .env(VARIABLE, temp.path())
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && text.contains("1 passed"), "{text}{errors}");
+        return;
+    };
+    let source = Path::new(&dir).join("source");
+    let repository = init(&Path::new(&dir).join("archive")).await;
+    // The second run does not open the file, and says so all the same.
+    for _ in 0..2 {
+        let report = run(&repository, request(&source)).await;
+        assert_eq!((report.skipped_total, report.is_complete()), (1, false));
+        assert_eq!(report.skipped[0].path, source.join("file 0001"));
+        assert!(report.skipped[0].reason.contains("security.capability"), "{:?}", report.skipped);
+        let node = find(&repository, report.tree, &source.join("file 0001")).await.unwrap();
+        assert!(node.content.is_some() && node.extended_attributes.is_empty(), "the content is stored");
+    }
 }
 
 /// Reading the beginning of a process's own memory always fails, even for root.

@@ -1,6 +1,7 @@
 //! Restores: everything comes back as it was, and what is there already is treated as asked.
 
 use std::error::Error as _;
+use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
 use std::ops::Range;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -366,6 +367,11 @@ async fn a_target_where_no_folder_can_be_is_told_in_words() {
 /// Runs the test `name` again where it may mount file systems that nobody else sees, with a directory for them. `None`
 /// in the outer run.
 fn with_mounts(name: &str) -> Option<PathBuf> {
+    with_mounts_under(&[], name)
+}
+
+/// The same under a program that watches it.
+fn with_mounts_under(watcher: &[&OsStr], name: &str) -> Option<PathBuf> {
     const VARIABLE: &str = "KITH_TEST_MOUNTS";
     if let Some(dir) = std::env::var_os(VARIABLE) {
         return Some(dir.into());
@@ -386,6 +392,7 @@ fn with_mounts(name: &str) -> Option<PathBuf> {
         return None;
     }
     let output = command
+        .args(watcher)
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", name, "--nocapture"])
         .env(VARIABLE, temp.path())
@@ -402,6 +409,83 @@ fn mount(dir: &Path, options: &str) {
     let status =
         Command::new("mount").args(["-t", "tmpfs", "-o", options, "none"]).arg(dir).status().unwrap();
     assert!(status.success());
+}
+
+/// Gives a file or folder a second name, as a file system does that can't tell the two apart.
+fn same(name: &Path, other: &Path) {
+    let status = Command::new("mount").arg("--bind").args([name, other]).status().unwrap();
+    assert!(status.success());
+}
+
+#[tokio::test]
+async fn names_that_the_target_can_not_tell_apart_are_failures() {
+    let Some(temp) = with_mounts("restore::names_that_the_target_can_not_tell_apart_are_failures") else {
+        return;
+    };
+    let source = temp.join("source");
+    for folder in ["FOLDER", "folder"] {
+        fs::create_dir_all(source.join(folder)).unwrap();
+        fs::write(source.join(folder).join("inside"), format!("inside of {folder}")).unwrap();
+    }
+    for file in ["FILE", "file"] {
+        fs::write(source.join(file), format!("content of {file}")).unwrap();
+    }
+    let repository = init(&temp.join("archive")).await;
+    run(&repository, request(&source)).await;
+    for mode in [Overwrite::Never, Overwrite::Changed, Overwrite::Always] {
+        let target = temp.join(format!("target {mode:?}"));
+        let restored = below(&target, &source);
+        fs::create_dir_all(restored.join("FOLDER")).unwrap();
+        fs::create_dir_all(restored.join("folder")).unwrap();
+        fs::write(restored.join("FILE"), "").unwrap();
+        fs::write(restored.join("file"), "").unwrap();
+        same(&restored.join("FOLDER"), &restored.join("folder"));
+        same(&restored.join("FILE"), &restored.join("file"));
+        let report = overwrite(&repository, &target, mode).await;
+        let failed: Vec<_> = report.failed.items.iter().map(|failure| failure.path.clone()).collect();
+        assert_eq!(failed, [source.join("file"), source.join("folder")], "{report:?}");
+        for failure in &report.failed.items {
+            assert!(failure.reason.contains("can't tell it from another name"), "{failure:?}");
+        }
+        let inside = fs::read_to_string(restored.join("folder/inside")).unwrap();
+        assert_eq!(inside, "inside of FOLDER", "{mode:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_mounted_below_the_target_is_synced_too() {
+    const NAME: &str = "restore::what_is_mounted_below_the_target_is_synced_too";
+    if !Command::new("strace").arg("--version").output().is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: strace is not installed");
+        return;
+    }
+    let trace = tempfile::NamedTempFile::new().unwrap();
+    let watcher: [&OsStr; 7] = [
+        "strace".as_ref(),
+        "--follow-forks".as_ref(),
+        "--decode-fds=path".as_ref(),
+        "--trace=syncfs,sync".as_ref(),
+        "--output".as_ref(),
+        trace.path().as_ref(),
+        "--".as_ref(),
+    ];
+    let Some(temp) = with_mounts_under(&watcher, NAME) else {
+        let trace = fs::read_to_string(trace.path()).unwrap();
+        if !trace.is_empty() {
+            for name in ["/target>", "/sub>", "/sub/deeper>"] {
+                let synced =
+                    |line: &str| line.contains("syncfs(") && line.contains(name) && line.ends_with("= 0");
+                assert_eq!(trace.lines().filter(|line| synced(line)).count(), 1, "{name}: {trace}");
+            }
+        }
+        return;
+    };
+    let (source, repository) = backed_up(&temp).await;
+    let target = temp.join("target");
+    mount(&below(&target, &source.join("sub")), "size=60m");
+    mount(&below(&target, &source.join("sub/deeper")), "size=60m");
+    let report = restore_all(&repository, &target, Special::Withhold).await;
+    assert!(report.files > 10);
 }
 
 #[tokio::test]
@@ -505,6 +589,8 @@ struct Slow {
     inner: LocalStore,
     /// After so many reads of packs, further ones never end.
     answers: AtomicUsize,
+    /// Lets those go on after all.
+    released: tokio::sync::Notify,
     /// Nobody answers.
     gone: AtomicBool,
 }
@@ -514,6 +600,7 @@ impl Slow {
         let store = Arc::new(Self {
             inner: LocalStore::open(dir).unwrap(),
             answers: AtomicUsize::new(usize::MAX),
+            released: tokio::sync::Notify::new(),
             gone: AtomicBool::new(false),
         });
         let repository = open_store(Arc::clone(&store) as Arc<dyn Store>).await;
@@ -539,7 +626,7 @@ impl Store for Slow {
             let left =
                 self.answers.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
             if left.is_err() {
-                std::future::pending::<()>().await;
+                self.released.notified().await;
             }
         }
         if is_data && self.gone.load(Ordering::SeqCst) {
@@ -602,6 +689,33 @@ async fn a_cancelled_restore_ends_at_once_and_leaves_nothing_unfinished() {
     let request = request_for(&repository, &temp.path().join("never made")).await;
     let result = restore(repository, request, |_| (), cancel).await;
     assert!(matches!(result, Err(RestoreError::Cancelled)));
+}
+
+#[tokio::test]
+async fn what_takes_the_place_of_a_file_meanwhile_is_kept_and_the_file_counts_as_failed() {
+    let temp = tempfile::tempdir().unwrap();
+    let target = temp.path().join("target");
+    let (source, _) = backed_up(temp.path()).await;
+    let (store, repository) = Slow::open(&temp.path().join("archive")).await;
+    store.answers.store(0, Ordering::SeqCst);
+    let request = request_for(&repository, &target).await;
+    let task = tokio::spawn(restore(Arc::clone(&repository), request, |_| (), CancellationToken::new()));
+    let taken = below(&target, &source.join("large.bin"));
+    until(|| taken.parent().unwrap().is_dir()).await;
+    fs::write(&taken, "of somebody else").unwrap();
+    store.answers.store(usize::MAX, Ordering::SeqCst);
+    until(|| {
+        store.released.notify_waiters();
+        task.is_finished()
+    })
+    .await;
+    let report = task.await.unwrap().unwrap();
+    assert!(!report.is_complete() && report.kept.is_empty(), "{report:?}");
+    assert_eq!(report.failed.items.len(), 1, "{:?}", report.failed);
+    assert_eq!(report.failed.items[0].path, source.join("large.bin"));
+    assert!(report.failed.items[0].reason.contains("came there meanwhile"), "{:?}", report.failed);
+    assert_eq!(fs::read_to_string(&taken).unwrap(), "of somebody else");
+    assert!(unfinished(&target).is_empty());
 }
 
 #[tokio::test]

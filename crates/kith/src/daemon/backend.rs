@@ -156,6 +156,18 @@ impl Backend for Daemon {
                 "check the spelling",
             ));
         }
+        // A link alone would be a backup of nothing that looks like one.
+        if let Some((path, reason)) = paths
+            .iter()
+            .filter(|path| path.is_absolute())
+            .find_map(|path| kith_archive::backup::link_reason(path).map(|reason| (path, reason)))
+        {
+            return Err(failure(
+                FailureKind::Invalid,
+                format!("{} can't be in a backup set: {reason}", path.display()),
+                "links inside of a folder are stored as links",
+            ));
+        }
         let set = BackupSet::new(request.name, paths, request.to, request.exclude)
             .map_err(|error| failure(FailureKind::Invalid, error, "`kith set add --help` shows the form"))?;
         let added = set.clone();
