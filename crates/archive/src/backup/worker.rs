@@ -203,7 +203,7 @@ mod tests {
     #[tokio::test]
     async fn a_folder_whose_listing_could_not_be_read_again_is_an_omission() {
         let temp = tempfile::tempdir().unwrap();
-        let store = Arc::new(LocalStore::create(&temp.path().join("archive")).unwrap());
+        let store = Arc::new(LocalStore::create(temp.path().join("archive")).unwrap());
         let key = Arc::new(MasterKey::from_bytes(&[3; 64]).unwrap());
         let repository = Arc::new(Repository::init(store, key, Polynomial::derive(&[1; 32])).await.unwrap());
         let (full, _packs) = mpsc::channel(1);

@@ -233,7 +233,7 @@ async fn an_exchange_that_always_breaks_is_not_tried_for_ever() {
 }
 
 /// 64 KiB a second for so many seconds; then the body breaks off, or nothing more comes.
-fn slow(seconds: u64, breaks_off: bool) -> Result<Response<Body>, CarrierError> {
+fn slow(seconds: u64, breaks_off: bool) -> Response<Body> {
     let steps = futures::stream::unfold(0, move |second| async move {
         if second < seconds {
             tokio::time::sleep(Duration::from_secs(1)).await;
@@ -245,7 +245,7 @@ fn slow(seconds: u64, breaks_off: bool) -> Result<Response<Body>, CarrierError> 
         }
         Some((Err("the link was closed".into()), second))
     });
-    Ok(Response::new(kith_wire::boxed(Streamed(Box::pin(steps)))))
+    Response::new(kith_wire::boxed(Streamed(Box::pin(steps))))
 }
 
 /// Reads an object after these answers.
@@ -258,13 +258,13 @@ async fn read_after(
     (read, started.elapsed())
 }
 
-fn whole() -> Result<Response<Body>, CarrierError> {
-    Ok(Response::builder().status(206).body(bytes_body(vec![7_u8; 10_000_000])).unwrap())
+fn whole() -> Response<Body> {
+    Response::builder().status(206).body(bytes_body(vec![7_u8; 10_000_000])).unwrap()
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_answer_that_breaks_off_late_is_asked_for_again_when_the_friend_is_back() {
-    let answers = std::iter::once(slow(55, true)).chain((0..6).map(|_| away())).chain([whole()]);
+    let answers = std::iter::once(Ok(slow(55, true))).chain((0..6).map(|_| away())).chain([Ok(whole())]);
     let (read, _) = read_after(answers).await;
     assert_eq!(read.unwrap().len(), 10_000_000);
 }
@@ -272,14 +272,18 @@ async fn a_slow_answer_that_breaks_off_late_is_asked_for_again_when_the_friend_i
 #[tokio::test(start_paused = true)]
 async fn a_line_that_falls_silent_is_waited_for_until_the_friend_is_back() {
     // The read stalls; the link is found dead during the next try; then the friend is away for a while.
-    let answers = [slow(55, false), slow(0, true)].into_iter().chain((0..6).map(|_| away())).chain([whole()]);
+    let answers = [slow(55, false), slow(0, true)]
+        .map(Ok)
+        .into_iter()
+        .chain((0..6).map(|_| away()))
+        .chain([Ok(whole())]);
     let (read, _) = read_after(answers).await;
     assert_eq!(read.unwrap().len(), 10_000_000);
 }
 
 #[tokio::test(start_paused = true)]
 async fn time_away_does_not_count_as_silence() {
-    let answers = (0..40).map(|_| away()).chain([answer(503, None, "later"), whole()]);
+    let answers = (0..40).map(|_| away()).chain([answer(503, None, "later"), Ok(whole())]);
     let (read, took) = read_after(answers).await;
     assert_eq!(read.unwrap().len(), 10_000_000);
     assert!(took > MOST_QUIET, "{took:?}");
@@ -293,7 +297,7 @@ async fn stalls_and_breaks_together_take_no_longer_than_a_minute_either() {
         Err::<http_body::Frame<Bytes>, kith_wire::BodyError>("the link was closed".into())
     };
     let body = Streamed(Box::pin(futures::stream::once(late_break)));
-    let (read, took) = read_after([slow(0, false), Ok(Response::new(kith_wire::boxed(body)))]).await;
+    let (read, took) = read_after([Ok(slow(0, false)), Ok(Response::new(kith_wire::boxed(body)))]).await;
     let error = read.unwrap_err();
     assert!(matches!(error, StoreError::Stalled { .. }), "{error:?}");
     assert!(took < Duration::from_secs(60), "{took:?}");
