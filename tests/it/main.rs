@@ -5,6 +5,7 @@
 mod arrows;
 mod bad_input;
 mod both_ways;
+mod bugreport;
 mod cited;
 mod contract;
 mod dark;

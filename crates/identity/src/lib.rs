@@ -43,7 +43,7 @@ pub use invite::{
     OneTimeKey, Ownership, ReplyError, ReplyLine,
 };
 pub use name::{MAX_NAME_CHARACTERS, sanitise_name};
-pub use phrase::{PhraseError, RecoveryPhrase, WORDS_IN_A_PHRASE};
+pub use phrase::{PhraseError, RecoveryPhrase, WORDS_IN_A_PHRASE, is_phrase_word};
 pub use safety::{SafetySentence, safety_sentence};
 pub use secret::WrongKeyLength;
 pub use state_key::OpenStateError;

@@ -40,6 +40,12 @@ pub enum PhraseError {
     Checksum,
 }
 
+/// Whether a word, in small letters, is one of the 2,048 of which recovery phrases and safety sentences are made.
+#[must_use]
+pub fn is_phrase_word(word: &str) -> bool {
+    Language::English.find_word(word).is_some()
+}
+
 fn hint(suggestion: &Option<&'static str>) -> String {
     suggestion.map(|word| format!(" (perhaps {word:?}?)")).unwrap_or_default()
 }

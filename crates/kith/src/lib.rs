@@ -3,6 +3,7 @@
 //! It holds where a computer keeps its things ([`home`]) and what its person decided ([`settings`]). It holds no
 //! protocol, no cryptography and no storage format: those are crates of their own.
 
+pub mod bugreport;
 pub mod cli;
 pub mod daemon;
 pub mod home;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
 
+use crate::bugreport::DEFAULT_LINES;
 use crate::settings::{ByteSize, parse_duration};
 
 use super::time::parse_time;
@@ -194,6 +195,19 @@ pub enum Command {
     Logs {
         /// How many of the last lines
         #[arg(short = 'n', long, default_value_t = 200)]
+        lines: usize,
+    },
+    /// Make a report for somebody who helps: status, settings, sizes and log in one text file, with every name, path and
+    /// address replaced. It is shown first
+    Bugreport {
+        /// Where to write it; must not exist (default: kith-report-TIME.txt in the current directory)
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        /// Write it without showing it and asking
+        #[arg(long)]
+        yes: bool,
+        /// How many of the last lines of the log, 20000 at most
+        #[arg(short = 'n', long, default_value_t = DEFAULT_LINES)]
         lines: usize,
     },
     /// Show what Kith does: two computers on this one back up to each other, and a third recovers

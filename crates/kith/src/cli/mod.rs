@@ -4,6 +4,7 @@ mod allocator;
 pub mod args;
 mod backup;
 mod browse;
+mod bugreport;
 mod daemon;
 mod demo;
 mod error;
@@ -120,6 +121,7 @@ async fn dispatch(command: Command, place: &Place) -> CliResult {
         Command::Ra => status::reauthenticate(&place.client().await?).await,
         Command::Restart => status::restart(&place.client().await?).await,
         Command::Logs { lines } => status::logs(place, lines),
+        Command::Bugreport { out, yes, lines } => bugreport::run(place, out, yes, lines).await,
         Command::Daemon | Command::Demo(_) | Command::Completions { .. } | Command::Man => Ok(()),
     }
 }
