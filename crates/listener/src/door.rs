@@ -6,10 +6,10 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kith_identity::DialInTag;
 use kith_identity::tls::Admitted;
+use kith_identity::{DeviceId, DialInTag};
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, Semaphore, SemaphorePermit, mpsc};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit, mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tokio_rustls::server::TlsStream;
@@ -17,10 +17,12 @@ use tokio_rustls::server::TlsStream;
 use crate::conversation::{Look, look};
 use crate::expected::Registry;
 use crate::faces::{Faces, UsedTags};
-use crate::limits::{DROP_BEGINS_AT, EVICTED_ON_EXHAUSTION, MAX_KNOWN, MAX_STRANGERS, STALE_HANDSHAKE};
+use crate::familiar::Familiar;
+use crate::limits::{DROP_BEGINS_AT, EVICTED_ON_EXHAUSTION, MAX_STRANGERS, STALE_KNOWN};
+use crate::places::{Order, Places};
 use crate::serve::{peek_with, serve};
 use crate::strangers::{Penalties, drops_early};
-use crate::waiting::{ConnectionId, Pool, Prefix, WaitingRoom};
+use crate::waiting::{ConnectionId, Prefix, WaitingRoom};
 
 /// A connection that has proved who it is.
 #[derive(Debug)]
@@ -41,7 +43,6 @@ pub(crate) struct Door {
     pub(crate) incoming: mpsc::Sender<Incoming>,
     greeting: AtomicBool,
     books: Mutex<Books>,
-    known_places: Semaphore,
     stranger_places: Semaphore,
     penalties: Mutex<Penalties>,
     used: Mutex<UsedTags>,
@@ -55,6 +56,11 @@ pub(crate) struct Door {
 #[derive(Default)]
 struct Books {
     room: WaitingRoom,
+    /// Of those who were recognised.
+    places: Places,
+    /// Who is to be told that his place is there.
+    beginning: HashMap<ConnectionId, oneshot::Sender<()>>,
+    familiar: Familiar,
     tasks: HashMap<ConnectionId, AbortHandle>,
     closed: bool,
 }
@@ -71,7 +77,6 @@ impl Door {
             incoming,
             greeting: AtomicBool::new(greeting),
             books: Mutex::default(),
-            known_places: Semaphore::new(MAX_KNOWN),
             stranger_places: Semaphore::new(MAX_STRANGERS),
             penalties: Mutex::default(),
             used: Mutex::default(),
@@ -109,6 +114,11 @@ impl Door {
     /// Notes that a stranger from there asks for what leads to nothing; false if he is not to be served.
     pub(crate) fn tolerates(&self, remote: SocketAddr) -> bool {
         lock(&self.penalties).offend(Prefix::of(remote.ip()), Instant::now())
+    }
+
+    /// Notes from where a friend got in.
+    pub(crate) fn note_friend(&self, friend: DeviceId, remote: SocketAddr) {
+        self.books().familiar.note(friend, remote.ip());
     }
 
     /// Gives up some of those that have been silent for longest; returns how many.
@@ -164,6 +174,27 @@ impl Books {
         }
     }
 
+    fn carry_out(&mut self, orders: Vec<Order>) {
+        for order in orders {
+            match order {
+                // Who has gone meanwhile leaves, and with that gives back his place.
+                Order::Begin(id) => drop(self.beginning.remove(&id).map(|begin| begin.send(()))),
+                Order::Close(id) => {
+                    self.beginning.remove(&id);
+                    self.room.leave(id);
+                    self.abort(id);
+                }
+            }
+        }
+    }
+
+    /// Gives back the place of one who was recognised.
+    fn give_back(&mut self, id: ConnectionId) {
+        self.beginning.remove(&id);
+        let orders = self.places.leave(id, Instant::now());
+        self.carry_out(orders);
+    }
+
     fn is_empty(&self) -> bool {
         self.tasks.is_empty() && self.room.is_empty()
     }
@@ -186,24 +217,35 @@ impl Ticket {
 
     /// The ClientHello is there, or the handshake is over: waiting, but not silent.
     pub(crate) fn spoken(&self) {
-        self.door.books().room.speak(self.id);
+        let mut books = self.door.books();
+        books.room.speak(self.id);
+        books.give_back(self.id);
     }
 
-    /// Waits for a place among the handshakes of those who are known. While there is none, handshakes that take too long are ended.
-    pub(crate) async fn known_place(&self) -> Option<SemaphorePermit<'_>> {
-        let places = &self.door.known_places;
-        let place = loop {
-            if let Ok(place) = places.try_acquire() {
-                break place;
-            }
-            let stale_at = self.end_stale_handshake(Pool::Known);
+    /// Waits for a place among the handshakes of those who are known, which is given back by [`Ticket::spoken`] or at the end. False if he
+    /// doesn't get one.
+    pub(crate) async fn known_place(&self, remote: SocketAddr) -> bool {
+        let (begin, mut begun) = oneshot::channel();
+        {
+            let mut books = self.door.books();
+            let source = books.familiar.source(remote.ip());
+            books.room.recognise(self.id);
+            books.beginning.insert(self.id, begin);
+            let orders = books.places.ask(self.id, source, Instant::now());
+            books.carry_out(orders);
+        }
+        loop {
+            let now = Instant::now();
+            let again = self.door.books().places.poll_timeout(now).unwrap_or(now + STALE_KNOWN);
             tokio::select! {
-                place = places.acquire() => break place.ok()?,
-                () = tokio::time::sleep_until(stale_at) => {}
+                begun = &mut begun => return begun.is_ok(),
+                () = tokio::time::sleep_until(again) => {
+                    let mut books = self.door.books();
+                    let orders = books.places.handle_timeout(Instant::now());
+                    books.carry_out(orders);
+                }
             }
-        };
-        self.door.books().room.begin_handshake(self.id, Pool::Known, Instant::now());
-        Some(place)
+        }
     }
 
     /// A place among the strangers' handshakes, if there is one and chance is with him. Whoever has had his for too long makes room, for
@@ -212,27 +254,22 @@ impl Ticket {
         let places = &self.door.stranger_places;
         let busy = MAX_STRANGERS - places.available_permits();
         if busy >= DROP_BEGINS_AT {
-            self.end_stale_handshake(Pool::Strangers);
+            self.end_stale_handshake();
             if drops_early(busy, (self.door.draw)()) {
                 return None;
             }
         }
         let place = places.try_acquire().ok()?;
-        self.door.books().room.begin_handshake(self.id, Pool::Strangers, Instant::now());
+        self.door.books().room.begin_handshake(self.id, Instant::now());
         Some(place)
     }
 
-    /// Ends the oldest handshake of a pool if it is stale; returns when to look again.
-    fn end_stale_handshake(&self, pool: Pool) -> Instant {
-        let now = Instant::now();
+    /// Ends the oldest handshake of a stranger if it is stale.
+    fn end_stale_handshake(&self) {
         let mut books = self.door.books();
-        match books.room.stale_handshake(pool, now) {
-            Ok(id) => {
-                books.room.leave(id);
-                books.abort(id);
-                now + STALE_HANDSHAKE
-            }
-            Err(stale_at) => stale_at.unwrap_or(now + STALE_HANDSHAKE),
+        if let Some(id) = books.room.stale_handshake(Instant::now()) {
+            books.room.leave(id);
+            books.abort(id);
         }
     }
 }
@@ -242,6 +279,7 @@ impl Drop for Ticket {
         let mut books = self.door.books();
         books.room.leave(self.id);
         books.tasks.remove(&self.id);
+        books.give_back(self.id);
         if books.is_empty() {
             self.door.left.notify_waiters();
         }

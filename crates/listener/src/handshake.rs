@@ -49,12 +49,11 @@ pub(crate) async fn handshake(mut stream: TcpStream, remote: SocketAddr, ticket:
 
 /// Serves whoever brought a tag that was recognised: he learns who this computer is, and is let in if he proves who he is.
 async fn known(stream: TcpStream, remote: SocketAddr, ticket: Ticket, deadline: Instant) {
-    let Ok(Some(place)) = timeout_at(deadline, ticket.known_place()).await else {
+    if !matches!(timeout_at(deadline, ticket.known_place(remote)).await, Ok(true)) {
         return tracing::debug!(%remote, "no place for a handshake in time");
-    };
+    }
     let outcome = timeout_at(deadline, shake(stream, ticket.door().faces.known.clone())).await;
-    drop(place);
-    // From here on the connection counts as one that waits.
+    // From here on the connection counts as one that waits; its place is free.
     ticket.spoken();
     match outcome {
         Err(_) => tracing::debug!(%remote, "handshake not done in time"),
@@ -126,6 +125,9 @@ async fn hand_over(
         tracing::debug!(%remote, %error, "the system refuses a socket option; the link works without");
     }
     tracing::debug!(%remote, ?who, "admitted");
+    if let Admitted::Friend(friend) = &who {
+        ticket.door().note_friend(*friend, remote);
+    }
     let incoming = Incoming { admitted: who, stream, remote, local };
     match timeout_at(deadline, ticket.door().incoming.send(incoming)).await {
         Ok(Ok(())) => {}

@@ -2,7 +2,7 @@
 //!
 //! Worst case before authentication: [`MAX_WAITING`] connections of some hundred bytes each beside what the kernel holds for
 //! them, [`MAX_STRANGERS`] and [`MAX_KNOWN`] handshakes, for each of which rustls buffers at most 64 KiB of a message, and the tables of
-//! used tags and penalties, which together stay below 2 MiB. Nothing is set aside because somebody says that it will come.
+//! used tags, penalties and familiar addresses, which together stay below 2 MiB. Nothing is set aside because somebody says that it will come.
 
 use std::time::Duration;
 
@@ -22,10 +22,25 @@ pub const MAX_SILENT_PER_PREFIX: usize = 128;
 /// Handshakes of strangers at once. None of them waits for a place: who finds none is turned away.
 pub const MAX_STRANGERS: usize = 64;
 
-/// Handshakes at once of those who brought a tag that was recognised. Whoever waits for a place is served in order.
+/// Handshakes at once of those who brought a tag that was recognised.
 pub const MAX_KNOWN: usize = 64;
 
-/// A handshake this old makes room when places get scarce. Honest ones take a round trip or two.
+/// As many of them are kept for those from whose address a friend got in lately.
+pub const KEPT_FOR_FAMILIAR: usize = 16;
+
+/// So many wait for one of these places. One more, and the oldest of the network or address of which most wait is turned away.
+pub const MAX_KNOWN_WAITING: usize = 64;
+
+/// Such a handshake makes room after this time, while others wait. An honest one takes a round trip, and the longest on Earth that isn't
+/// by way of a satellite is 0.3 s.
+pub const STALE_KNOWN: Duration = Duration::from_millis(500);
+
+/// Addresses from which friends got in lately...
+pub const MAX_FAMILIAR: usize = 1024;
+/// ...and of one friend.
+pub const MAX_FAMILIAR_PER_FRIEND: usize = 2;
+
+/// A stranger's handshake this old makes room when places get scarce.
 pub const STALE_HANDSHAKE: Duration = Duration::from_secs(2);
 
 /// From this many strangers' handshakes on, some strangers are turned away at random...

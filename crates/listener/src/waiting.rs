@@ -9,7 +9,7 @@ use crate::limits::{MAX_SILENT_PER_PREFIX, MAX_WAITING, STALE_HANDSHAKE};
 
 /// Numbers connections in the order in which they came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct ConnectionId(u64);
+pub(crate) struct ConnectionId(pub(crate) u64);
 
 /// Where a connection comes from, as coarsely as addresses are given out: /24 for IPv4, /64 for IPv6.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,19 +38,12 @@ impl Prefix {
 enum Stage {
     /// Has not sent its ClientHello.
     Silent(Prefix),
-    /// Has, and waits for a place.
+    /// Has, and is looked at; or is done with its handshake.
     Spoken,
-    /// Is in its handshake.
-    Handshaking(Pool),
-}
-
-/// Whose places a handshake takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Pool {
-    /// Of those who were recognised.
-    Known,
-    /// Of everybody else.
-    Strangers,
+    /// Brought a tag that was recognised: waits for one of the [places](crate::places), or has it.
+    Recognised,
+    /// A stranger in his handshake.
+    Handshaking,
 }
 
 /// The connections that are not authenticated, each with its stage.
@@ -62,7 +55,7 @@ pub(crate) struct WaitingRoom {
     silent: BTreeSet<ConnectionId>,
     silent_by_prefix: HashMap<Prefix, BTreeSet<ConnectionId>>,
     spoken: BTreeSet<ConnectionId>,
-    known: BTreeMap<ConnectionId, Instant>,
+    recognised: BTreeSet<ConnectionId>,
     strangers: BTreeMap<ConnectionId, Instant>,
 }
 
@@ -92,10 +85,17 @@ impl WaitingRoom {
         }
     }
 
-    /// Its handshake begins.
-    pub(crate) fn begin_handshake(&mut self, id: ConnectionId, pool: Pool, now: Instant) {
-        if self.move_to(id, Stage::Handshaking(pool)) {
-            self.handshakes(pool).insert(id, now);
+    /// Its tag was recognised: it doesn't wait here any more.
+    pub(crate) fn recognise(&mut self, id: ConnectionId) {
+        if self.move_to(id, Stage::Recognised) {
+            self.recognised.insert(id);
+        }
+    }
+
+    /// A stranger's handshake begins.
+    pub(crate) fn begin_handshake(&mut self, id: ConnectionId, now: Instant) {
+        if self.move_to(id, Stage::Handshaking) {
+            self.strangers.insert(id, now);
         }
     }
 
@@ -114,8 +114,11 @@ impl WaitingRoom {
             Some(Stage::Spoken) => {
                 self.spoken.remove(&id);
             }
-            Some(Stage::Handshaking(pool)) => {
-                self.handshakes(pool).remove(&id);
+            Some(Stage::Recognised) => {
+                self.recognised.remove(&id);
+            }
+            Some(Stage::Handshaking) => {
+                self.strangers.remove(&id);
             }
             None => {}
         }
@@ -126,29 +129,15 @@ impl WaitingRoom {
         self.silent.iter().take(count).copied().collect()
     }
 
-    /// The handshake of a pool that began first, if it has lasted for longer than an honest one would; else when it will have.
-    pub(crate) fn stale_handshake(
-        &mut self,
-        pool: Pool,
-        now: Instant,
-    ) -> Result<ConnectionId, Option<Instant>> {
-        match self.handshakes(pool).iter().map(|(id, since)| (*since + STALE_HANDSHAKE, *id)).min() {
-            Some((stale_at, id)) if stale_at <= now => Ok(id),
-            Some((stale_at, _)) => Err(Some(stale_at)),
-            None => Err(None),
-        }
+    /// The handshake of a stranger that began first, if it has lasted for longer than an honest one would.
+    pub(crate) fn stale_handshake(&self, now: Instant) -> Option<ConnectionId> {
+        let (since, id) = self.strangers.iter().map(|(id, since)| (*since, *id)).min()?;
+        (since + STALE_HANDSHAKE <= now).then_some(id)
     }
 
     /// Whether nobody is left.
     pub(crate) fn is_empty(&self) -> bool {
         self.stages.is_empty()
-    }
-
-    fn handshakes(&mut self, pool: Pool) -> &mut BTreeMap<ConnectionId, Instant> {
-        match pool {
-            Pool::Known => &mut self.known,
-            Pool::Strangers => &mut self.strangers,
-        }
     }
 
     fn take_in(&mut self, stage: Stage, evicted: Option<ConnectionId>) -> ConnectionId {

@@ -84,24 +84,20 @@ fn whoever_has_spoken_before_he_is_taken_in_is_pushed_out_by_no_neighbour() {
 fn a_handshake_no_longer_counts_as_waiting_and_grows_stale_after_two_seconds() {
     let (mut room, ids) = room(1, 3);
     let now = Instant::now();
-    let (known, strangers) = (Pool::Known, Pool::Strangers);
-    assert_eq!(room.stale_handshake(known, now), Err(None));
+    assert_eq!(room.stale_handshake(now), None);
     room.speak(ids[1]);
-    room.begin_handshake(ids[1], known, now);
-    room.begin_handshake(ids[0], known, now + Duration::from_millis(500));
-    room.begin_handshake(ids[2], strangers, now + Duration::from_millis(700));
+    room.begin_handshake(ids[1], now);
+    room.begin_handshake(ids[0], now + Duration::from_millis(500));
+    room.recognise(ids[2]);
     assert!(room.oldest_silent(10).is_empty());
-    assert_eq!(room.stale_handshake(known, now), Err(Some(now + STALE_HANDSHAKE)));
-    assert_eq!(room.stale_handshake(known, now + STALE_HANDSHAKE), Ok(ids[1]));
+    assert_eq!(room.stale_handshake(now), None);
+    assert_eq!(room.stale_handshake(now + STALE_HANDSHAKE), Some(ids[1]));
     room.leave(ids[1]);
-    assert_eq!(
-        room.stale_handshake(known, now + STALE_HANDSHAKE),
-        Err(Some(now + STALE_HANDSHAKE + Duration::from_millis(500)))
-    );
+    assert_eq!(room.stale_handshake(now + STALE_HANDSHAKE), None);
+    assert_eq!(room.stale_handshake(now + STALE_HANDSHAKE + Duration::from_millis(500)), Some(ids[0]));
     room.leave(ids[0]);
-    // However many friends are in their handshakes, a stranger's never makes room for them, nor theirs for his.
-    assert_eq!(room.stale_handshake(known, now + 10 * STALE_HANDSHAKE), Err(None));
-    assert_eq!(room.stale_handshake(strangers, now + 10 * STALE_HANDSHAKE), Ok(ids[2]));
+    // A stranger's handshake never makes room for those who are known, nor theirs for his.
+    assert_eq!(room.stale_handshake(now + 10 * STALE_HANDSHAKE), None);
     room.leave(ids[2]);
     assert!(room.is_empty());
 }
@@ -111,7 +107,8 @@ fn who_is_gone_can_not_come_back() {
     let (mut room, ids) = room(1, 1);
     room.leave(ids[0]);
     room.speak(ids[0]);
-    room.begin_handshake(ids[0], Pool::Known, Instant::now());
+    room.begin_handshake(ids[0], Instant::now());
+    room.recognise(ids[0]);
     assert!(room.is_empty());
     assert!(room.silent_by_prefix.is_empty());
 }
@@ -154,15 +151,15 @@ proptest! {
                 }
                 Event::Speak(n) => room.speak(ConnectionId(n as u64)),
                 Event::Begin(n, known) => {
-                    let pool = if known { Pool::Known } else { Pool::Strangers };
-                    room.begin_handshake(ConnectionId(n as u64), pool, now);
+                    let id = ConnectionId(n as u64);
+                    if known { room.recognise(id) } else { room.begin_handshake(id, now) }
                 }
                 Event::Leave(n) => room.leave(ConnectionId(n as u64)),
             }
             let by_prefix: usize = room.silent_by_prefix.values().map(BTreeSet::len).sum();
             prop_assert_eq!(by_prefix, room.silent.len());
             prop_assert!(room.silent_by_prefix.values().all(|ids| (1..=MAX_SILENT_PER_PREFIX).contains(&ids.len())));
-            prop_assert_eq!(room.stages.len(), room.silent.len() + room.spoken.len() + room.known.len() + room.strangers.len());
+            prop_assert_eq!(room.stages.len(), room.silent.len() + room.spoken.len() + room.recognised.len() + room.strangers.len());
         }
     }
 }

@@ -146,7 +146,18 @@ impl House {
 
     /// Bob calls, both say a word, and the listener's end is returned.
     pub(crate) async fn assert_bob_gets_in(&mut self) -> (Incoming, client::TlsStream<TcpStream>) {
-        let bob_calls = call(self.address, bobs_config());
+        let stream = connect(self.address).await;
+        self.assert_bob_gets_in_by(stream).await
+    }
+
+    /// The same from an address of its own.
+    pub(crate) async fn assert_bob_gets_in_from(&mut self, ip: [u8; 4]) {
+        let stream = connect_from(ip, self.address).await;
+        self.assert_bob_gets_in_by(stream).await;
+    }
+
+    async fn assert_bob_gets_in_by(&mut self, stream: TcpStream) -> (Incoming, client::TlsStream<TcpStream>) {
+        let bob_calls = handshake(stream, bobs_config());
         let (mut bobs_end, mut link) = tokio::join!(async { bob_calls.await.unwrap() }, self.link());
         assert_eq!(link.admitted, Admitted::Friend(bob().device_id()));
         assert_words_pass(&mut bobs_end, &mut link.stream).await;
