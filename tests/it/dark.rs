@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use e2e::{Computer, free_port, need, pair, run_with, wait_until};
@@ -125,25 +125,28 @@ fn a_removed_friend_is_not_recognised_any_more_once_all_others_have_the_new_key(
 }
 
 #[test]
-fn friends_who_never_told_each_other_a_key_find_together_and_have_keys_afterwards() {
-    let (anna, bert) = (Computer::started("anna"), Computer::started("bert"));
-    pair(&anna, &bert);
-    for computer in [&anna, &bert] {
-        computer.stop();
-        forget_keys(computer);
-        assert_eq!(kept_of_friend(computer, "dial_in"), None);
-    }
-    // One of them can't be dialled: the other must get in.
-    dials_only(&bert);
-    anna.start();
-    bert.start();
-    wait_until("both to be linked", Duration::from_secs(10), || bert.linked("anna") && anna.linked("bert"));
-    for computer in [&anna, &bert] {
-        wait_until("the keys to be exchanged", Duration::from_secs(5), || {
-            ["dial_in", "recovery_key"].iter().all(|key| kept_of_friend(computer, key).is_some())
+fn a_friend_who_is_removed_while_he_reconnects_all_the_time_is_not_recognised_any_more() {
+    let (hub, gone) = (Computer::started("hub"), Computer::started("gone"));
+    pair(&hub, &gone);
+    let (begun, stop) = (Instant::now(), AtomicBool::new(false));
+    let since = hub.friend("gone")["connected_since"].clone();
+    let removed = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) && begun.elapsed() < Duration::from_secs(20) {
+                gone.kith(&["ra"]);
+            }
         });
-    }
-    assert!(recognised(&bert, &anna));
+        wait_until("him to reconnect", Duration::from_secs(10), || {
+            hub.friend("gone")["connected_since"] != since
+        });
+        let removed = hub.kith(&["friend", "remove", "gone"]);
+        stop.store(true, Ordering::Relaxed);
+        removed
+    });
+    removed.ok();
+    wait_until("the last link to end", Duration::from_secs(5), || !gone.linked("hub"));
+    // Nobody else has to be told the new key: the old one is worth nothing from now on.
+    assert!(!recognised(&gone, &hub));
 }
 
 #[test]
@@ -165,19 +168,27 @@ fn a_friend_who_lost_our_key_and_can_not_be_dialled_is_recognised_by_his_own() {
 
 #[test]
 fn a_probe_shows_an_identity_that_is_not_ours() {
-    let (anna, bert) = (Computer::started("anna"), Computer::new("bert", ""));
-    bert.start_with(&[("KITH_LOG", "info,kith_listener=debug")]);
-    pair(&anna, &bert);
-    assert!(recognised(&anna, &bert));
-    let id = anna.device_id();
-    let refused = |log: &str| {
-        let line = log.lines().find(|line| line.contains("is no friend and holds no open invite"));
-        line.map(str::to_owned)
+    let (anna, bert) = (Computer::new("anna", ""), Computer::new("bert", ""));
+    for computer in [&anna, &bert] {
+        computer.start_with(&[("KITH_LOG", "info,kith_listener=debug")]);
+    }
+    pair(&bert, &anna);
+    let said = |by: &Computer, what: &str| -> Vec<String> {
+        by.log().lines().filter(|line| line.contains(what)).map(str::to_owned).collect()
     };
-    wait_until("the prober to be refused", Duration::from_secs(5), || refused(&bert.log()).is_some());
-    let line = refused(&bert.log()).unwrap();
-    assert!(!line.contains(&id[..7]), "{line}");
-    assert!(bert.log().contains(&id[..7]), "anna's link shows who she is");
+    let refused = "is no friend and holds no open invite";
+    // A pairing doesn't begin with dials that are refused, in neither direction.
+    assert_eq!([said(&anna, refused), said(&bert, refused)].concat(), Vec::<String>::new());
+    assert!(recognised(&anna, &bert));
+    wait_until("the prober to be refused", Duration::from_secs(5), || !said(&bert, refused).is_empty());
+    let id = anna.device_id();
+    let shown = said(&bert, refused);
+    assert!(!shown.iter().any(|line| line.contains(&id[..7])), "{shown:#?}");
+    let admitted = said(&bert, "admitted");
+    assert!(
+        admitted.iter().any(|line| line.contains(&id[..7])),
+        "anna's link shows who she is: {admitted:#?}"
+    );
 }
 
 /// A way to a port on which the first bytes of the dialer are held up.

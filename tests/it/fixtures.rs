@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use e2e::{Computer, differences, pair, wait_until};
+use kith_identity::{DialInKey, Identity, IdentitySeed, RecoveryPhrase, tls};
+use tokio_rustls::TlsConnector;
 
 const RELEASES: [&str; 1] = ["0.1"];
 const WORDS: &str = "WORDS_OF_ANNA";
@@ -140,6 +142,44 @@ fn the_homes_of_every_release_are_opened_and_used() {
         recovered.says(&["bert"]).ok();
         assert_eq!(lost.device_id(), id);
     }
+}
+
+/// Whether a computer shows who it is to one who calls by this key.
+fn recognises(computer: &Computer, key: &DialInKey) -> bool {
+    let nobody = Identity::from_seed(&IdentitySeed::from_bytes([9; 32])).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let shown = runtime.block_on(async {
+        let stream = tokio::net::TcpStream::connect(computer.address()).await.unwrap();
+        let connector = TlsConnector::from(tls::probe_client_config(&nobody));
+        let stream = connector.connect(key.tag().server_name(), stream).await.unwrap();
+        tls::peer_device_id(stream.get_ref().1)
+    });
+    assert!(shown.is_none_or(|shown| shown.to_string() == computer.device_id()));
+    shown.is_some()
+}
+
+#[test]
+fn whoever_has_only_his_words_is_recognised_by_a_friend_who_was_told_no_recovery_key() {
+    if std::env::var_os("KITH_WRITE_FIXTURES").is_some() {
+        return;
+    }
+    // The friend has a newer Kith than the computer had when it was lost, and the two have not met since.
+    let bert = settle("0.1", "bert");
+    bert.start();
+    let words = std::fs::read_to_string(fixture("0.1").join(WORDS)).unwrap();
+    let secrets = RecoveryPhrase::parse(&words).unwrap().derive();
+    let (first, recovery) = (secrets.dial_in.key(0), secrets.state.recovery_dial_in_key());
+    let older = first.recovery_of_older();
+    assert!(recognises(&bert, &older));
+    assert!(!recognises(&bert, &first), "what was said to call anna opens bert's port");
+    assert!(!recognises(&bert, &recovery), "he was never told");
+    let again = Computer::new("anna again", "");
+    again.kith_with(&["recover", "--from", &bert.address()], &words).says(&["bert"]).ok();
+    assert!(recognises(&bert, &older), "nobody has told him a key yet");
+    again.start();
+    wait_until("both to be linked", Duration::from_secs(10), || again.linked("bert"));
+    wait_until("the older key to end", Duration::from_secs(5), || !recognises(&bert, &older));
+    assert!(recognises(&bert, &recovery));
 }
 
 /// A daemon that is to refuse what it finds, and its words.

@@ -132,6 +132,18 @@ fn wrong_words_and_wrong_places_are_refused_and_leave_nothing() {
     let nowhere = format!("127.0.0.1:{}", closed.number());
     let refused = blank.kith_with(&["recover", "--from", &nowhere], &loss.words);
     refused.ended(1).says(&[&nowhere, "refused", "kith probe"]);
+    // Nor is anything said about the words by what closes, as a Kith with too many callers does.
+    let busy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = busy.local_addr().unwrap().to_string();
+    let answering = std::thread::spawn(move || {
+        for caller in busy.incoming().take(2) {
+            // Unread bytes make it a reset.
+            caller.unwrap().peek(&mut [0]).unwrap();
+        }
+    });
+    let refused = blank.kith_with(&["recover", "--from", &at], &loss.words);
+    refused.ended(1).says(&["too many callers"]).never_says("right words");
+    answering.join().unwrap();
     nothing_was_stored(&blank.home());
     // A home with friends is somebody already.
     let refused = loss.bert.kith_with(&["recover", "--from", &carl.address()], &loss.words);

@@ -8,12 +8,11 @@
 use data_encoding::{BASE32_NOPAD, HEXLOWER};
 use hmac::{Hmac, KeyInit, Mac};
 use rustls::pki_types::{DnsName, ServerName};
-use sha2::{Digest, Sha256};
+use sha2::Sha256;
 use subtle::{Choice, ConstantTimeEq};
 use zeroize::Zeroizing;
 
 use crate::derive::{DialInKey, StateKey, expand};
-use crate::device_id::DeviceId;
 use crate::invite::InviteSecret;
 use crate::random::random_bytes;
 
@@ -25,9 +24,9 @@ const NONCE_LENGTH: usize = 16;
 const CODE_LENGTH: usize = 16;
 
 const RECOVERY: &[u8] = b"recovery dial-in key";
+const OLDER_RECOVERY: &[u8] = b"older recovery dial-in key";
 const INVITE: &[u8] = b"invite dial-in key";
 const REPLY: &[u8] = b"reply dial-in key";
-const PAIR: &[u8] = b"pair dial-in key";
 
 /// What a dialer puts into the server name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,14 +85,12 @@ impl DialInKey {
         DialInTag { nonce, code: code(&prepared(self), &nonce) }
     }
 
-    /// The key of two computers that are friends without ever having told each other one: from what both know of the other since
-    /// their pairing, the six safety words among it. It serves until they have met, and no longer.
+    /// The recovery key of a computer whose friends were never told one, as up to release 0.1. Taken of its dial-in key number 0, which
+    /// is all that those have and the 24 words give: both ends come to it without a word. It is another key than that, so that what is
+    /// said to call that computer is worth nothing at its friends.
     #[must_use]
-    pub fn of_pair(one: &DeviceId, other: &DeviceId, safety_words: &str) -> Self {
-        let (first, second) = if one < other { (one, other) } else { (other, one) };
-        // Of fixed length, for the derivation takes no long parts.
-        let words = Sha256::digest(safety_words.as_bytes());
-        Self::from_bytes(*expand(&words, &[PAIR, first.as_bytes(), second.as_bytes()]))
+    pub fn recovery_of_older(&self) -> Self {
+        Self::from_bytes(*expand(self.as_bytes(), &[OLDER_RECOVERY]))
     }
 
     /// The key as text, to be told to a friend or kept; wiped when dropped.

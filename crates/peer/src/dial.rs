@@ -63,6 +63,12 @@ pub enum DialError {
     /// We reached ourselves.
     #[error("this address leads back to this computer")]
     Myself,
+    /// The connection ended in the handshake, by a reset or without a word.
+    #[error(
+        "it closed the connection in the middle of the handshake: it may have too many callers at the moment, or it is another \
+         program"
+    )]
+    BrokenOff,
     /// The other side does not know us (any more), or speaks no common version.
     #[error("the other computer refused this one: {0}")]
     RefusedUs(String),
@@ -180,21 +186,24 @@ fn local(stream: &TcpStream) -> Result<SocketAddr, DialError> {
     stream.local_addr().map_err(|error| DialError::Unreachable(error.to_string()))
 }
 
-/// Makes a connection and shakes hands over it, with one tag after the other while none is recognised.
+/// Makes a connection and shakes hands over it, with one tag after the other while none is recognised. Whoever isn't recognised is a
+/// stranger, and a Kith that has no place for strangers at the moment closes without a word: that, too, is a reason for the next tag.
 pub(crate) async fn dial_over<F, Fut>(dialing: &Dialing, connect: F) -> Result<Stream, DialError>
 where
     F: Fn() -> Fut,
     Fut: Future<Output = Result<TcpStream, DialError>>,
 {
-    let mut outcome = Err(DialError::NotRecognised);
+    let mut broken_off = false;
     for tag in dialing.tags() {
-        outcome = handshake(connect().await?, dialing, &tag).await;
-        // That it is somebody else is no reason to show another tag, nor is a network that fails.
-        if !matches!(outcome, Err(DialError::NotRecognised)) {
-            break;
+        match handshake(connect().await?, dialing, &tag).await {
+            Err(DialError::NotRecognised) => {}
+            Err(DialError::BrokenOff) => broken_off = true,
+            // That it is somebody else is no reason to show another tag, nor is a network that fails.
+            decided => return decided,
         }
     }
-    outcome
+    // A tag that was not looked at may have been the right one.
+    Err(if broken_off { DialError::BrokenOff } else { DialError::NotRecognised })
 }
 
 async fn handshake(stream: TcpStream, dialing: &Dialing, tag: &DialInTag) -> Result<Stream, DialError> {
@@ -231,19 +240,107 @@ pub(crate) fn explain(error: &std::io::Error, us: DeviceId) -> DialError {
         None => {}
     }
     match error.kind() {
-        std::io::ErrorKind::UnexpectedEof => {
-            DialError::NotKith("it closed the connection in the middle of the handshake".into())
-        }
-        std::io::ErrorKind::ConnectionReset => {
-            DialError::RefusedUs("it reset the connection in the middle of the handshake".into())
-        }
+        std::io::ErrorKind::UnexpectedEof
+        | std::io::ErrorKind::ConnectionReset
+        | std::io::ErrorKind::ConnectionAborted
+        | std::io::ErrorKind::BrokenPipe => DialError::BrokenOff,
         _ => DialError::Tls(error.to_string()),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use kith_identity::tls::Admission;
+    use kith_identity::{DialInRing, Identity, IdentitySeed};
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+    use tokio_rustls::LazyConfigAcceptor;
+
     use super::*;
+
+    fn identity(byte: u8) -> Identity {
+        Identity::from_seed(&IdentitySeed::from_bytes([byte; 32])).unwrap()
+    }
+
+    struct Everybody;
+
+    impl Admission for Everybody {
+        fn friend(&self, _id: &DeviceId) -> bool {
+            true
+        }
+
+        fn invite(&self, _one_time_id: &DeviceId) -> bool {
+            true
+        }
+    }
+
+    /// Dials a friend who recognises the second of two keys and closes to whoever calls by another one.
+    async fn dial_a_busy_friend(reads_first: bool) -> Result<Stream, DialError> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let keys = vec![DialInKey::from_bytes([1; 32]), DialInKey::from_bytes([2; 32])];
+        let ring = DialInRing::new([&keys[1]]);
+        let closed = AtomicBool::new(false);
+        let answer = async {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut hello = [0; 4096];
+                stream.peek(&mut hello).await.unwrap();
+                if !closed.swap(true, Ordering::Relaxed) {
+                    if reads_first {
+                        stream.read(&mut hello).await.unwrap();
+                    }
+                    // With unread bytes in it, a reset; else an end.
+                    continue;
+                }
+                let start = LazyConfigAcceptor::new(Default::default(), stream).await.unwrap();
+                let tag = DialInTag::from_server_name(start.client_hello().server_name().unwrap()).unwrap();
+                assert!(ring.recognises(&tag));
+                let config = tls::server_config(&identity(2), Arc::new(Everybody));
+                return start.into_stream(config).await.unwrap();
+            }
+        };
+        let dialing = Dialing {
+            config: tls::client_config(&identity(1), identity(2).device_id()),
+            us: identity(1).device_id(),
+            keys: keys.clone(),
+        };
+        let connecting = || connect(address);
+        let (dialled, _answered) = tokio::join!(dial_over(&dialing, connecting), answer);
+        dialled
+    }
+
+    #[tokio::test]
+    async fn where_a_stranger_is_closed_to_the_next_key_is_tried() {
+        dial_a_busy_friend(false).await.unwrap();
+        dial_a_busy_friend(true).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_closes_in_every_handshake_is_neither_another_program_nor_a_refusal() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let keys = [1, 2].map(|byte| DialInKey::from_bytes([byte; 32])).to_vec();
+        let dialing = Dialing {
+            config: tls::client_config(&identity(1), identity(2).device_id()),
+            us: identity(1).device_id(),
+            keys,
+        };
+        let close = async {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                stream.peek(&mut [0]).await.unwrap();
+            }
+        };
+        tokio::select! {
+            dialled = dial_over(&dialing, || connect(address)) => {
+                assert_eq!(dialled.map(drop).unwrap_err(), DialError::BrokenOff);
+            }
+            () = close => {}
+        }
+    }
 
     #[test]
     fn addresses_split_into_host_and_port() {
@@ -257,7 +354,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_closed_port_is_told_apart_from_a_text_server() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let closed = listener.local_addr().unwrap();
         drop(listener);
         assert_eq!(connect(closed).await.unwrap_err(), DialError::Refused);

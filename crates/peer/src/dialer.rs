@@ -8,6 +8,9 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// Before the first dial after a link ended, so that both ends seldom dial in the same moment.
 const AFTER_LOSS: Duration = Duration::from_millis(300);
+/// How long one who has just become a friend by calling us has the word: he knows our address, and we may not be his friend before he
+/// has heard our answer.
+const HEAD_START: Duration = Duration::from_secs(2);
 /// How long we leave the word to the friend after he told us that his own connection is kept.
 const AFTER_DUPLICATE: Duration = Duration::from_secs(5);
 
@@ -32,6 +35,11 @@ pub(crate) struct Jitter(pub(crate) f64);
 impl Dialer {
     pub(crate) const fn new(now: Instant) -> Self {
         Self { state: State::Waiting { until: now }, failures: 0 }
+    }
+
+    /// Leaves the first dial to the friend.
+    pub(crate) fn called(now: Instant) -> Self {
+        Self::new(now + HEAD_START)
     }
 
     /// When [`Dialer::handle_timeout`] wants to be called.

@@ -1,12 +1,13 @@
 //! One friend: the task that keeps a link to him, and what it shares with the rest.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use futures::future::OptionFuture;
 use kith_identity::{Identity, tls};
 use kith_wire::{DeviceId, Hello, HelloVerdict, Link, Side};
-use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc, watch};
+use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc, oneshot, watch};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, debug, info, info_span};
 
@@ -21,8 +22,8 @@ use crate::race::{Attempt, race};
 use crate::runs::Runs;
 use crate::session::{Accepting, Admitted, Session, greet, seen_as};
 
-/// Connections of one friend that wait for their hello at once; more are dropped.
-const MOST_ARRIVALS: usize = 4;
+/// Connections of one friend that wait for their hello at once; one more, and the one that has waited for longest goes.
+const MOST_ARRIVALS: usize = 8;
 /// How long an old link may take to prove itself alive after a network change.
 const PROOF_OF_LIFE: Duration = Duration::from_secs(6);
 
@@ -80,6 +81,7 @@ impl Friend {
         book: AddressBook,
         identity: Arc<Identity>,
         host: Arc<dyn Host>,
+        dialer: Dialer,
     ) -> Self {
         let shared = Arc::new(Shared {
             friend,
@@ -98,7 +100,7 @@ impl Friend {
         });
         let (arrivals, arriving) = mpsc::channel(MOST_ARRIVALS);
         let span = info_span!("friend", id = %friend.short());
-        let task = tokio::spawn(run(shared.clone(), arriving).instrument(span));
+        let task = tokio::spawn(run(shared.clone(), arriving, dialer).instrument(span));
         Self { shared, arrivals, _task: AbortOnDropHandle::new(task) }
     }
 }
@@ -197,12 +199,13 @@ impl Shared {
                     Ok(session) if matches!(session.standing, Standing::Guest | Standing::Visitor) => {
                         shared.release(serial);
                         // He may want to read, and perhaps he can't dial us.
+                        let visits = session.standing == Standing::Visitor;
                         let mut guests = lock(&shared.guests);
-                        if guests.any() {
+                        if guests.any(visits) {
                             session.link.close("this computer was recovered elsewhere");
                             session.driver.detach();
                         } else {
-                            guests.serve(session, false);
+                            guests.serve(session, visits);
                         }
                         Err(DialError::OlderInstallation)
                     }
@@ -218,16 +221,35 @@ impl Shared {
         .map(|(_address, session)| session)
     }
 
-    async fn accept(self: Arc<Self>, arrival: Arrival, serial: u64) -> Option<Session> {
+    /// Waits for the hello of a connection that came in, until `given_up`.
+    async fn accept(
+        self: Arc<Self>,
+        arrival: Arrival,
+        serial: u64,
+        mut given_up: oneshot::Receiver<()>,
+    ) -> Option<Session> {
         let Arrival { stream, remote, local } = arrival;
         let claimant = self.clone();
         let admit = Box::new(move |hello: &Hello| claimant.admit(hello, serial));
         let presence = self.dial_backs.connected(remote.ip());
         let mut accepting =
             Accepting::start(stream, self.friend, remote.ip(), self.host.clone(), admit, presence);
-        let Some((hello, standing)) = accepting.hello().await else {
+        let mut makes_room = false;
+        let heard = tokio::select! {
+            heard = accepting.hello() => heard,
+            _ = &mut given_up => {
+                makes_room = true;
+                accepting.give_up()
+            }
+        };
+        let Some((hello, standing)) = heard else {
             // Leaves the answer time to reach the other side before the connection is dropped.
-            drop(tokio::time::timeout(Duration::from_secs(2), accepting.link.ended()).await);
+            let parting = tokio::time::timeout(Duration::from_secs(2), accepting.link.ended());
+            tokio::select! {
+                _ = parting, if !makes_room => {}
+                _ = &mut given_up, if !makes_room => {}
+                else => {}
+            }
             self.release(serial);
             return None;
         };
@@ -288,7 +310,7 @@ fn sentence(attempts: &[Attempt]) -> String {
         match error {
             DialError::RefusedUs(_) => 0,
             DialError::NotRecognised | DialError::OtherDevice { .. } | DialError::OlderInstallation => 1,
-            DialError::Broken(_) | DialError::Tls(_) => 2,
+            DialError::Broken(_) | DialError::BrokenOff | DialError::Tls(_) => 2,
             DialError::NotKith(_) => 3,
             DialError::Refused => 4,
             DialError::NoResponse(_) => 5,
@@ -311,12 +333,12 @@ fn sentence(attempts: &[Attempt]) -> String {
 }
 
 /// Keeps the link to one friend until the handle is dropped.
-async fn run(shared: Arc<Shared>, mut arriving: mpsc::Receiver<Arrival>) {
-    let mut dialer = Dialer::new(Instant::now());
+async fn run(shared: Arc<Shared>, mut arriving: mpsc::Receiver<Arrival>, mut dialer: Dialer) {
     let mut serial = 0;
     let mut up: Option<(u64, Session)> = None;
     let mut dialing = std::pin::pin!(OptionFuture::from(None));
     let mut accepting = tokio::task::JoinSet::new();
+    let mut arrived: VecDeque<oneshot::Sender<()>> = VecDeque::new();
     loop {
         let timer = dialer.poll_timeout().map(|at| tokio::time::sleep_until(at.into()));
         let link_end = up.as_ref().map(|(_, session)| {
@@ -358,11 +380,19 @@ async fn run(shared: Arc<Shared>, mut arriving: mpsc::Receiver<Arrival>) {
                 }
             }
             Some(arrival) = arriving.recv() => {
-                if accepting.len() < MOST_ARRIVALS {
-                    serial += 1;
-                    let (shared, serial) = (shared.clone(), serial);
-                    accepting.spawn(async move { (serial, shared.accept(arrival, serial).await) });
+                arrived.retain(|waiting| !waiting.is_closed());
+                if arrived.len() >= MOST_ARRIVALS
+                    && let Some(oldest) = arrived.pop_front()
+                {
+                    debug!("a connection that says no hello makes room for another");
+                    // One that is done by now doesn't hear it, and need not.
+                    oldest.send(()).ok();
                 }
+                let (give_up, given_up) = oneshot::channel();
+                arrived.push_back(give_up);
+                serial += 1;
+                let (shared, serial) = (shared.clone(), serial);
+                accepting.spawn(async move { (serial, shared.accept(arrival, serial, given_up).await) });
             }
             Some(accepted) = accepting.join_next() => {
                 if let Ok((serial, Some(session))) = accepted {

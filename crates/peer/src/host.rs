@@ -45,7 +45,7 @@ pub enum Standing {
     LinkIfNone,
     /// It is served and never the link: an older installation of the friend.
     Guest,
-    /// As a guest, and not for long: a computer that recovers, and comes for its state object.
+    /// As a guest, and not for long: a computer that recovers, and comes for its state object; or one whose installation is not proved.
     Visitor,
 }
 

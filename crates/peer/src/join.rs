@@ -283,3 +283,44 @@ fn refuse(status: StatusCode, reason: &str) -> Response<Body> {
     *response.status_mut() = status;
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use kith_identity::{IdentitySeed, InviteSecret};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_address_that_breaks_off_is_one_that_does_not_answer() {
+        let identity = |byte| Identity::from_seed(&IdentitySeed::from_bytes([byte; 32])).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let key = OneTimeKey::for_invite(&InviteSecret::from_bytes([7; 16])).unwrap();
+        let message = JoinMessage {
+            wire: VersionRange::OURS,
+            program: String::new(),
+            invite: String::new(),
+            own: false,
+            dial_in: String::new(),
+            recovery: String::new(),
+            report: Report::default(),
+        };
+        let addresses = [address];
+        let (joiner, inviter) = (identity(1), identity(2).device_id());
+        let close = async {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                // Unread bytes make it a reset.
+                stream.peek(&mut [0]).await.unwrap();
+            }
+        };
+        tokio::select! {
+            asked = ask(&joiner, &key, inviter, &addresses, &message) => {
+                let error = asked.map(drop).unwrap_err();
+                assert!(matches!(&error, JoinError::NoAddress(attempts) if attempts.len() == 1), "{error:?}");
+            }
+            () = close => {}
+        }
+    }
+}

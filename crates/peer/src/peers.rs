@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kith_identity::Identity;
 use kith_network::Network;
@@ -12,6 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::debug;
 
 use crate::book::AddressBook;
+use crate::dialer::Dialer;
 use crate::friend::{Arrival, Friend, Shared};
 use crate::host::{Host, PeerState};
 
@@ -60,11 +61,21 @@ impl Peers {
 
     /// Adds a friend, or replaces what is known of his addresses. News start a dial at once.
     pub fn set_friend(&self, friend: DeviceId, book: AddressBook) {
+        self.add_friend(friend, book, Dialer::new(Instant::now()));
+    }
+
+    /// The same for one who has just become a friend by calling us: the first dial is left to him, for a moment.
+    pub fn await_friend(&self, friend: DeviceId, book: AddressBook) {
+        self.add_friend(friend, book, Dialer::called(Instant::now()));
+    }
+
+    fn add_friend(&self, friend: DeviceId, book: AddressBook, dialer: Dialer) {
         let mut friends = lock(&self.inner.friends);
         if let Some(known) = friends.get(&friend) {
             known.shared.set_book(book);
         } else if friends.len() < MOST_FRIENDS && friend != self.inner.identity.device_id() {
-            let task = Friend::start(friend, book, self.inner.identity.clone(), self.inner.host.clone());
+            let task =
+                Friend::start(friend, book, self.inner.identity.clone(), self.inner.host.clone(), dialer);
             friends.insert(friend, task);
         }
     }

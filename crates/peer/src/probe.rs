@@ -97,12 +97,14 @@ async fn probe_one(
     let mut last = None;
     for tag in tags {
         let probe = probe_with(address, made_for_it, &tag, expected, resolve).await;
-        let unrecognised = matches!(
-            probe.result,
-            ProbeResult::Connected { device: None } | ProbeResult::OtherDevice { found: None }
-        );
+        let decided = match &probe.result {
+            ProbeResult::Connected { device: None } | ProbeResult::OtherDevice { found: None } => false,
+            // As whoever is no stranger doesn't meet it.
+            ProbeResult::NotKith(reason) => *reason != DialError::BrokenOff.to_string(),
+            _ => true,
+        };
         last = Some(probe);
-        if !unrecognised {
+        if decided {
             break;
         }
     }

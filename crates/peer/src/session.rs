@@ -131,6 +131,7 @@ pub(crate) struct Accepting {
     pub(crate) link: Link,
     pub(crate) driver: AbortOnDropHandle<LinkError>,
     hello: oneshot::Receiver<(Hello, Standing)>,
+    gate: Gate,
 }
 
 impl Accepting {
@@ -147,12 +148,13 @@ impl Accepting {
         let admitted = Arc::new(OnceLock::new());
         let porch =
             Porch { friend, seen_from, hello: sender, admit, caller: known, link: Arc::clone(&admitted) };
-        let service = Arc::new(FriendService { friend, host, gate: Gate::closed(porch), presence, caller });
+        let gate = Gate::closed(porch);
+        let service = Arc::new(FriendService { friend, host, gate: gate.clone(), presence, caller });
         let (link, driver) = Link::start(stream, Side::Acceptor, service, LinkLimits::default());
         // Nothing is served before the driver runs.
         admitted.get_or_init(|| link.clone());
         let driver = AbortOnDropHandle::new(tokio::spawn(driver));
-        Self { link, driver, hello }
+        Self { link, driver, hello, gate }
     }
 
     /// The dialer's hello and the place of its connection, if it comes in time and was welcome.
@@ -160,12 +162,14 @@ impl Accepting {
         match tokio::time::timeout(HELLO_TIMEOUT, &mut self.hello).await {
             Ok(Ok(hello)) => Some(hello),
             Ok(Err(_broken_off)) => None,
-            Err(_elapsed) => {
-                // One that comes later must not be admitted: nobody would release its place.
-                self.hello.close();
-                self.hello.try_recv().ok()
-            }
+            Err(_elapsed) => self.give_up(),
         }
+    }
+
+    /// Waits no more. Returns the hello that has come all the same; one that comes later is not admitted: nobody would release its place.
+    pub(crate) fn give_up(&mut self) -> Option<(Hello, Standing)> {
+        self.gate.refuse();
+        self.hello.try_recv().ok()
     }
 }
 
@@ -202,6 +206,14 @@ impl Gate {
 
     fn closed(porch: Porch) -> Self {
         Self(Arc::new(Mutex::new(GateState::Closed(porch))))
+    }
+
+    /// Admits nobody any more, if nobody was admitted.
+    fn refuse(&self) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(*state, GateState::Closed(_)) {
+            *state = GateState::Refused;
+        }
     }
 
     fn is_open(&self) -> bool {

@@ -23,21 +23,19 @@ pub struct Visit {
     _driver: AbortOnDropHandle<kith_wire::LinkError>,
 }
 
-/// Dials `host:port` with our identity and asks for a link. The other side recognises us by `key`.
+/// Dials `host:port` with our identity and asks for a link. The other side recognises us by one of `keys`, the likeliest first, of which
+/// at most three are tried.
 ///
 /// # Errors
 /// See [`DialError`].
 pub async fn visit(
     address: &str,
     identity: &Identity,
-    key: &DialInKey,
+    keys: &[DialInKey],
     hello: &Hello,
 ) -> Result<Visit, DialError> {
-    let dialing = Dialing {
-        config: tls::client_config_any(identity),
-        us: identity.device_id(),
-        keys: vec![key.clone()],
-    };
+    let dialing =
+        Dialing { config: tls::client_config_any(identity), us: identity.device_id(), keys: keys.to_vec() };
     let dialed = dial(address, &dialing).await?;
     let connection = dialed.stream.get_ref().1;
     let device = tls::peer_device_id(connection)

@@ -91,6 +91,7 @@ impl Backend for Daemon {
         if let Some(peers) = core.peers() {
             peers.set_friend(id, friend.addresses.book());
         }
+        core.forget_unless_friend(&id);
         core.report_to_all();
         core.state_dirty.notify_one();
         core.tell(Event::Friend { device_id: id });
@@ -113,6 +114,8 @@ impl Backend for Daemon {
             ));
         }
         core.invites.withdraw_of(&friend.device_id).await.map_err(failed)?;
+        // He may reconnect as long as he is a friend: he must not hear the key that is made because of him.
+        let _leaving = core.dial_in.leave(friend.device_id);
         // Before he is forgotten: whatever happens in between, what he knows is worth nothing any more.
         core.dial_in.rotate().await.map_err(failed)?;
         core.note_removal(friend.device_id).await.map_err(failed)?;

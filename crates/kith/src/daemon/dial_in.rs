@@ -2,7 +2,7 @@
 
 mod counters;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -33,6 +33,20 @@ pub(super) struct DialIn {
     /// Friends who are being told our keys, and whether there is something new for them already. One after the other, so that what he
     /// keeps last is the newest.
     telling: Mutex<BTreeMap<DeviceId, bool>>,
+    /// Friends who are being removed: they are told nothing any more.
+    leaving: Mutex<BTreeSet<DeviceId>>,
+}
+
+/// A friend who is being removed, until this is dropped.
+pub(super) struct Leaving<'a> {
+    dial_in: &'a DialIn,
+    friend: DeviceId,
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        lock(&self.dial_in.leaving).remove(&self.friend);
+    }
 }
 
 /// All keys by which callers are recognised, and what they were gathered from.
@@ -59,6 +73,7 @@ impl DialIn {
             changing: tokio::sync::Mutex::default(),
             ring: RwLock::default(),
             telling: Mutex::default(),
+            leaving: Mutex::default(),
         })
     }
 
@@ -74,6 +89,19 @@ impl DialIn {
 
     fn keys_of(&self, counter: u32) -> DialInKeys {
         DialInKeys { key: self.secret.key(counter), recovery: self.recovery.clone() }
+    }
+
+    /// What a friend is told, with its number; none if he is being removed.
+    fn keys_for(&self, friend: &DeviceId) -> Option<(u32, DialInKeys)> {
+        // The number first: whoever is removed is known to be so before there is a new one.
+        let counter = self.counter();
+        (!lock(&self.leaving).contains(friend)).then(|| (counter, self.keys_of(counter)))
+    }
+
+    /// From now on this friend is not told any key, until he is no friend any more or the guard is dropped.
+    pub(super) fn leave(&self, friend: DeviceId) -> Leaving<'_> {
+        lock(&self.leaving).insert(friend);
+        Leaving { dial_in: self, friend }
     }
 
     /// Gives out another key from now on: what is known to those who are no friends any more is worth nothing as soon as all others have
@@ -120,12 +148,8 @@ impl Core {
         let friends = self.roster.all();
         let counters = made_from.2.accepted(friends.iter().map(|friend| friend.holds));
         let ours = counters.into_iter().map(|counter| self.dial_in.secret.key(counter));
-        let theirs = friends.iter().filter_map(|friend| parsed(friend.recovery_key.as_ref()));
-        // Whoever never told us a key may not have heard ours either.
-        let us = self.us();
-        let never_met = friends.iter().filter(|friend| friend.dial_in.is_none());
-        let pairs = never_met.map(|friend| pair_key(&us, friend));
-        let lasting: Vec<DialInKey> = ours.chain(theirs).chain(pairs).collect();
+        let theirs = friends.iter().filter_map(recovery_key);
+        let lasting: Vec<DialInKey> = ours.chain(theirs).collect();
         let invites = self.invites.dial_in_keys();
         Ring {
             made_from: Some(made_from),
@@ -137,9 +161,8 @@ impl Core {
     /// The keys by which a friend may recognise our calls, best first.
     pub(super) fn dial_in_keys(&self, friend: &DeviceId) -> Vec<DialInKey> {
         let Some(friend) = self.roster.get(friend) else { return Vec::new() };
-        let told = parsed(friend.dial_in.as_ref()).unwrap_or_else(|| pair_key(&self.us(), &friend));
-        // The second one helps where he was told a newer key for us than we know of, as after a recovery of ours from an older state.
-        vec![told, self.dial_in.recovery.clone()]
+        // Our own helps where one of the two has lost what the other told, as after a recovery of ours from an older state.
+        parsed(friend.dial_in.as_ref()).into_iter().chain([self.dial_in.recovery.clone()]).collect()
     }
 
     /// Tells a linked friend our keys, and notes that he has them.
@@ -153,9 +176,8 @@ impl Core {
             telling.insert(*friend, false);
         }
         loop {
-            let counter = self.dial_in.counter();
-            match self.send_dial_in(friend, counter).await {
-                Ok(()) => self.note_holds(friend, counter).await,
+            match self.send_dial_in(friend).await {
+                Ok(counter) => self.note_holds(friend, counter).await,
                 // He hears it with the next link.
                 Err(reason) => {
                     debug!(friend = %friend.short(), %reason, "a friend did not take the dial-in key");
@@ -177,9 +199,13 @@ impl Core {
         }
     }
 
-    async fn send_dial_in(&self, friend: &DeviceId, counter: u32) -> Result<(), String> {
+    /// Returns the number of the key that he has now.
+    async fn send_dial_in(&self, friend: &DeviceId) -> Result<u32, String> {
+        // He is looked for after the keys were taken: one who was removed before them gets none.
+        let told = self.dial_in.keys_for(friend).filter(|_| self.roster.contains(friend));
+        let (counter, keys) = told.ok_or("he is being removed, or was")?;
         let link = self.peers().and_then(|peers| peers.link(friend)).ok_or("he is not connected")?;
-        let body = json_body(&self.dial_in.keys_of(counter)).map_err(|error| error.to_string())?;
+        let body = json_body(&keys).map_err(|error| error.to_string())?;
         let request = Request::put(paths::DIAL_IN)
             .header(header::CONTENT_TYPE, "application/json")
             .body(body)
@@ -188,7 +214,7 @@ impl Core {
             .await
             .map_err(|_elapsed| "no answer".to_owned())?
             .map_err(|error| error.to_string())?;
-        if answer.status() == StatusCode::NO_CONTENT { Ok(()) } else { Err(answer.status().to_string()) }
+        if answer.status() == StatusCode::NO_CONTENT { Ok(counter) } else { Err(answer.status().to_string()) }
     }
 
     async fn note_holds(&self, friend: &DeviceId, counter: u32) {
@@ -256,6 +282,32 @@ fn parsed(text: Option<&String>) -> Option<DialInKey> {
     DialInKey::from_hex(text?)
 }
 
-fn pair_key(us: &DeviceId, friend: &Friend) -> DialInKey {
-    DialInKey::of_pair(us, &friend.device_id, friend.safety_words.as_deref().unwrap_or_default())
+/// The key by which a friend calls who has lost everything but his words. One who was not met since release 0.1 told us none.
+fn recovery_key(friend: &Friend) -> Option<DialInKey> {
+    let told = parsed(friend.recovery_key.as_ref());
+    told.or_else(|| Some(parsed(friend.dial_in.as_ref())?.recovery_of_older()))
+}
+
+#[cfg(test)]
+mod tests {
+    use kith_identity::StateKey;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_is_being_removed_is_told_no_key_that_comes_after_him() {
+        let directory = tempfile::tempdir().unwrap();
+        let db = Db::open(&directory.path().join("state.db")).unwrap();
+        let recovery = StateKey::from_bytes([1; 32]).recovery_dial_in_key();
+        let dial_in = DialIn::load(db, DialInSecret::from_bytes([5; 32]), recovery).await.unwrap();
+        let [removed, other] = [1, 2].map(|byte| DeviceId::from_bytes([byte; 32]));
+        let number = |friend: &DeviceId| dial_in.keys_for(friend).map(|(number, _)| number);
+        assert_eq!((number(&removed), number(&other)), (Some(0), Some(0)));
+        let leaving = dial_in.leave(removed);
+        dial_in.rotate().await.unwrap();
+        assert_eq!((number(&removed), number(&other)), (None, Some(1)));
+        // If he stays, because he could not be removed, he is told again.
+        drop(leaving);
+        assert_eq!(number(&removed), Some(1));
+    }
 }

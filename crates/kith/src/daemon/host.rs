@@ -1,5 +1,6 @@
 //! What friends ask of this computer and what their links tell: the glue between listener, peers and vault.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
@@ -24,6 +25,8 @@ use super::pairing::Judge;
 const MOST_STATE_BYTES: usize = 1024 * 1024;
 /// Pairings that are under way at once.
 const MOST_PAIRINGS: usize = 16;
+/// Of these by the same invite.
+const MOST_OF_ONE_INVITE: usize = 2;
 /// Between two reports of one friend that are noted.
 const BETWEEN_REPORTS: std::time::Duration = std::time::Duration::from_millis(500);
 
@@ -49,6 +52,7 @@ impl Admission for Door {
 /// Hands what the listener authenticated to where it belongs, until the listener ends.
 pub(super) async fn receive(core: Arc<Core>, mut incoming: mpsc::Receiver<Incoming>) {
     let mut pairings = JoinSet::new();
+    let mut under_way = UnderWay::default();
     while let Some(Incoming { admitted, stream, remote, local, .. }) = incoming.recv().await {
         while pairings.try_join_next().is_some() {}
         match admitted {
@@ -59,14 +63,39 @@ pub(super) async fn receive(core: Arc<Core>, mut incoming: mpsc::Receiver<Incomi
                 }
             }
             Admitted::Invite(one_time) => match tls::exporter(stream.get_ref().1) {
-                Ok(exporter) if pairings.len() < MOST_PAIRINGS => {
+                Ok(exporter) => {
+                    let Some(place) = under_way.begin(one_time) else {
+                        warn!(
+                            "a pairing was dropped: too many are under way, or too many by the same invite"
+                        );
+                        continue;
+                    };
                     let judge = Arc::new(Judge(core.clone()));
-                    pairings.spawn(kith_peer::join::serve(stream, exporter, one_time, judge));
+                    pairings.spawn(async move {
+                        kith_peer::join::serve(stream, exporter, one_time, judge).await;
+                        drop(place);
+                    });
                 }
-                Ok(_) => warn!("a pairing was dropped: too many are under way"),
                 Err(error) => debug!(%error, "a pairing had no finished handshake"),
             },
         }
+    }
+}
+
+/// The pairings that are under way, by the key of their invite: whoever holds one can't keep out those who hold others.
+#[derive(Default)]
+struct UnderWay(BTreeMap<DeviceId, Arc<()>>);
+
+impl UnderWay {
+    /// A place for one more, which is given back when it is dropped.
+    fn begin(&mut self, one_time: DeviceId) -> Option<Arc<()>> {
+        self.0.retain(|_, places| Arc::strong_count(places) > 1);
+        let taken: usize = self.0.values().map(|places| Arc::strong_count(places) - 1).sum();
+        if taken >= MOST_PAIRINGS {
+            return None;
+        }
+        let places = self.0.entry(one_time).or_default();
+        (Arc::strong_count(places) <= MOST_OF_ONE_INVITE).then(|| places.clone())
     }
 }
 
@@ -240,10 +269,20 @@ impl Core {
                 if let Some(peers) = self.peers() {
                     peers.set_friend(*friend, known.addresses.book());
                 }
+                self.forget_unless_friend(friend);
                 self.tell(Event::Friend { device_id: *friend });
             }
             Ok(None) => {}
             Err(error) => warn!(%error, "what a friend reported was not saved"),
+        }
+    }
+
+    /// To be called after addresses were handed to the peers: whoever was removed in that moment would be dialled for ever.
+    pub(super) fn forget_unless_friend(&self, friend: &DeviceId) {
+        if !self.roster.contains(friend)
+            && let Some(peers) = self.peers()
+        {
+            peers.remove_friend(friend);
         }
     }
 
@@ -407,6 +446,26 @@ pub(super) fn plain(status: StatusCode, text: &str) -> Response<Body> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_holder_of_one_invite_keeps_no_other_out() {
+        let mut under_way = UnderWay::default();
+        let invite = |n: usize| DeviceId::from_bytes([u8::try_from(n).unwrap(); 32]);
+        let mut places = Vec::new();
+        for n in 0..MOST_PAIRINGS / MOST_OF_ONE_INVITE {
+            for _ in 0..MOST_OF_ONE_INVITE {
+                places.push(under_way.begin(invite(n)).unwrap());
+            }
+            assert!(under_way.begin(invite(n)).is_none());
+        }
+        assert!(under_way.begin(invite(100)).is_none(), "all places are taken");
+        places.remove(0);
+        assert!(under_way.begin(invite(1)).is_none());
+        places.push(under_way.begin(invite(0)).unwrap());
+        places.clear();
+        assert!(under_way.begin(invite(100)).is_some());
+        assert_eq!(under_way.0.len(), 1, "what has ended is forgotten");
+    }
 
     #[test]
     fn a_friend_elsewhere_can_not_make_us_dial_ourselves() {

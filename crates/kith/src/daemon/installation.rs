@@ -125,7 +125,8 @@ impl Core {
         let theirs = hello.installed();
         if !theirs.is_of(friend) {
             warn!(friend = %friend.short(), "a friend's installation is not signed with his key: it may read");
-            return Standing::Guest;
+            // Whoever says so can say it often: not for as long as one whose installation is known.
+            return Standing::Visitor;
         }
         let newest = owner(friend).ok().and_then(|owner| self.vault.newest_incarnation(&owner));
         if newest.is_some_and(|(newest, _)| incarnation(theirs.incarnation, &theirs.installation) < newest) {

@@ -15,6 +15,9 @@ pub(super) const MOST_INVITES: usize = 64;
 /// An ended invite is remembered this long, so that a late joiner hears that it has ended.
 const REMEMBERED_SECONDS: i64 = 30 * 24 * 3600;
 
+/// For so long after it was used an invite stays open for its user, who may not have heard the answer.
+const OPEN_AFTER_USE_SECONDS: i64 = 3600;
+
 /// Which side of an invite we are on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -42,6 +45,9 @@ pub(super) struct Record {
     pub(super) own: bool,
     /// Who used it.
     pub(super) used_by: Option<DeviceId>,
+    /// When, Unix seconds; none also of one that was used before this was noted.
+    #[serde(default)]
+    used_at: Option<i64>,
 }
 
 /// Why an invite can't be kept.
@@ -82,6 +88,7 @@ impl Record {
             quota_bytes,
             own,
             used_by: None,
+            used_at: None,
         })
     }
 
@@ -92,7 +99,13 @@ impl Record {
     }
 
     fn is_open(&self, now: Timestamp) -> bool {
-        now.as_second() < self.expires
+        now.as_second() < self.ends()
+    }
+
+    /// When it opens nothing any more, Unix seconds.
+    fn ends(&self) -> i64 {
+        let after_use = || self.used_at.map_or(i64::MIN, |at| at.saturating_add(OPEN_AFTER_USE_SECONDS));
+        self.used_by.map_or(self.expires, |_user| self.expires.min(after_use()))
     }
 }
 
@@ -154,6 +167,7 @@ impl Invites {
             return Ok(by == user);
         }
         record.used_by = Some(user);
+        record.used_at = Some(Timestamp::now().as_second());
         self.put(record).await?;
         Ok(true)
     }
@@ -176,8 +190,7 @@ impl Invites {
         Ok(())
     }
 
-    /// Whether a one-time certificate belongs to an open invite. A used one stays open for its user, who may not have
-    /// heard the answer.
+    /// Whether a one-time certificate belongs to an open invite. A used one stays open for its user for an hour.
     #[must_use]
     pub(super) fn admits(&self, one_time: &DeviceId) -> bool {
         self.read().get(one_time).is_some_and(|record| record.is_open(Timestamp::now()))
@@ -205,7 +218,7 @@ impl Invites {
                 Role::Inviter => invite.secret().dial_in_key(),
                 Role::Joiner => invite.secret().reply_dial_in_key(),
             };
-            Some((record.expires, key))
+            Some((record.ends(), key))
         };
         let now = Timestamp::now();
         self.read().values().filter(|record| record.is_open(now)).filter_map(key).collect()
@@ -225,5 +238,36 @@ impl Invites {
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<DeviceId, Record>> {
         self.records.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kith_identity::{InviteSecret, InviteTerms, Ownership};
+
+    use super::*;
+
+    #[test]
+    fn a_used_invite_stays_open_for_an_hour_and_never_for_longer_than_it_was_made_for() {
+        let terms = InviteTerms {
+            inviter: DeviceId::from_bytes([1; 32]),
+            addresses: Vec::new(),
+            expires: 100_000,
+            quota_bytes: 0,
+            ownership: Ownership::Friend,
+            name: "anna".into(),
+        };
+        let invite = Invite::with_secret(terms, InviteSecret::from_bytes([7; 16])).unwrap();
+        let mut record = Record::new(Role::Inviter, &invite, None, false).unwrap();
+        let open = |record: &Record, second| record.is_open(Timestamp::from_second(second).unwrap());
+        assert!(open(&record, 99_999) && !open(&record, 100_000));
+        record.used_by = Some(DeviceId::from_bytes([2; 32]));
+        record.used_at = Some(50_000);
+        assert!(open(&record, 53_599) && !open(&record, 53_600));
+        record.used_at = Some(99_000);
+        assert!(open(&record, 99_999) && !open(&record, 100_000));
+        // Used before the time was noted.
+        record.used_at = None;
+        assert!(!open(&record, 0));
     }
 }

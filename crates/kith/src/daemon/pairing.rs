@@ -155,7 +155,7 @@ impl Core {
         if !self.invites.admits(&record.one_time) {
             return Err(failure(
                 FailureKind::Invalid,
-                "the invite has expired",
+                "the invite has expired, or was used a while ago",
                 "make a new one with `kith invite`",
             ));
         }
@@ -255,6 +255,7 @@ impl Core {
         invite: &Invite,
     ) -> Result<Friend, Failure> {
         let known = self.roster.get(&device_id);
+        let called_us = reached_at.is_none();
         let invited = if invite.inviter() == device_id { invite.addresses().to_vec() } else { Vec::new() };
         let friend = Friend {
             device_id,
@@ -293,7 +294,13 @@ impl Core {
         info!(friend = %friend.device_id.short(), name = %friend.name, own = friend.own, "paired");
         self.apply_vault_policy();
         if let Some(peers) = self.peers() {
-            peers.set_friend(friend.device_id, friend.addresses.book());
+            let book = friend.addresses.book();
+            // Who called takes us for a friend when he has our answer, which is still to be sent: he would refuse us now.
+            if called_us {
+                peers.await_friend(friend.device_id, book);
+            } else {
+                peers.set_friend(friend.device_id, book);
+            }
         }
         self.state_dirty.notify_one();
         self.tell(Event::Friends);

@@ -8,7 +8,9 @@ use http::{Request, StatusCode};
 use jiff::Timestamp;
 use kith_backup::BackupSet;
 use kith_control::{Failure, FailureKind, NewestBackup, RecoverRequest, RecoverView};
-use kith_identity::{ArchiveId, DerivedSecrets, DeviceId, Identity, InstallationId, RecoveryPhrase};
+use kith_identity::{
+    ArchiveId, DerivedSecrets, DeviceId, DialInKey, Identity, InstallationId, RecoveryPhrase,
+};
 use kith_peer::{Visit, visit};
 use kith_wire::{Hello, Report, VISIT_CAPABILITY, VersionRange, collect, empty_body, paths};
 use tracing::{debug, info};
@@ -153,9 +155,10 @@ async fn ask_friend(friend: Friend, identity: &Identity, derived: &DerivedSecret
     let known = KnownFriend::from(friend.clone());
     let addresses = known.addresses().into_iter().take(MOST_ADDRESSES);
     let hello = hello();
-    let key = derived.state.recovery_dial_in_key();
-    let (hello, key) = (&hello, &key);
-    let visits = addresses.map(|address| async move { visit(&address, identity, key, hello).await });
+    // What he told us opens his port even if he has lost what we told him.
+    let keys: Vec<DialInKey> = known.dial_in_key().into_iter().chain(recovery_keys(derived)).collect();
+    let (hello, keys) = (&hello, &keys);
+    let visits = addresses.map(|address| async move { visit(&address, identity, keys, hello).await });
     let mut visits: FuturesUnordered<_> = visits.collect();
     let mut problem = "no address of him is known".to_owned();
     while let Some(outcome) = visits.next().await {
@@ -169,6 +172,12 @@ async fn ask_friend(friend: Friend, identity: &Identity, derived: &DerivedSecret
         }
     }
     Err(format!("{}: {problem}", friend.name))
+}
+
+/// The keys by which friends recognise one who has nothing but the words: what they were told since release 0.1, and what those go by
+/// who were not met since.
+fn recovery_keys(derived: &DerivedSecrets) -> [DialInKey; 2] {
+    [derived.state.recovery_dial_in_key(), derived.dial_in.key(0).recovery_of_older()]
 }
 
 /// Without a name: the friend keeps the one it knows.
@@ -241,10 +250,10 @@ async fn find_state(
     derived: &DerivedSecrets,
 ) -> Result<Found, Failure> {
     let hello = hello();
-    let key = derived.state.recovery_dial_in_key();
+    let keys = recovery_keys(derived);
     let mut problems = Vec::new();
     for address in addresses {
-        let outcome = match visit(address, identity, &key, &hello).await {
+        let outcome = match visit(address, identity, &keys, &hello).await {
             Ok(visit) => fetch(&visit, derived).await.map(|document| Found { visit, document }),
             Err(error) => Err(explain_dial(&error)),
         };

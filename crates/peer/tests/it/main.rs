@@ -6,6 +6,7 @@
     reason = "the whole crate is a test; clippy takes only functions marked as tests for such"
 )]
 
+mod crowds;
 mod dial_backs;
 mod network;
 mod support;

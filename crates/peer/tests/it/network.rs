@@ -17,6 +17,25 @@ async fn dialled(door: &TcpListener, patience: Duration) -> bool {
 }
 
 #[tokio::test]
+async fn whoever_became_a_friend_by_calling_is_left_the_first_dial() {
+    let peers =
+        Peers::start(Arc::new(identity(1)), Arc::new(Silent), &Network::played(Snapshot::default()).0);
+    let (called, joined) =
+        (TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap());
+    let book = |door: &TcpListener| AddressBook {
+        configured: vec![door.local_addr().unwrap().to_string()],
+        ..AddressBook::default()
+    };
+    peers.await_friend(identity(2).device_id(), book(&called));
+    peers.set_friend(identity(3).device_id(), book(&joined));
+    assert!(dialled(&joined, PATIENCE).await);
+    // The other one would have been dialled before.
+    assert!(!dialled(&called, Duration::from_millis(300)).await);
+    assert!(dialled(&called, PATIENCE).await, "he is not waited for without end");
+    peers.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_change_of_the_network_and_a_resume_start_dials_at_once() {
     let (network, news) = Network::played(Snapshot::default());
     let peers = Peers::start(Arc::new(identity(1)), Arc::new(Silent), &network);

@@ -9,7 +9,9 @@ use http::{Request, Response, StatusCode};
 use kith_identity::tls::{self, Admission, Admitted};
 use kith_identity::{DeviceId, DialInKey, Identity, IdentitySeed, InstallationId};
 use kith_peer::{AddressBook, Caller, Connection, Host, Peers, Standing};
-use kith_wire::{Body, DIAL_BACK_CAPABILITY, Hello, Link, Report, ServeFuture, VersionRange, empty_body};
+use kith_wire::{
+    Body, DIAL_BACK_CAPABILITY, Hello, Link, Report, ServeFuture, VISIT_CAPABILITY, VersionRange, empty_body,
+};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::AbortOnDropHandle;
@@ -50,8 +52,8 @@ impl Host for Silent {
         Vec::new()
     }
 
-    fn standing(&self, _friend: &DeviceId, _hello: &Hello) -> Standing {
-        Standing::Link
+    fn standing(&self, _friend: &DeviceId, hello: &Hello) -> Standing {
+        if hello.can(VISIT_CAPABILITY) { Standing::Visitor } else { Standing::Link }
     }
 
     fn twin(&self, _friend: &DeviceId) {}
