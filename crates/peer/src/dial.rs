@@ -287,10 +287,10 @@ mod tests {
             loop {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 let mut hello = [0; 4096];
-                stream.peek(&mut hello).await.unwrap();
+                let length = stream.peek(&mut hello).await.unwrap();
                 if !closed.swap(true, Ordering::Relaxed) {
                     if reads_first {
-                        stream.read(&mut hello).await.unwrap();
+                        stream.read_exact(&mut hello[..length]).await.unwrap();
                     }
                     // With unread bytes in it, a reset; else an end.
                     continue;
