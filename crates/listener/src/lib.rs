@@ -27,6 +27,8 @@ pub mod limits;
 mod listener;
 mod places;
 mod platform;
+#[doc(hidden)]
+pub mod readers;
 mod serve;
 mod strangers;
 mod tune;

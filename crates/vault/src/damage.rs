@@ -104,15 +104,29 @@ impl Damages {
                 return Self::default();
             }
         };
-        let mut lines = text.lines();
-        if lines.next() != Some(FIRST_LINE) {
+        let Some(mut damages) = Self::parse(&text) else {
             warn!(path = %path.display(), "the record of damaged objects is damaged; the scrub finds them again");
             return Self::default();
-        }
-        let known = lines.filter_map(parse).take(MOST).filter(|((archive, kind, name), _)| {
+        };
+        damages.known.retain(|(archive, kind, name), _| {
             layout.object(owner, archive, &Object::Named(*kind, name.clone())).symlink_metadata().is_ok()
         });
-        Self { known: known.collect(), unsaved: false }
+        damages
+    }
+
+    /// What a record says; lines that make no sense are left out. `None` if it is none.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let mut lines = text.lines();
+        (lines.next() == Some(FIRST_LINE))
+            .then(|| Self { known: lines.filter_map(parse).take(MOST).collect(), unsaved: false })
+    }
+
+    pub(crate) fn to_text(&self) -> String {
+        let mut text = format!("{FIRST_LINE}\n");
+        for ((archive, kind, name), (damage, found)) in &self.known {
+            text += &format!("{found} {damage} {archive} {}/{name}\n", kind.as_str());
+        }
+        text
     }
 
     /// Remembers one; `None` if it was known.
@@ -149,10 +163,7 @@ impl Damages {
         if !self.unsaved || disk.has_failed() {
             return;
         }
-        let mut text = format!("{FIRST_LINE}\n");
-        for ((archive, kind, name), (damage, found)) in &self.known {
-            text += &format!("{found} {damage} {archive} {}/{name}\n", kind.as_str());
-        }
+        let text = self.to_text();
         let made = make_record().inspect_err(|error| {
             disk.judge("make a directory", error);
         });

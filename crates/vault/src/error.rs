@@ -44,6 +44,19 @@ pub enum VaultError {
         /// The file.
         path: PathBuf,
     },
+    /// A later version of Kith wrote which installation of an owner writes.
+    #[error(
+        "the record of installations {path} has version {found}, this version of Kith knows up to {known}: install a newer \
+         Kith; until then this owner's archives can be read, not changed"
+    )]
+    NewerRecord {
+        /// The file.
+        path: PathBuf,
+        /// The version found.
+        found: u32,
+        /// The newest version known.
+        known: u32,
+    },
     /// Somebody else has it open.
     #[error("the vault at {path} is in use by another Kith daemon")]
     InUse {
@@ -99,6 +112,17 @@ pub enum StateError {
     Superseded {
         /// Since when, by the clock of the computer that keeps it.
         since: SystemTime,
+    },
+    /// A later version of Kith wrote which installation of the owner writes.
+    #[error(
+        "the record of this owner's installations has version {found}, the Kith that keeps it knows up to {known}: until a \
+         newer Kith is installed there, nothing is changed"
+    )]
+    NewerRecord {
+        /// The version found.
+        found: u32,
+        /// The newest version known.
+        known: u32,
     },
     /// The disk is full, or would be fuller than its owner wants.
     #[error("the disk of the vault is full")]

@@ -13,8 +13,10 @@ use crate::layout::Layout;
 use crate::names::{NameError, Owner};
 use crate::owner::OwnerState;
 
-/// What the file begins with; the number is the version of its form.
-const FIRST_LINE: &str = "incarnation 1";
+/// What the file begins with, before the version of its form.
+const NAME: &str = "incarnation";
+/// The version that is read and written.
+pub(crate) const RECORD_VERSION: u32 = 1;
 
 /// One installation of an owner: which recovery it comes from, and its random id.
 ///
@@ -71,6 +73,43 @@ pub enum Writer {
     },
 }
 
+/// What is known of the installations of an owner.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Installations {
+    /// None ever spoke, or the record of it was lost.
+    #[default]
+    Unknown,
+    /// The newest one seen.
+    Newest(Newest),
+    /// A later version of Kith wrote the record: which one may write can't be told, and so none may.
+    Newer {
+        /// The version of the record.
+        found: u32,
+    },
+}
+
+impl Installations {
+    pub(crate) fn newest(self) -> Option<Newest> {
+        match self {
+            Self::Newest(newest) => Some(newest),
+            Self::Unknown | Self::Newer { .. } => None,
+        }
+    }
+
+    /// What a record says; `None` if it is damaged.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (version, rest) = text.strip_prefix(NAME)?.strip_prefix(' ')?.split_once('\n')?;
+        if !version.bytes().all(|c| c.is_ascii_digit()) {
+            return None;
+        }
+        match version.parse().ok()? {
+            0 => None,
+            RECORD_VERSION => Newest::parse(rest).map(Self::Newest),
+            found => Some(Self::Newer { found }),
+        }
+    }
+}
+
 /// The newest installation seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Newest {
@@ -98,11 +137,12 @@ impl Newest {
     }
 
     pub(crate) fn to_text(self) -> String {
-        format!("{FIRST_LINE}\n{} {}\n", self.incarnation, self.since)
+        format!("{NAME} {RECORD_VERSION}\n{} {}\n", self.incarnation, self.since)
     }
 
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        let line = text.strip_prefix(FIRST_LINE)?.strip_prefix('\n')?.strip_suffix('\n')?;
+    /// What follows the first line.
+    fn parse(rest: &str) -> Option<Self> {
+        let line = rest.strip_suffix('\n')?;
         let mut fields = line.split(' ');
         let (number, installation, since) = (fields.next()?, fields.next()?, fields.next()?);
         let incarnation = Incarnation::parse(number.parse().ok()?, installation).ok()?;
@@ -111,8 +151,8 @@ impl Newest {
     }
 }
 
-/// What a file in the record says; damage is no reason to lock an owner out.
-pub(crate) fn load(layout: &Layout, owner: &Owner) -> Option<Newest> {
+/// What a file in the record says; damage is no reason to lock an owner out, what a later version of Kith knows is.
+pub(crate) fn load(layout: &Layout, owner: &Owner) -> Installations {
     let path = layout.incarnation(owner);
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
@@ -120,14 +160,21 @@ pub(crate) fn load(layout: &Layout, owner: &Owner) -> Option<Newest> {
             if error.kind() != std::io::ErrorKind::NotFound {
                 warn!(path = %path.display(), %error, "the record of an owner's installations can't be read");
             }
-            return None;
+            return Installations::Unknown;
         }
     };
-    let newest = Newest::parse(&text);
-    if newest.is_none() {
+    let Some(installations) = Installations::parse(&text) else {
         warn!(path = %path.display(), "the record of an owner's installations is damaged: the next one counts as the newest");
+        return Installations::Unknown;
+    };
+    if let Installations::Newer { found } = installations {
+        warn!(path = %path.display(), "{}", newer(layout, owner, found));
     }
-    newest
+    installations
+}
+
+fn newer(layout: &Layout, owner: &Owner, found: u32) -> VaultError {
+    VaultError::NewerRecord { path: layout.incarnation(owner), found, known: RECORD_VERSION }
 }
 
 /// An installation speaks for its owner: if it is newer than all before it, it takes over, durably. When this
@@ -138,16 +185,21 @@ pub(crate) fn claim(
     incarnation: Incarnation,
 ) -> Result<Writer, VaultError> {
     let writer = {
-        let mut newest = owner.newest();
-        let known = match *newest {
-            Some(known) if known.incarnation == incarnation || !known.admits(incarnation) => known,
+        let mut installations = owner.installations();
+        let known = match *installations {
+            Installations::Newer { found } => return Err(newer(&disk.layout, &owner.name, found)),
+            Installations::Newest(known)
+                if known.incarnation == incarnation || !known.admits(incarnation) =>
+            {
+                known
+            }
             _ => Newest { incarnation, since: disk.now(), durable: false },
         };
         // Even if it can't be made durable: until the next start it counts.
-        *newest = Some(known);
+        *installations = Installations::Newest(known);
         if !known.durable {
             save(disk, owner, known)?;
-            *newest = Some(Newest { durable: true, ..known });
+            *installations = Installations::Newest(Newest { durable: true, ..known });
             info!(owner = %owner.name, number = incarnation.number, "an installation speaks for the first time");
         }
         known.writer(incarnation)

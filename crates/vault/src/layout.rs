@@ -36,6 +36,9 @@
 //! it is opened: the format file is replaced. Held names are read in both forms; the janitor renames the old ones when it first sees them, with
 //! the hold time of that moment and the time of the file. An unknown newer format is refused, and nothing is touched.
 //!
+//! `.record/incarnation` of an unknown newer version is left alone: which installation writes can't be told, so that none does, and the owner's archives
+//! are only read. A damaged one counts as none. `.record/damaged` and `.kith-vault.scrub` of a newer version count as damaged: the scrub finds again what they had.
+//!
 //! # Hold time
 //!
 //! Hold time is how long the vault has been open on a computer that was awake: it advances by the monotonic clock, by five minutes between

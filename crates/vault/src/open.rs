@@ -126,14 +126,19 @@ fn write_format(layout: &Layout, medium: &dyn Medium) -> Result<(), VaultError> 
 fn check_format(layout: &Layout) -> Result<u32, VaultError> {
     let path = layout.format_file();
     let text = fs::read_to_string(&path).map_err(failed("read", &path))?;
-    let version = text.strip_prefix(FORMAT_NAME).and_then(|rest| rest.trim().parse::<u32>().ok());
-    match version {
+    match parse_format(&text) {
         Some(found) if found > FORMAT_VERSION => {
             Err(VaultError::NewerFormat { path: layout.root().to_owned(), found, known: FORMAT_VERSION })
         }
         Some(found @ 1..) => Ok(found),
         _ => Err(VaultError::DamagedFormat { path }),
     }
+}
+
+/// The version that a format file names.
+pub(crate) fn parse_format(text: &str) -> Option<u32> {
+    let version = text.strip_prefix(FORMAT_NAME)?.strip_prefix(' ')?.trim_end();
+    version.bytes().all(|c| c.is_ascii_digit()).then(|| version.parse().ok()).flatten()
 }
 
 fn clear_temporary(directory: &Path, medium: &dyn Medium) -> io::Result<()> {

@@ -10,10 +10,10 @@ use crate::archive::ArchiveState;
 use crate::arrivals::{Budget, MOST_KNOWN_OF_OWNER};
 use crate::damage::Damages;
 use crate::disk::Disk;
-use crate::incarnation::{Incarnation, Newest};
+use crate::incarnation::{Incarnation, Installations, RECORD_VERSION};
 use crate::ledger::Ledger;
 use crate::names::{ArchiveName, Owner};
-use crate::refusal::Refusal;
+use crate::refusal::{Code, Refusal};
 
 /// How many requests of one owner work at the same time; more wait. An open download counts.
 const MAX_OPERATIONS: usize = 16;
@@ -29,8 +29,8 @@ pub(crate) struct OwnerState {
     directories: Mutex<()>,
     /// Held while a state object is written.
     state: Mutex<()>,
-    /// The newest installation that spoke for this owner; none if nobody ever said.
-    newest: Mutex<Option<Newest>>,
+    /// Which installation writes.
+    installations: Mutex<Installations>,
     /// What is damaged on the disk.
     damages: Mutex<Damages>,
     /// What the journals of arrivals may have in memory.
@@ -47,7 +47,7 @@ impl OwnerState {
             accepting: AtomicBool::new(true),
             directories: Mutex::default(),
             state: Mutex::default(),
-            newest: Mutex::default(),
+            installations: Mutex::default(),
             damages: Mutex::default(),
             arrivals: Budget::new(MOST_KNOWN_OF_OWNER),
         }
@@ -82,8 +82,8 @@ impl OwnerState {
         lock(&self.state)
     }
 
-    pub(crate) fn newest(&self) -> MutexGuard<'_, Option<Newest>> {
-        lock(&self.newest)
+    pub(crate) fn installations(&self) -> MutexGuard<'_, Installations> {
+        lock(&self.installations)
     }
 
     pub(crate) fn damages(&self) -> MutexGuard<'_, Damages> {
@@ -99,10 +99,21 @@ impl OwnerState {
         self.damages().save(disk, &self.name, make_record);
     }
 
-    /// Refuses an installation that another one has taken over from. One that is not named is not judged.
+    /// Refuses an installation that another one has taken over from, and every one if that can't be told. One that is not named
+    /// is not judged.
     pub(crate) fn check_writer(&self, writer: Option<Incarnation>) -> Result<(), Refusal> {
-        match (writer, *self.newest()) {
-            (Some(writer), Some(newest)) if !newest.admits(writer) => Err(Refusal::superseded(newest.since)),
+        match (*self.installations(), writer) {
+            (Installations::Newer { found }, _) => Err(Refusal::new(
+                Code::NotAccepted,
+                format!(
+                    "a later version of Kith noted there which installation of this computer writes (version {found}, and the \
+                     Kith that runs there knows up to {RECORD_VERSION}): until the newer Kith is installed there again, this \
+                     archive can be read, not changed"
+                ),
+            )),
+            (Installations::Newest(newest), Some(writer)) if !newest.admits(writer) => {
+                Err(Refusal::superseded(newest.since))
+            }
             _ => Ok(()),
         }
     }

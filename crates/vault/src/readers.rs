@@ -3,9 +3,13 @@
 
 use std::time::Duration;
 
+use crate::arrivals;
 use crate::clock::HoldClock;
+use crate::damage::Damages;
 use crate::held::HeldName;
-use crate::{arrivals, incarnation};
+use crate::incarnation::Installations;
+use crate::open::parse_format;
+use crate::scrub::Saved;
 
 /// The name of a held file, written again, and when it was deleted; `None` if it is none.
 #[must_use]
@@ -27,8 +31,30 @@ pub fn hold_clock(text: &str) -> Option<Duration> {
     HoldClock::parse(text)
 }
 
-/// The record of installations, written again.
+/// The record of installations, written again; or the version of one that a later Kith wrote.
 #[must_use]
-pub fn newest_installation(text: &str) -> Option<String> {
-    incarnation::Newest::parse(text).map(incarnation::Newest::to_text)
+pub fn installations(text: &str) -> Option<Result<String, u32>> {
+    match Installations::parse(text)? {
+        Installations::Unknown => None,
+        Installations::Newest(newest) => Some(Ok(newest.to_text())),
+        Installations::Newer { found } => Some(Err(found)),
+    }
+}
+
+/// The record of damaged objects, written again.
+#[must_use]
+pub fn damages(text: &str) -> Option<String> {
+    Damages::parse(text).map(|damages| damages.to_text())
+}
+
+/// The record of the scrub, written again.
+#[must_use]
+pub fn scrub(text: &str) -> Option<String> {
+    Saved::parse(text).map(|saved| saved.to_text())
+}
+
+/// The version that a vault's format file names.
+#[must_use]
+pub fn format(text: &str) -> Option<u32> {
+    parse_format(text)
 }

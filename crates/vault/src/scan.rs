@@ -44,7 +44,7 @@ pub(crate) fn owners(layout: &Layout) -> io::Result<Found> {
 fn owner(layout: &Layout, name: Owner, found: &mut Found) -> OwnerState {
     let owner = OwnerState::new(name);
     let name = &owner.name;
-    *owner.newest() = incarnation::load(layout, name);
+    *owner.installations() = incarnation::load(layout, name);
     *owner.damages() = Damages::load(layout, name);
     for (entry, kind) in entries(&layout.owner(name)) {
         let Some(archive) = entry.file_name().to_str().and_then(|name| ArchiveName::parse(name).ok()) else {

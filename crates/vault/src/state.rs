@@ -9,7 +9,7 @@ use tracing::warn;
 
 use crate::disk::{Disk, Severity};
 use crate::error::StateError;
-use crate::incarnation::{Incarnation, Writer};
+use crate::incarnation::{Incarnation, Installations, RECORD_VERSION, Writer};
 use crate::layout::{MAX_STATE_BYTES, STATE_VERSIONS, parse_state_name};
 use crate::owner::OwnerState;
 
@@ -28,10 +28,16 @@ pub(crate) fn put(
         return Err(StateError::NotAccepted);
     }
     let _state = owner.state();
-    if let (Some(writer), Some(newest)) = (writer, *owner.newest())
-        && let Writer::Superseded { since } = newest.writer(writer)
-    {
-        return Err(StateError::Superseded { since });
+    match (*owner.installations(), writer) {
+        (Installations::Newer { found }, _) => {
+            return Err(StateError::NewerRecord { found, known: RECORD_VERSION });
+        }
+        (Installations::Newest(newest), Some(writer)) => {
+            if let Writer::Superseded { since } = newest.writer(writer) {
+                return Err(StateError::Superseded { since });
+            }
+        }
+        _ => {}
     }
     if disk.has_failed() {
         let source = io::Error::other("an earlier write failed; Kith has to be restarted");

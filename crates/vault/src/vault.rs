@@ -188,6 +188,7 @@ impl Vault {
     ///
     /// # Errors
     /// [`VaultError::Io`] if a new one could not be made durable. It has taken over all the same, until the next start.
+    /// [`VaultError::NewerRecord`] if a later version of Kith wrote which one writes: none does then.
     pub async fn writer(&self, owner: &Owner, incarnation: Incarnation) -> Result<Writer, VaultError> {
         let (disk, owner) = (Arc::clone(&self.inner.disk), self.owner(owner));
         let claimed = spawn_blocking(move || incarnation::claim(&disk, &owner, incarnation));
@@ -196,7 +197,7 @@ impl Vault {
 
     /// The newest installation of `owner` that [`Vault::writer`] was told of, and since when.
     pub fn newest_incarnation(&self, owner: &Owner) -> Option<(Incarnation, SystemTime)> {
-        let newest = (*self.known(owner)?.newest())?;
+        let newest = self.known(owner)?.installations().newest()?;
         Some((newest.incarnation, newest.since_time()))
     }
 

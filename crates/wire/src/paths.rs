@@ -1,4 +1,6 @@
-//! The paths of the services on a link.
+//! The paths of the services on a link, and the header that goes with one of them.
+
+use http::HeaderMap;
 
 /// First request of the dialer: who I am, in words; the answer says the same of the other side.
 pub const HELLO: &str = "/kith/v1/hello";
@@ -20,3 +22,37 @@ pub const STORE: &str = "/kith/v1/store";
 pub const JOIN: &str = "/kith/v1/join";
 /// Sequence number of a state object, a decimal number.
 pub const STATE_SEQUENCE_HEADER: &str = "kith-state-sequence";
+
+/// What [`STATE_SEQUENCE_HEADER`] says, given once and in decimal digits alone.
+#[must_use]
+pub fn state_sequence(headers: &HeaderMap) -> Option<u64> {
+    let mut values = headers.get_all(STATE_SEQUENCE_HEADER).iter();
+    let text = values.next()?.to_str().ok()?;
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if is_number && values.next().is_none() { text.parse().ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn a_sequence_is_given_once_and_in_digits() {
+        let check = |values: &[&'static str], expected| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(STATE_SEQUENCE_HEADER, HeaderValue::from_static(value));
+            }
+            assert_eq!(state_sequence(&headers), expected, "{values:?}");
+        };
+        check(&["0"], Some(0));
+        check(&["18446744073709551615"], Some(u64::MAX));
+        for wrong in ["", "+5", "-5", "5 ", "0x5", "18446744073709551616", "5,6"] {
+            check(&[wrong], None);
+        }
+        check(&[], None);
+        check(&["5", "6"], None);
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::collections::HashSet;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::failure::{Failure, Origin};
 use crate::mutate::Mutator;
+use crate::outcome::{NOTHING, Outcome};
 use crate::target::Target;
 
 /// Most time that an input may take. Readers take microseconds; a machine under load stops any program for a while.
@@ -22,6 +24,10 @@ const HANGING: Duration = Duration::from_secs(20);
 const MOST_KEPT: usize = 2048;
 /// Most memory that the whole process may have used, KiB: all targets that run side by side, their pools included.
 const MOST_MEMORY_KIB: u64 = 1024 * 1024;
+/// How often another input is made in the place of one that was there already.
+const MOST_AGAIN: usize = 8;
+/// Most inputs that are remembered to tell how many differ.
+const MOST_REMEMBERED: usize = 1 << 20;
 /// How many inputs go by between two looks at the time.
 const BETWEEN_LOOKS: u64 = 256;
 
@@ -43,10 +49,25 @@ pub struct Summary {
     pub replayed: usize,
     /// Fresh inputs that were tried.
     pub fresh: u64,
+    /// How many of these differ from all before them; not counted beyond a million.
+    pub different: usize,
+    /// How many of them the reader took.
+    pub taken: u64,
     /// Outcomes of different forms that were seen.
     pub outcomes: usize,
     /// Stands for all inputs and outcomes in their order: the same for the same seed and corpus.
     pub digest: u64,
+}
+
+impl Summary {
+    /// How many of 10,000 fresh inputs the reader took.
+    #[must_use]
+    pub const fn share(&self) -> u64 {
+        match self.taken.saturating_mul(10_000).checked_div(self.fresh) {
+            Some(share) => share,
+            None => 0,
+        }
+    }
 }
 
 /// Tries a target with `corpus` and with fresh inputs made from it.
@@ -56,7 +77,8 @@ pub struct Summary {
 pub fn fuzz(target: Target, corpus: Vec<(String, Vec<u8>)>, plan: Plan) -> Result<Summary, Box<Failure>> {
     let current = Arc::new(Mutex::new(Current { count: 0, input: Vec::new(), origin: None }));
     let (done, finished) = channel();
-    let run = Run { target, plan, current: Arc::clone(&current), seen: HashSet::new(), digest: 0 };
+    let (seen, inputs) = (HashSet::new(), HashSet::new());
+    let run = Run { target, plan, current: Arc::clone(&current), seen, inputs, digest: 0 };
     // A thread of its own, so that an input without end can be told. It then goes on until the process ends.
     let worker =
         thread::Builder::new().name(target.name.to_owned()).spawn(move || done.send(run.run(corpus)));
@@ -104,7 +126,9 @@ struct Run {
     target: Target,
     plan: Plan,
     current: Arc<Mutex<Current>>,
-    seen: HashSet<u64>,
+    seen: HashSet<Outcome>,
+    /// The fresh inputs that differ, by a hash of each.
+    inputs: HashSet<u64>,
     digest: u64,
 }
 
@@ -112,27 +136,45 @@ impl Run {
     fn run(mut self, corpus: Vec<(String, Vec<u8>)>) -> Result<Summary, Box<Failure>> {
         let replayed = corpus.len();
         let mut pool = Vec::with_capacity(replayed);
+        // Those that the reader took: every other fresh input is one of them changed, so that what lies behind the first check is reached.
+        let mut good = Vec::new();
         for (file, input) in corpus {
-            self.check(&input, Origin::Corpus(file))?;
+            let (outcome, _new) = self.check(&input, Origin::Corpus(file))?;
+            if outcome.taken {
+                good.push(input.clone());
+            }
             pool.push(input);
         }
         let kept_for_ever = pool.len();
         let Plan { seed, inputs, until } = self.plan;
         let mut mutator = Mutator::new(seed, self.target.words, self.target.longest);
-        let mut fresh = 0;
+        let (mut fresh, mut taken) = (0, 0);
+        let hasher = BuildHasherDefault::<DefaultHasher>::default();
         while fresh < inputs {
             let looked = fresh.is_multiple_of(BETWEEN_LOOKS);
             if looked && until.is_some_and(|until| Instant::now() >= until) {
                 break;
             }
-            let input = mutator.fresh(&pool);
+            let from = if fresh % 2 == 0 && !good.is_empty() { &good } else { &pool };
+            let mut input = mutator.fresh(from);
+            // What was there already shows nothing: short ones often come again.
+            for _ in 0..MOST_AGAIN {
+                if self.inputs.len() >= MOST_REMEMBERED || self.inputs.insert(hasher.hash_one(&input)) {
+                    break;
+                }
+                input = mutator.fresh(from);
+            }
             fresh += 1;
-            let new = self.check(&input, Origin::Fresh { seed, number: fresh })?;
+            let (outcome, new) = self.check(&input, Origin::Fresh { seed, number: fresh })?;
+            taken += u64::from(outcome.taken);
             if looked {
                 self.check_memory(&input, fresh)?;
             }
             if !new {
                 continue;
+            }
+            if outcome.taken && good.len() < MOST_KEPT {
+                good.push(input.clone());
             }
             if pool.len() < kept_for_ever + MOST_KEPT {
                 pool.push(input);
@@ -142,18 +184,19 @@ impl Run {
                 pool[place] = input;
             }
         }
-        Ok(Summary { replayed, fresh, outcomes: self.seen.len(), digest: self.digest })
+        let (different, outcomes) = (self.inputs.len(), self.seen.len());
+        Ok(Summary { replayed, fresh, different, taken, outcomes, digest: self.digest })
     }
 
-    /// Whether the outcome has a form that was not seen before.
-    fn check(&mut self, input: &[u8], origin: Origin) -> Result<bool, Box<Failure>> {
+    /// The outcome, and whether there was none like it before.
+    fn check(&mut self, input: &[u8], origin: Origin) -> Result<(Outcome, bool), Box<Failure>> {
         {
             let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
             current.count += 1;
             input.clone_into(&mut current.input);
             current.origin = Some(origin.clone());
         }
-        let mut outcome = 0;
+        let mut outcome = NOTHING;
         for tried in 1.. {
             let began = Instant::now();
             match catch_unwind(AssertUnwindSafe(|| (self.target.read)(input))) {
@@ -173,8 +216,8 @@ impl Run {
             }
         }
         let length = u64::try_from(input.len()).unwrap_or(u64::MAX);
-        self.digest = (self.digest ^ outcome ^ length).wrapping_mul(0x0100_0000_01b3).rotate_left(5);
-        Ok(self.seen.insert(outcome))
+        self.digest = (self.digest ^ outcome.form ^ length).wrapping_mul(0x0100_0000_01b3).rotate_left(5);
+        Ok((outcome, self.seen.insert(outcome)))
     }
 
     fn check_memory(&self, input: &[u8], number: u64) -> Result<(), Box<Failure>> {

@@ -1,4 +1,4 @@
-//! Long runs for developers: `cargo run -p fuzz -- TARGET [--seconds N] [--seed N]`.
+//! Long runs for developers: `cargo run -p fuzz -- TARGET [--seconds N] [--inputs N] [--seed N]`.
 
 use std::error::Error;
 use std::io::{Write, stdout};
@@ -7,18 +7,19 @@ use std::time::{Duration, Instant};
 
 use fuzz::{Plan, Target, corpus, corpus_directory, crash_name, fuzz, smaller, target, targets};
 
-const USAGE: &str = "usage: fuzz TARGET|all [--seconds N] [--seed N]";
+const USAGE: &str = "usage: fuzz TARGET|all [--seconds N] [--inputs N] [--seed N]";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let names: Vec<_> = targets().iter().map(|target| target.name).collect();
     let unknown = || format!("{USAGE}\ntargets: {}", names.join(" "));
     let name = arguments.next().ok_or_else(unknown)?;
-    let (mut seconds, mut seed) = (60, fresh_seed());
+    let (mut seconds, mut inputs, mut seed) = (60, u64::MAX, fresh_seed());
     while let Some(option) = arguments.next() {
         let value: u64 = arguments.next().ok_or_else(unknown)?.parse()?;
         match option.as_str() {
             "--seconds" => seconds = value,
+            "--inputs" => inputs = value,
             "--seed" => seed = value,
             _ => return Err(unknown().into()),
         }
@@ -29,7 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let mut broken = Vec::new();
     for target in chosen {
-        if !run(target, seed, Duration::from_secs(seconds))? {
+        if !run(target, seed, inputs, Duration::from_secs(seconds))? {
             broken.push(target.name);
         }
     }
@@ -37,9 +38,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Whether the target held.
-fn run(target: Target, seed: u64, time: Duration) -> Result<bool, Box<dyn Error>> {
+fn run(target: Target, seed: u64, inputs: u64, time: Duration) -> Result<bool, Box<dyn Error>> {
     let began = Instant::now();
-    let plan = Plan { seed, inputs: u64::MAX, until: Some(began + time) };
+    let plan = Plan { seed, inputs, until: Some(began + time) };
     let result = fuzz(target, corpus(target.name)?, plan);
     let mut out = stdout().lock();
     match result {
@@ -48,7 +49,10 @@ fn run(target: Target, seed: u64, time: Duration) -> Result<bool, Box<dyn Error>
             let each = began.elapsed().as_nanos() / u128::from(fresh.max(1));
             writeln!(
                 out,
-                "{name}: {fresh} fresh inputs, {each} ns each, {outcomes} forms of outcomes, seed {seed}"
+                "{name}: {fresh} fresh inputs, {each} ns each, {} of 10,000 taken, {} different, {outcomes} forms of outcomes, \
+                 seed {seed}",
+                summary.share(),
+                summary.different,
             )?;
             Ok(true)
         }

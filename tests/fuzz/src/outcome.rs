@@ -1,13 +1,37 @@
-//! The form of what a reader made of an input.
+//! What a reader made of an input: whether it took it, and the form of what came out.
 
 use std::fmt::{self, Debug, Write};
 
-/// The form of nothing.
-pub const NOTHING: u64 = 0;
+/// What a reader made of an input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Outcome {
+    /// See [`form`].
+    pub form: u64,
+    /// The reader took the input for what it looks for, and did not stop at the first check.
+    pub taken: bool,
+}
+
+/// What is refused like most of what is random.
+pub const NOTHING: Outcome = Outcome { form: 0, taken: false };
+
+/// The reader took the input, and made this of it.
+pub fn taken(value: &impl Debug) -> Outcome {
+    judged(true, value)
+}
+
+/// The reader refused the input, for this reason.
+pub fn refused(value: &impl Debug) -> Outcome {
+    judged(false, value)
+}
+
+/// Whether the reader took the input, and what came of it.
+pub fn judged(taken: bool, value: &impl Debug) -> Outcome {
+    Outcome { form: form(value), taken }
+}
 
 /// A number for the form of a value: its variants, its fields, how many there are, and how long its texts and numbers are, roughly;
 /// not what is in them. Two inputs with the same one went about the same way.
-pub fn outcome(value: &impl Debug) -> u64 {
+pub fn form(value: &impl Debug) -> u64 {
     let mut form = Form { hash: 0xcbf2_9ce4_8422_2325, quoted: false, escaped: false, run: 0 };
     // Writing into a number does not fail, and a value that can't be printed has a form all the same.
     let _written = write!(form, "{value:?}");

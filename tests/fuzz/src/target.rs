@@ -1,5 +1,7 @@
 //! What is fuzzed.
 
+use crate::outcome::Outcome;
+
 /// A reader of bytes from outside.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
@@ -9,7 +11,8 @@ pub struct Target {
     pub longest: usize,
     /// Words of its language, to be put into inputs.
     pub words: &'static [&'static str],
-    /// Reads an input, checks what was promised, and tells the form of what came out (see [`outcome`](crate::outcome)). Panics if
-    /// something that was promised is not so.
-    pub read: fn(&[u8]) -> u64,
+    /// Of 10,000 fresh inputs the reader takes so many at least, and at most. That is how a target shows that it is reached.
+    pub share: [u64; 2],
+    /// Reads an input, checks what was promised, and tells what came out. Panics if something that was promised is not so.
+    pub read: fn(&[u8]) -> Outcome,
 }

@@ -9,10 +9,13 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use fuzz::{
-    Failure, Mutator, Origin, Plan, Summary, Target, corpus, fuzz, outcome, smaller, target, targets,
+    Failure, Mutator, NOTHING, Origin, Outcome, Plan, Summary, Target, corpus, form, fuzz, refused, smaller,
+    taken, target, targets,
 };
 
 const INPUTS: u64 = 100_000;
+/// So many inputs tell how a target fares.
+const ENOUGH: u64 = 10_000;
 
 fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
@@ -28,8 +31,20 @@ fn hold(name: &str) {
     match fuzz(target, kept, Plan { seed, inputs, until: None }) {
         Ok(summary) => {
             assert_eq!(summary.fresh, inputs);
-            // A reader that says the same to everything is not reached.
-            assert!(inputs < 1000 || summary.outcomes > 1, "{summary:?}");
+            // A reader that says the same to everything is not reached, nor is one by what it refuses at once.
+            if inputs >= ENOUGH {
+                let [least, most] = target.share;
+                assert!(
+                    (least..=most).contains(&summary.share()),
+                    "{} of 10,000 taken: {summary:?}",
+                    summary.share()
+                );
+                assert!(summary.outcomes > 1, "{summary:?}");
+                assert!(
+                    summary.different as u64 > summary.fresh / 10 * 7,
+                    "too many are the same: {summary:?}"
+                );
+            }
         }
         Err(failure) => panic!("{failure}"),
     }
@@ -61,6 +76,17 @@ held! {
     no_request_for_a_dial_back_leads_to_a_privileged_port: "dial-back-request",
     no_answer_to_a_dial_back_breaks_its_reader: "dial-back-answer",
     no_hello_agrees_on_a_version_that_one_side_lacks: "hello",
+    no_frames_break_a_link_or_are_answered_with_more_than_a_multiple: "link",
+    no_first_bytes_open_what_the_gate_does_not_see: "first-bytes",
+    no_installation_is_anybodys_who_did_not_sign_it: "installation",
+    no_message_breaks_the_reader_of_dial_in_keys: "dial-in-keys",
+    no_list_of_damage_names_anything_but_files_that_can_be_replaced: "damaged-list",
+    no_header_gives_a_state_object_another_number: "state-sequence",
+    no_bytes_are_a_head_that_nobody_signed: "signed-head",
+    no_text_breaks_the_reader_of_times: "time",
+    no_row_breaks_the_readers_of_the_database: "rows",
+    no_state_object_tells_more_of_archives_than_is_in_it: "archives",
+    no_requests_make_the_vault_keep_more_or_less_than_was_answered: "vault-write",
     no_pasted_line_breaks_the_reader_of_invites: "invite",
     no_body_of_an_invite_breaks_its_reader: "invite-body",
     no_body_of_a_reply_line_breaks_its_reader: "reply-body",
@@ -97,22 +123,22 @@ fn every_target_has_a_test_and_every_corpus_a_target() {
 }
 
 /// Breaks at a length field that is larger than what follows, if a certain word comes before it.
-fn planted(read: fn(&[u8]) -> u64) -> Target {
-    Target { name: "planted", longest: 64, words: &["WORD"], read }
+fn planted(read: fn(&[u8]) -> Outcome) -> Target {
+    Target { name: "planted", longest: 64, words: &["WORD"], share: [0, 10_000], read }
 }
 
-fn breaks_at_a_length(input: &[u8]) -> u64 {
-    let Some(rest) = input.strip_prefix(b"WORD") else { return 0 };
+fn breaks_at_a_length(input: &[u8]) -> Outcome {
+    let Some(rest) = input.strip_prefix(b"WORD") else { return NOTHING };
     let Some((length, rest)) =
         rest.split_first_chunk().map(|(length, rest)| (u16::from_be_bytes(*length), rest))
     else {
-        return 1;
+        return refused(&"cut off");
     };
     assert!(length < 0x8000 || rest.len() >= 3, "a planted fault");
-    outcome(&rest.len())
+    taken(&rest.len())
 }
 
-fn tried(read: fn(&[u8]) -> u64, kept: &[u8], seed: u64, inputs: u64) -> Result<Summary, Box<Failure>> {
+fn tried(read: fn(&[u8]) -> Outcome, kept: &[u8], seed: u64, inputs: u64) -> Result<Summary, Box<Failure>> {
     fuzz(planted(read), vec![("a".into(), kept.to_vec())], Plan { seed, inputs, until: None })
 }
 
@@ -138,12 +164,25 @@ fn a_fault_in_the_corpus_is_told_by_its_file() {
 }
 
 #[test]
+fn what_is_taken_and_what_differs_is_counted() {
+    let long = |input: &[u8]| if input.len() > 3 { taken(&input.len()) } else { NOTHING };
+    let summary = tried(long, b"some word", 7, 2000).unwrap();
+    assert!((500..2000).contains(&summary.taken) && summary.share() == summary.taken * 5, "{summary:?}");
+    assert!((1000..=2000).contains(&summary.different), "{summary:?}");
+    // Where there is room for the empty input only, that is all.
+    let one = Target { longest: 0, ..planted(long) };
+    let plan = Plan { seed: 7, inputs: 1000, until: None };
+    let summary = fuzz(one, vec![("a".into(), Vec::new())], plan).unwrap();
+    assert_eq!((summary.different, summary.taken, summary.share()), (1, 0, 0));
+}
+
+#[test]
 fn an_input_that_takes_too_long_is_told() {
     let slow = |input: &[u8]| {
         if input == b"slow" {
             std::thread::sleep(Duration::from_millis(1050));
         }
-        0
+        NOTHING
     };
     let failure = tried(slow, b"slow", 7, 0).unwrap_err();
     assert!(failure.what.starts_with("took 10") && !failure.panicked, "{failure}");
@@ -161,16 +200,16 @@ fn the_same_seed_makes_the_same_inputs_and_another_one_makes_others() {
     assert!(inputs(1).iter().all(|input| input.len() <= 100));
     let different: BTreeSet<_> = inputs(1).into_iter().collect();
     assert!(different.len() > 700, "{}", different.len());
-    let form = |input: &[u8]| outcome(&String::from_utf8_lossy(input));
-    let summaries = [3, 3, 4].map(|seed| tried(form, b"abc", seed, 5000).unwrap());
+    let forms = |input: &[u8]| taken(&String::from_utf8_lossy(input));
+    let summaries = [3, 3, 4].map(|seed| tried(forms, b"abc", seed, 5000).unwrap());
     assert_eq!(summaries[0], summaries[1]);
     assert_ne!(summaries[0], summaries[2]);
 }
 
 #[test]
 fn outcomes_differ_by_form_and_not_by_content() {
-    assert_eq!(outcome(&("abc", 17)), outcome(&("x\"z", 42)));
-    assert_ne!(outcome(&("abc", 17)), outcome(&("abc", 1_000_017)));
-    assert_ne!(outcome(&Some(1)), outcome(&None::<u8>));
-    assert_ne!(outcome(&[1, 2]), outcome(&[1, 2, 3]));
+    assert_eq!(form(&("abc", 17)), form(&("x\"z", 42)));
+    assert_ne!(form(&("abc", 17)), form(&("abc", 1_000_017)));
+    assert_ne!(form(&Some(1)), form(&None::<u8>));
+    assert_ne!(form(&[1, 2]), form(&[1, 2, 3]));
 }

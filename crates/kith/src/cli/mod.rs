@@ -13,6 +13,8 @@ mod joining;
 mod network;
 mod output;
 mod probe;
+#[doc(hidden)]
+pub mod readers;
 mod recovery;
 mod restore;
 mod sets;

@@ -14,7 +14,8 @@ pub(super) fn parse_time(text: &str) -> Result<Timestamp, String> {
     parse_at(text, Timestamp::now(), &TimeZone::system())
 }
 
-fn parse_at(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, String> {
+/// The same at a given time in a given zone.
+pub(super) fn parse_at(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, String> {
     let refuse = || {
         format!(
             "{text:?} is not a time; write it as 2026-11-20T14:30:00Z, as 2026-11-20 (its begin), or as 3d or 12h ago"

@@ -103,10 +103,7 @@ impl Core {
             collect(answer.into_body(), kith_wire::MESSAGE_LIMIT).await.map_err(|error| error.to_string())
         };
         let body = tokio::time::timeout(ANSWER_TIMEOUT, asked).await.map_err(|_elapsed| "no answer")??;
-        let list: DamagedList = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
-        let archive = friend.archive.to_string();
-        let ours = list.damaged.into_iter().filter(|told| told.archive == archive);
-        Ok(ours.map(|told| told.object).take(MOST_TOLD).collect())
+        named(&body, &friend.archive.to_string())
     }
 
     /// Before a backup: saves what can be read of files that are said to be damaged.
@@ -209,12 +206,19 @@ fn key(friend: &DeviceId) -> String {
     format!("damaged:{friend}")
 }
 
-fn object(kind: FileKind, id: &FileId) -> String {
+pub(super) fn object(kind: FileKind, id: &FileId) -> String {
     format!("{}/{id}", kind.dir_name())
 }
 
+/// The objects of an archive that an answer names, as many as one may have.
+pub(super) fn named(answer: &[u8], archive: &str) -> Result<Vec<String>, String> {
+    let list: DamagedList = serde_json::from_slice(answer).map_err(|error| error.to_string())?;
+    let ours = list.damaged.into_iter().filter(|told| told.archive == archive);
+    Ok(ours.map(|told| told.object).take(MOST_TOLD).collect())
+}
+
 /// Packs and index files can be replaced, snapshots can't.
-fn parse(object: &str) -> Option<(FileKind, FileId)> {
+pub(super) fn parse(object: &str) -> Option<(FileKind, FileId)> {
     let (kind, id) = object.split_once('/')?;
     let kind = [FileKind::Pack, FileKind::Index].into_iter().find(|known| known.dir_name() == kind)?;
     Some((kind, id.parse().ok()?))

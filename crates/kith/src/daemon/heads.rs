@@ -33,7 +33,7 @@ use super::roster::Friend;
 use crate::home::Home;
 
 pub(super) use known::{Known, Made};
-pub(super) use store::{Heads, documents};
+pub(super) use store::{HeadRow, Heads, SnapshotRow, documents};
 pub(super) use told::Told;
 
 use compare::{Listed, compare};

@@ -385,9 +385,7 @@ impl Core {
                 if let Err(refusal) = self.admit_writer(caller).await {
                     return refusal;
                 }
-                let sequence = request.headers().get(paths::STATE_SEQUENCE_HEADER);
-                let sequence = sequence.and_then(|s| s.to_str().ok()).and_then(|s| s.parse::<u64>().ok());
-                let Some(sequence) = sequence else {
+                let Some(sequence) = paths::state_sequence(request.headers()) else {
                     return plain(StatusCode::BAD_REQUEST, "the state object has no sequence number");
                 };
                 let Ok(sealed) = collect(request.into_body(), MOST_STATE_BYTES).await else {

@@ -10,7 +10,7 @@ use kith_control::view::SupersededView;
 use kith_control::{Event, Failure, FailureKind};
 use kith_identity::{DeviceId, Identity, InstallationId};
 use kith_peer::{Caller, Standing};
-use kith_vault::{CODE_HEADER, Code, Incarnation, SUPERSEDED_HEADER, VaultError};
+use kith_vault::{CODE_HEADER, Code, Incarnation, SUPERSEDED_HEADER, StateError, VaultError};
 use kith_wire::{Body, Hello, Installed, VISIT_CAPABILITY, bytes_body};
 use serde::{Deserialize, Serialize};
 use tracing::{error, info, warn};
@@ -224,7 +224,7 @@ impl Core {
         }
         // After that: whoever is refused from now on can be told by whom.
         if let Err(error) = self.claim(friend, rank.0, &rank.1).await {
-            error!(friend = %friend.short(), error = &error as &dyn std::error::Error, "which installation writes was not saved");
+            error!(friend = %friend.short(), error = &error as &dyn std::error::Error, "which installation of a friend writes was not noted");
         }
     }
 
@@ -258,6 +258,10 @@ impl Core {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         self.claim(&caller.friend, rank.0, &rank.1).await.map_err(|error| {
+            if let VaultError::NewerRecord { found, known, .. } = error {
+                let told = StateError::NewerRecord { found, known };
+                return refusal(Code::NotAccepted, &told.to_string());
+            }
             let message =
                 "the disk that keeps this archive failed: which installation writes could not be saved";
             warn!(error = &error as &dyn std::error::Error, "{message}");
@@ -293,12 +297,11 @@ pub(super) fn refusal(code: Code, message: &str) -> Response<Body> {
 }
 
 /// The refusal of a state object.
-pub(super) fn state_refusal(error: &kith_vault::StateError) -> Response<Body> {
-    use kith_vault::StateError;
+pub(super) fn state_refusal(error: &StateError) -> Response<Body> {
     let code = match error {
         StateError::Superseded { since } => return superseded_answer(Some(*since)),
         StateError::TooLarge { .. } => Code::TooLarge,
-        StateError::NotAccepted => Code::NotAccepted,
+        StateError::NotAccepted | StateError::NewerRecord { .. } => Code::NotAccepted,
         StateError::DiskFull => Code::DiskFull,
         StateError::Stale { .. } | StateError::Conflict { .. } => {
             let mut response = Response::new(bytes_body(error.to_string()));

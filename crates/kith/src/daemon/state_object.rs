@@ -245,8 +245,7 @@ impl Core {
         let request = Request::get(paths::STATE).body(empty_body()).map_err(|error| error.to_string())?;
         let answer = tokio::time::timeout(ANSWER_TIMEOUT, link.request(request)).await;
         let answer = answer.map_err(|_elapsed| "no answer")?.map_err(|error| error.to_string())?;
-        let sequence = answer.headers().get(paths::STATE_SEQUENCE_HEADER);
-        let sequence = sequence.and_then(|text| text.to_str().ok()).and_then(|text| text.parse().ok());
+        let sequence = paths::state_sequence(answer.headers());
         let mut taken = false;
         if let (StatusCode::OK, Some(sequence)) = (answer.status(), sequence)
             && self.is_news(sequence).await.map_err(|error| error.to_string())?

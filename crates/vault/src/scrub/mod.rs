@@ -323,7 +323,7 @@ fn note(place: &Place, kind: ObjectType, name: &ObjectName, verdict: Verdict, sc
 
 /// The record: "scrub 1\n<started> <read> <ended> <finished>\n", and the last object that was read.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Saved {
+pub(crate) struct Saved {
     round: Option<Round>,
     finished: u64,
     at: Option<Cursor>,
@@ -332,13 +332,13 @@ struct Saved {
 const FIRST_LINE: &str = "scrub 1";
 
 impl Saved {
-    fn to_text(&self) -> String {
+    pub(crate) fn to_text(&self) -> String {
         let Round { started, read, ended } = self.round.unwrap_or_else(|| Round::begin(0));
         let at = self.at.as_ref().map(Cursor::to_text).unwrap_or_default();
         format!("{FIRST_LINE}\n{started} {read} {} {}\n{at}\n", ended.unwrap_or(0), self.finished)
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let rest = text.strip_prefix(FIRST_LINE)?.strip_prefix('\n')?.strip_suffix('\n')?;
         let (numbers, at) = rest.split_once('\n')?;
         let numbers: Option<Vec<u64>> = numbers.split(' ').map(|number| number.parse().ok()).collect();

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use http::Request;
 use http_body_util::{BodyExt, Full};
-use kith_vault::{CODE_HEADER, Incarnation, NameError, StateError, Writer};
+use kith_vault::{CODE_HEADER, Incarnation, NameError, StateError, VaultError, Writer};
 
 use crate::simulated::TestClock;
 use crate::support::{Fixture, pack_path, sha256};
@@ -143,7 +143,7 @@ async fn a_damaged_record_locks_nobody_out() {
     let file = f.root().join("ALICE/.record/incarnation");
     let text = std::fs::read_to_string(&file).unwrap();
     assert_eq!(text, format!("incarnation 1\n7 {} {BEGIN}\n", "01".repeat(16)));
-    for damage in ["", "incarnation 2\n7 x 0\n", "incarnation 1\n7 01 0\n", &text[..text.len() - 1]] {
+    for damage in ["", "incarnation 0\n7 x 0\n", "incarnation 1\n7 01 0\n", &text[..text.len() - 1]] {
         f.stop();
         std::fs::write(&file, damage).unwrap();
         f.start(&clock).await;
@@ -151,6 +151,54 @@ async fn a_damaged_record_locks_nobody_out() {
         assert_eq!(f.vault().writer(&f.owner, new).await.unwrap(), Writer::Current);
         assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
     }
+}
+
+#[tokio::test]
+async fn a_record_of_a_later_kith_is_left_alone_and_until_it_can_be_read_nobody_writes() {
+    let clock = TestClock::at(BEGIN);
+    let mut f = Fixture::by(&clock).await;
+    let (old, new) = (installation(6, 2), installation(7, 1));
+    clock.pass(5000);
+    f.vault().writer(&f.owner, new).await.unwrap();
+    assert_eq!(f.from(new, "POST", &pack_path(b"one"), b"one").await.0, 200);
+    let file = f.root().join("ALICE/.record/incarnation");
+    let known = std::fs::read_to_string(&file).unwrap();
+    for newer in ["incarnation 2\nwhatever it is\n", "incarnation 4000000000\n"] {
+        f.stop();
+        std::fs::write(&file, newer).unwrap();
+        f.start(&clock).await;
+        assert_eq!(f.vault().newest_incarnation(&f.owner), None);
+        for writer in [old, new, installation(8, 3)] {
+            let refused = f.vault().writer(&f.owner, writer).await.unwrap_err();
+            let sentence = refused.to_string();
+            assert!(matches!(refused, VaultError::NewerRecord { known: 1, .. }), "{sentence}");
+            assert!(sentence.contains("install a newer Kith") && sentence.contains(".record/incarnation"));
+            let lock = format!("/a/locks/{}", sha256(b"lock"));
+            for (method, path, body) in [
+                ("POST", pack_path(b"two"), &b"two"[..]),
+                ("POST", lock, b"lock"),
+                ("POST", "/b/?create=true".into(), b""),
+                ("DELETE", pack_path(b"one"), b""),
+            ] {
+                let refused = (403, "not-accepted".to_owned());
+                assert_eq!(f.from(writer, method, &path, body).await, refused, "{method} {path}");
+            }
+            let state = f.vault().put_state_from(&f.owner, writer, 1, Bytes::from_static(b"state")).await;
+            assert!(matches!(state, Err(StateError::NewerRecord { known: 1, .. })), "{state:?}");
+            assert_eq!(f.from(writer, "GET", &pack_path(b"one"), b"").await, (200, String::new()));
+        }
+        // Whoever is not named is no way around it, and reads why.
+        let answer = f.post(&pack_path(b"three"), b"three").await.expect(403, "not-accepted");
+        assert!(answer.json()["message"].as_str().unwrap().contains("newer Kith"), "{:?}", answer.body);
+        assert_eq!(f.list("data").await.len(), 1);
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), newer);
+    }
+    // The newer Kith is back, or what it wrote can be read again.
+    f.stop();
+    std::fs::write(&file, known).unwrap();
+    f.start(&clock).await;
+    assert_eq!(f.from(new, "POST", &pack_path(b"two"), b"two").await.0, 200);
+    assert_eq!(f.from(old, "POST", &pack_path(b"three"), b"three").await.0, 409);
 }
 
 #[test]

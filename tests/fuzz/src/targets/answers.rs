@@ -12,23 +12,25 @@ use kith_archive::{FileKind, Store};
 use kith_wire::{Body, bytes_body};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::outcome::{NOTHING, outcome};
+use crate::outcome::{NOTHING, Outcome, judged};
 
 const STATUS: [u16; 8] = [200, 206, 404, 400, 409, 500, 503, 507];
 const CODES: [&str; 6] = ["", "not-found", "quota-exceeded", "disk-full", "hash-mismatch", "superseded"];
 
 /// The first byte chooses what is asked, the second one how it is answered; the rest is the body.
-pub(super) fn answer(bytes: &[u8]) -> u64 {
+pub(super) fn answer(bytes: &[u8]) -> Outcome {
     let [asked, how, body @ ..] = bytes else { return NOTHING };
-    let answers = Always {
-        status: STATUS[usize::from(*how) % STATUS.len()],
-        code: CODES[usize::from(*how / 8) % CODES.len()],
-        body: Bytes::copy_from_slice(body),
+    let code = CODES[usize::from(*how / 8) % CODES.len()];
+    // What passes is waited for, and here no clock can be turned: that is tested in virtual time, beside the store.
+    let status = match STATUS[usize::from(*how) % STATUS.len()] {
+        503 if code.is_empty() => 500,
+        status => status,
     };
+    let answers = Always { status, code, body: Bytes::copy_from_slice(body) };
     let store = RemoteStore::new(answers, "000102030405060708090a0b0c0d0e0f", Patience(Duration::ZERO));
     let id = FileId::of(body);
     let came = run(async {
-        match asked % 4 {
+        match asked % 5 {
             0 => {
                 let listed = store.list(FileKind::Snapshot).await;
                 if let Ok(list) = &listed {
@@ -46,14 +48,16 @@ pub(super) fn answer(bytes: &[u8]) -> u64 {
                 .await
                 .inspect(|whole| assert_eq!(whole, body))
                 .map(|whole| whole.len()),
-            _ => store.save(FileKind::Pack, &id, Bytes::from_static(b"pack")).await.map(|()| 0),
+            3 => store.save(FileKind::Pack, &id, Bytes::from_static(b"pack")).await.map(|()| 0),
+            _ => store.undelete(7).await.map(|_undeleted| 0),
         }
     });
-    outcome(&came.map_err(|error| {
+    let came = came.map_err(|error| {
         let sentence = error.to_string();
         assert!(sentence.len() <= 2048 + 2 * body.len(), "{sentence}");
         sentence.replace('"', "'")
-    }))
+    });
+    judged(came.is_ok(), &came)
 }
 
 fn run<T>(work: impl Future<Output = T>) -> T {

@@ -21,10 +21,12 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, ReadBuf};
 
-use crate::outcome::{NOTHING, outcome};
+use crate::outcome::{NOTHING, Outcome, judged, refused, taken};
 
 /// A message, after it was written and read again without a difference.
-fn message<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(bytes: &[u8]) -> Option<T> {
+pub(super) fn message<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(
+    bytes: &[u8],
+) -> Option<T> {
     let message: T = serde_json::from_slice(bytes).ok()?;
     let written = serde_json::to_vec(&message).expect("what was read can be written");
     let again = serde_json::from_slice(&written);
@@ -32,7 +34,7 @@ fn message<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(bytes:
     Some(message)
 }
 
-pub(super) fn dial_back_request(bytes: &[u8]) -> u64 {
+pub(super) fn dial_back_request(bytes: &[u8]) -> Outcome {
     let Some(request) = message::<DialBackRequest>(bytes) else { return NOTHING };
     let checked = request.check();
     match &checked {
@@ -46,10 +48,10 @@ pub(super) fn dial_back_request(bytes: &[u8]) -> u64 {
         }
         Err(refusal) => assert!(refusal.to_string().len() <= 1024, "{refusal}"),
     }
-    outcome(&(request, checked.map(|order| order.addresses().to_vec())))
+    judged(checked.is_ok(), &(request, checked.map(|order| order.addresses().to_vec())))
 }
 
-pub(super) fn dial_back_answer(bytes: &[u8]) -> u64 {
+pub(super) fn dial_back_answer(bytes: &[u8]) -> Outcome {
     let Ok(answer) = serde_json::from_slice::<DialBackAnswer>(bytes) else { return NOTHING };
     let checked = answer.check();
     if checked.is_ok() {
@@ -57,12 +59,13 @@ pub(super) fn dial_back_answer(bytes: &[u8]) -> u64 {
     }
     let ips = ["11.0.113.5", "2001:db8::5"].map(|ip| ip.parse().expect("these are addresses"));
     let found = ips.map(|ip| answer.of(ip).is_some());
-    outcome(&(&answer, checked, found))
+    judged(checked.is_ok(), &(&answer, checked, found))
 }
 
-pub(super) fn hello(bytes: &[u8]) -> u64 {
+pub(super) fn hello(bytes: &[u8]) -> Outcome {
     if let Some(report) = message::<Report>(bytes) {
-        return outcome(&(report.check(), report));
+        let checked = report.check();
+        return judged(checked.is_ok(), &(checked, report));
     }
     let Some(hello) = message::<Hello>(bytes) else { return NOTHING };
     let checked = hello.check();
@@ -76,11 +79,11 @@ pub(super) fn hello(bytes: &[u8]) -> u64 {
         );
         assert!(hello.report.internal.len() + hello.report.public.len() <= 64, "{hello:?}");
     }
-    outcome(&(hello, checked))
+    judged(checked.is_ok(), &(hello, checked))
 }
 
 /// The first bytes of a connection that look like TLS, as the gate of the inbound port sees them.
-pub(super) fn client_hello(bytes: &[u8]) -> u64 {
+pub(super) fn client_hello(bytes: &[u8]) -> Outcome {
     // What is said may be spread over several records.
     let (mut said, mut rest) = (Vec::new(), bytes);
     while let [_kind, _major, _minor, high, low, more @ ..] = rest {
@@ -103,24 +106,24 @@ pub(super) fn client_hello(bytes: &[u8]) -> u64 {
         let record = bytes.len().min(5 + usize::from(u16::from_be_bytes([bytes[3], bytes[4]])));
         assert_eq!(judge(&bytes[..record / 2]), Verdict::Stranger, "half of it");
     }
-    outcome(&(opens, verdict))
+    judged(opens, &(opens, verdict))
 }
 
-pub(super) fn server_name(bytes: &[u8]) -> u64 {
+pub(super) fn server_name(bytes: &[u8]) -> Outcome {
     let name = String::from_utf8_lossy(bytes);
     let tag = DialInTag::from_server_name(&name);
     if let Some(tag) = &tag {
         assert_eq!(tag.to_text(), name.to_ascii_lowercase(), "one tag has one name");
         assert_eq!(DialBackNonce::from_server_name(&name), None, "a name that is both");
-        return outcome(&"a tag");
+        return taken(&"a tag");
     }
     let Some(nonce) = DialBackNonce::from_server_name(&name) else { return NOTHING };
     assert_eq!(nonce.server_name(), name.to_ascii_lowercase(), "one nonce has one name");
-    outcome(&name.len())
+    taken(&name.len())
 }
 
 /// The line as it is pasted.
-pub(super) fn invite(bytes: &[u8]) -> u64 {
+pub(super) fn invite(bytes: &[u8]) -> Outcome {
     let text = String::from_utf8_lossy(bytes);
     let (invite, reply) = (Invite::parse(&text), ReplyLine::parse(&text));
     assert!(invite.is_err() || reply.is_err(), "a line that is both");
@@ -129,20 +132,24 @@ pub(super) fn invite(bytes: &[u8]) -> u64 {
     assert!(reply.is_err() || kind == Some(LineKind::Reply), "{kind:?}");
     check_invite(&invite);
     check_reply(&reply);
-    outcome(&(kind, invite.map_err(|error| error.to_string()), reply.map_err(|error| error.to_string())))
+    let taken = invite.is_ok() || reply.is_ok();
+    judged(
+        taken,
+        &(kind, invite.map_err(|error| error.to_string()), reply.map_err(|error| error.to_string())),
+    )
 }
 
 /// What is in the line, below the check that keeps chance away from it.
-pub(super) fn invite_body(body: &[u8]) -> u64 {
+pub(super) fn invite_body(body: &[u8]) -> Outcome {
     let invite = Invite::parse(&line(LineKind::Invite, body));
     check_invite(&invite);
-    outcome(&invite.map_err(|error| error.to_string()))
+    judged(invite.is_ok(), &invite.map_err(|error| error.to_string()))
 }
 
-pub(super) fn reply_body(body: &[u8]) -> u64 {
+pub(super) fn reply_body(body: &[u8]) -> Outcome {
     let reply = ReplyLine::parse(&line(LineKind::Reply, body));
     check_reply(&reply);
-    outcome(&reply.map_err(|error| error.to_string()))
+    judged(reply.is_ok(), &reply.map_err(|error| error.to_string()))
 }
 
 fn check_invite(invite: &Result<Invite, InviteError>) {
@@ -167,7 +174,7 @@ fn line(kind: LineKind, body: &[u8]) -> String {
     format!("{}{}", kind.prefix(), BASE32_NOPAD.encode(&[body, &check[..4]].concat()))
 }
 
-pub(super) fn device_id(bytes: &[u8]) -> u64 {
+pub(super) fn device_id(bytes: &[u8]) -> Outcome {
     let text = String::from_utf8_lossy(bytes);
     let id = text.parse::<DeviceId>();
     if let Ok(id) = &id {
@@ -175,28 +182,28 @@ pub(super) fn device_id(bytes: &[u8]) -> u64 {
     }
     let name = sanitise_name(&text);
     assert!(name.chars().count() <= MAX_NAME_CHARACTERS && name == sanitise_name(&name), "{name:?}");
-    outcome(&id)
+    judged(id.is_ok(), &id)
 }
 
-pub(super) fn phrase(bytes: &[u8]) -> u64 {
+pub(super) fn phrase(bytes: &[u8]) -> Outcome {
     let text = String::from_utf8_lossy(bytes);
     match RecoveryPhrase::parse(&text) {
         Ok(phrase) => {
             let again = RecoveryPhrase::parse(&phrase.words().join(" "));
             let same = again.is_ok_and(|again| *again.to_entropy() == *phrase.to_entropy());
             assert!(same, "written and read again");
-            1
+            taken(&phrase.words().len())
         }
         Err(error) => {
             let sentence = error.to_string();
             assert!(sentence.chars().count() <= 400, "{sentence}");
-            outcome(&error)
+            refused(&error)
         }
     }
 }
 
 /// Bytes as the state object that a friend gives back, and as the content of one.
-pub(super) fn sealed_state(bytes: &[u8]) -> u64 {
+pub(super) fn sealed_state(bytes: &[u8]) -> Outcome {
     let key = StateKey::from_bytes([7; 32]);
     let opened = key.open(bytes);
     assert!(opened.is_err(), "nobody sealed this");
@@ -207,13 +214,13 @@ pub(super) fn sealed_state(bytes: &[u8]) -> u64 {
     let place = bytes.iter().fold(0, |sum, byte| (sum * 31 + usize::from(*byte)) & 0xffff) % sealed.len();
     sealed[place] ^= 1;
     assert!(key.open(&sealed).is_err(), "byte {place} may be anything");
-    outcome(&opened.err().map(|error| error.to_string()))
+    taken(&opened.err().map(|error| error.to_string()))
 }
 
 /// What the other side says at pairing.
-pub(super) fn join(bytes: &[u8]) -> u64 {
+pub(super) fn join(bytes: &[u8]) -> Outcome {
     if let Ok(refusal) = serde_json::from_slice::<JoinRefusal>(bytes) {
-        return outcome(&refusal);
+        return taken(&refusal);
     }
     let Ok(message) = serde_json::from_slice::<JoinMessage>(bytes) else { return NOTHING };
     let checked = message.check();
@@ -226,11 +233,11 @@ pub(super) fn join(bytes: &[u8]) -> u64 {
     let written = serde_json::to_vec(&message).expect("what was read can be written");
     let again: JoinMessage = serde_json::from_slice(&written).expect("what was written can be read");
     assert_eq!(serde_json::to_vec(&again).ok(), Some(written), "written and read again");
-    outcome(&(message, checked))
+    judged(checked.is_ok(), &(message, checked))
 }
 
 /// What a listener says before it speaks TLS: the first byte tells in which pieces the rest arrives.
-pub(super) fn greeting(bytes: &[u8]) -> u64 {
+pub(super) fn greeting(bytes: &[u8]) -> Outcome {
     let Some((piece, bytes)) = bytes.split_first() else { return NOTHING };
     let mut stream = pin!(SkipGreeting::new(Pieces { bytes, piece: usize::from(*piece) + 1 }));
     let mut passed = Vec::new();
@@ -258,7 +265,7 @@ pub(super) fn greeting(bytes: &[u8]) -> u64 {
             assert!(error.to_string().len() <= 700, "{error}");
         }
     }
-    outcome(&(passed.len(), ended.map_err(|error| error.to_string().len())))
+    judged(ended.is_ok(), &(passed.len(), ended.map_err(|error| error.to_string().len())))
 }
 
 struct Pieces<'a> {

@@ -8,10 +8,10 @@ use kith_archive::tree::{Tree, is_safe_name};
 use kith_archive::{BlobType, Snapshot};
 use kith_vault::{ArchiveName, Owner};
 
-use crate::outcome::{NOTHING, outcome};
+use crate::outcome::{NOTHING, Outcome, judged, taken};
 
 /// A friend's names become names of directories.
-pub(super) fn names(bytes: &[u8]) -> u64 {
+pub(super) fn names(bytes: &[u8]) -> Outcome {
     let Ok(text) = std::str::from_utf8(bytes) else { return NOTHING };
     let (owner, archive) = (Owner::parse(text), ArchiveName::parse(text));
     let parsed = [owner.as_ref().map(Owner::as_str).ok(), archive.as_ref().map(ArchiveName::as_str).ok()];
@@ -23,11 +23,11 @@ pub(super) fn names(bytes: &[u8]) -> u64 {
             "{name:?} is a directory"
         );
     }
-    outcome(&(owner.map(|_| ()), archive.map(|_| ())))
+    judged(owner.is_ok() || archive.is_ok(), &(owner.map(|_| ()), archive.map(|_| ())))
 }
 
 /// The header of a pack, as the end of a file and as the content that was sealed with the right key.
-pub(super) fn pack_header(bytes: &[u8]) -> u64 {
+pub(super) fn pack_header(bytes: &[u8]) -> Outcome {
     let key = key();
     let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
     assert!(read_header(key, bytes, size).is_err(), "nobody sealed this");
@@ -55,7 +55,7 @@ pub(super) fn pack_header(bytes: &[u8]) -> u64 {
         (Ok(blobs), None) => panic!("{} blobs in what is no header", blobs.len()),
         (Err(_), _) => {}
     }
-    outcome(&read)
+    judged(read.is_ok(), &read)
 }
 
 /// The entries of a header: code, length, id.
@@ -80,7 +80,7 @@ fn key() -> &'static MasterKey {
     KEY.get_or_init(|| MasterKey::from_bytes(&[5; 64]).expect("any bytes are a key"))
 }
 
-pub(super) fn tree(bytes: &[u8]) -> u64 {
+pub(super) fn tree(bytes: &[u8]) -> Outcome {
     let tree = match Tree::parse(bytes) {
         Ok(tree) => tree,
         Err(error) => {
@@ -102,14 +102,14 @@ pub(super) fn tree(bytes: &[u8]) -> u64 {
         assert!(!(unsafe_name && node.has_safe_name()), "{:?} is called safe", node.name);
         assert!(!sorted || tree.find(&node.name) == Some(node), "{:?} is not found", node.name);
     }
-    outcome(&tree)
+    taken(&tree)
 }
 
-pub(super) fn snapshot(bytes: &[u8]) -> u64 {
+pub(super) fn snapshot(bytes: &[u8]) -> Outcome {
     let Ok(snapshot) = serde_json::from_slice::<Snapshot>(bytes) else { return NOTHING };
     let written = serde_json::to_vec(&snapshot).expect("what was read can be written");
     let again: Snapshot = serde_json::from_slice(&written)
         .unwrap_or_else(|error| panic!("what was written is no snapshot: {error}"));
     assert_eq!(again, snapshot, "written and read again");
-    outcome(&snapshot)
+    taken(&snapshot)
 }

@@ -13,7 +13,7 @@ use kith_nat::{Answer, Hint, Lifetime, Nonce, Protocol};
 use kith_network::{Address, Interface, InterfaceKind, Snapshot};
 use natpmp::{AsyncUdpSocket, Response, new_natpmp_async_with};
 
-use crate::outcome::{NOTHING, outcome};
+use crate::outcome::{NOTHING, Outcome, judged, taken};
 
 /// The longest datagram of PCP (RFC 6887, section 7).
 const LONGEST: usize = 1100;
@@ -23,7 +23,7 @@ const US: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 168, 1, 23));
 /// The nonce of the answers in the corpus.
 const NONCE: Nonce = Nonce([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
 
-pub(super) fn pcp(datagram: &[u8]) -> u64 {
+pub(super) fn pcp(datagram: &[u8]) -> Outcome {
     let message = codec::decode(datagram);
     if let Ok(message) = &message {
         assert!(datagram.len() <= LONGEST, "{} bytes are a message", datagram.len());
@@ -56,7 +56,7 @@ pub(super) fn pcp(datagram: &[u8]) -> u64 {
         "{mapped:?} to a wish for a mapping"
     );
     assert!(!matches!(unmapped, Some(Answer::Found(_) | Answer::Mapped(_))), "{unmapped:?} to a removal");
-    outcome(&(message.map_err(|error| error.to_string()), answers))
+    judged(message.is_ok(), &(message.map_err(|error| error.to_string()), answers))
 }
 
 /// The answer of a server that says this.
@@ -101,7 +101,7 @@ fn check(answer: &Answer) {
     }
 }
 
-pub(super) fn nat_pmp(datagram: &[u8]) -> u64 {
+pub(super) fn nat_pmp(datagram: &[u8]) -> Outcome {
     use nat_pmp::packet::{Question, announcement, result};
     let questions = [Question::Address, Question::Map { internal_port: PORT }];
     let read = questions.map(|question| {
@@ -120,7 +120,8 @@ pub(super) fn nat_pmp(datagram: &[u8]) -> u64 {
     if let Some(epoch) = announcement(datagram) {
         assert_eq!(datagram[4..8], epoch.0.to_be_bytes(), "the clock");
     }
-    outcome(&(read, announcement(datagram)))
+    let news = announcement(datagram);
+    judged(news.is_some() || read.iter().any(Option::is_some), &(read, news))
 }
 
 /// What the `natpmp` crate makes of a datagram that it is shown.
@@ -153,7 +154,7 @@ impl AsyncUdpSocket for Shown {
     }
 }
 
-pub(super) fn announcement(datagram: &[u8]) -> u64 {
+pub(super) fn announcement(datagram: &[u8]) -> Outcome {
     let senders = ["192.168.1.1:5351", "[fe80::1%7]:5351", "10.9.9.9:5351"];
     let hints = senders.map(|sender| {
         let sender: SocketAddr = sender.parse().expect("the addresses above are addresses");
@@ -170,7 +171,7 @@ pub(super) fn announcement(datagram: &[u8]) -> u64 {
         }
         Some(hint)
     });
-    if hints.iter().all(Option::is_none) { NOTHING } else { outcome(&hints) }
+    if hints.iter().all(Option::is_none) { NOTHING } else { taken(&hints) }
 }
 
 fn network() -> &'static Snapshot {

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -11,16 +11,15 @@ use kith_archive::store::FileId;
 use kith_archive::{FileKind, Repository, Store, StoreError, StoredFile};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::outcome::outcome;
+use crate::outcome::{Outcome, judged, refused, taken};
 
 const CONFIG: &str = r#"{"version":2,"id":"abababababababababababababababababababababababababababababababab","chunker_polynomial":"3da3358b4dc173"}"#;
 
 /// An index file, below the seal: JSON, or a byte that says how it is compressed.
-pub(super) fn index(plain: &[u8]) -> u64 {
+pub(super) fn index(plain: &[u8]) -> Outcome {
     let key = key();
     let sealed = key.seal(plain).expect("the system has random numbers");
-    let config = key.seal(CONFIG.as_bytes()).expect("the system has random numbers");
-    let repository = match opened(config, Some(sealed), key) {
+    let repository = match opened(sealed_config(&key), Some(sealed), key) {
         Ok(repository) => repository,
         Err(error) => panic!("one odd index file closes the repository: {error}"),
     };
@@ -45,20 +44,27 @@ pub(super) fn index(plain: &[u8]) -> u64 {
             "{found:?} lies in no pack"
         );
     }
-    outcome(&(blobs, packs, warnings.first().map(|warning| warning.error.to_string())))
+    let warning = warnings.first().map(|warning| warning.error.to_string());
+    judged(warning.is_none(), &(blobs, packs, warning))
 }
 
 /// The config, below the seal.
-pub(super) fn config(plain: &[u8]) -> u64 {
+pub(super) fn config(plain: &[u8]) -> Outcome {
     let key = key();
     let sealed = key.seal(plain).expect("the system has random numbers");
     match opened(sealed, None, key) {
         Ok(repository) => {
             assert!((1..=2).contains(&repository.config().version), "{:?}", repository.config());
-            outcome(repository.config())
+            taken(repository.config())
         }
-        Err(error) => outcome(&format_args!("{}", error.to_string().replace('"', "'"))),
+        Err(error) => refused(&error.to_string()),
     }
+}
+
+fn sealed_config(key: &MasterKey) -> Vec<u8> {
+    static CONFIG_FILE: OnceLock<Vec<u8>> = OnceLock::new();
+    let seal = || key.seal(CONFIG.as_bytes()).expect("the system has random numbers");
+    CONFIG_FILE.get_or_init(seal).clone()
 }
 
 fn key() -> Arc<MasterKey> {

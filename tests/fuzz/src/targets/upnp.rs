@@ -14,13 +14,13 @@ use quick_xml::escape::escape;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::outcome::{NOTHING, outcome};
+use crate::outcome::{NOTHING, Outcome, judged, refused, taken};
 
 const LONGEST_DATAGRAM: usize = 4096;
 const LONGEST_VALUE: usize = 1024;
 const LONGEST_TEXT: usize = 2048;
 
-pub(super) fn reply(datagram: &[u8]) -> u64 {
+pub(super) fn reply(datagram: &[u8]) -> Outcome {
     let Some(reply) = ssdp::reply(datagram) else { return NOTHING };
     assert!(datagram.len() <= LONGEST_DATAGRAM && reply.location.len() <= LONGEST_VALUE, "{reply:?}");
     let written = format!("HTTP/1.1 200 OK\r\nLOCATION: {}\r\n\r\n", reply.location);
@@ -43,7 +43,7 @@ pub(super) fn reply(datagram: &[u8]) -> u64 {
             places.push(place);
         }
     }
-    outcome(&(reply, places))
+    taken(&(reply, places))
 }
 
 /// A place to dial is near, and never this computer.
@@ -101,15 +101,15 @@ fn senders(uplink: &Uplink) -> [IpAddr; 3] {
     [uplink.gateway, neighbour, uplink.local]
 }
 
-pub(super) fn notify(datagram: &[u8]) -> u64 {
+pub(super) fn notify(datagram: &[u8]) -> Outcome {
     let Some(notify) = ssdp::notify(datagram) else { return NOTHING };
     assert!(datagram.len() <= LONGEST_DATAGRAM, "{} bytes are news", datagram.len());
-    outcome(&notify)
+    taken(&notify)
 }
 
-pub(super) fn description(document: &[u8]) -> u64 {
+pub(super) fn description(document: &[u8]) -> Outcome {
     let found = description::parse(document);
-    let Ok(description) = &found else { return outcome(&found) };
+    let Ok(description) = &found else { return refused(&found) };
     assert!(description.services.len() <= 8, "{} services", description.services.len());
     let Description { base, maker, model, page, services } = description;
     let controls = services.iter().map(|service| &service.control);
@@ -133,7 +133,7 @@ pub(super) fn description(document: &[u8]) -> u64 {
         check_device(&device, scoped, uplink);
         devices.push(device);
     }
-    outcome(&(description, devices))
+    taken(&(description, devices))
 }
 
 /// Services and page are on the host of the description, and its name can be shown.
@@ -198,7 +198,7 @@ fn check_words(words: &str, most: usize) {
     assert!(!words.contains(unseen) && words.trim() == words && !words.contains("  "), "{words:?}");
 }
 
-pub(super) fn soap(document: &[u8]) -> u64 {
+pub(super) fn soap(document: &[u8]) -> Outcome {
     let response = soap::response(document);
     let handed_on = reading::handed_on(document);
     match &response {
@@ -216,11 +216,11 @@ pub(super) fn soap(document: &[u8]) -> u64 {
         Ok(soap::Response::Fault { words, .. }) => check_words(words, 120),
         Err(_) => {}
     }
-    outcome(&response)
+    judged(response.is_ok(), &response)
 }
 
 /// The response as it comes from a socket, whole or in pieces: that makes no difference.
-pub(super) fn response(bytes: &[u8]) -> u64 {
+pub(super) fn response(bytes: &[u8]) -> Outcome {
     let whole = exchanged(bytes, usize::MAX);
     match &whole {
         Ok((status, body)) => assert!(body.len() <= bytes.len() && *status >= 100, "{status}"),
@@ -234,9 +234,9 @@ pub(super) fn response(bytes: &[u8]) -> u64 {
         assert_eq!(pieces, whole, "in pieces and whole");
     }
     match &whole {
-        Ok((status, body)) => outcome(&(status, body.len())),
+        Ok((status, body)) => taken(&(status, body.len())),
         // Here the words are the form.
-        Err(error) => outcome(&format_args!("{}", format!("{error:?}").replace('"', "'"))),
+        Err(error) => refused(&format_args!("{}", format!("{error:?}").replace('"', "'"))),
     }
 }
 

@@ -17,7 +17,7 @@ pub(in crate::daemon) type Documents = Vec<(Table, String, serde_json::Value)>;
 
 /// An archive in `state.db`.
 #[derive(Serialize, Deserialize)]
-struct HeadRow {
+pub(in crate::daemon) struct HeadRow {
     archive: ArchiveId,
     head: Option<String>,
     rival: Option<String>,
@@ -27,7 +27,7 @@ struct HeadRow {
 
 /// A snapshot in `state.db`, by archive and id.
 #[derive(Serialize, Deserialize)]
-struct SnapshotRow {
+pub(in crate::daemon) struct SnapshotRow {
     archive: ArchiveId,
     id: SnapshotId,
     time: Option<Timestamp>,

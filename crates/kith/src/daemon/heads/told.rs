@@ -76,6 +76,11 @@ impl Told {
         }
     }
 
+    /// What is known, told as it is told to friends, and what that says.
+    pub(in crate::daemon) fn again(&self, known: &Known, us: &PublicKey) -> Known {
+        Self::of(self.archive, known, MOST_TOLD).known(us)
+    }
+
     /// Which archive.
     pub(in crate::daemon) const fn archive(&self) -> ArchiveId {
         self.archive
