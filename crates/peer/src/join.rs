@@ -139,10 +139,8 @@ pub async fn ask(
             DialError::RefusedUs(reason) => Some(reason.clone()),
             _ => None,
         });
-        // What recognises nobody may also be another computer, for which the next address would be right.
-        let nobody = || !attempts.is_empty() && attempts.iter().all(|a| a.error == DialError::NotRecognised);
-        let closed = || nobody().then(|| NOT_OPEN.to_owned());
-        match refused.or_else(closed) {
+        // What doesn't recognise the invite may be another computer that has the address now: then the other way round works.
+        match refused {
             Some(reason) => JoinError::Refused(reason),
             None => JoinError::NoAddress(attempts),
         }

@@ -56,7 +56,7 @@ pub(super) async fn join(client: &Client, quota: Option<ByteSize>, own: bool) ->
         line(format!("    {}", view.safety_words));
         return Ok(());
     }
-    note("error: no address of the other computer answered:");
+    note("error: no address led to the other computer:");
     for failure in &view.failures {
         note(format!("  {}: {}", safe(&failure.address), safe(&failure.reason)));
     }
