@@ -33,7 +33,7 @@ impl Far {
         Self::between(distance, None)
     }
 
-    /// The same between systems that let the buffers of a connection grow by themselves to so many bytes and no further.
+    /// The same between systems that by themselves let no more than so many bytes of a connection wait to be sent and acknowledged.
     ///
     /// # Panics
     /// If that fails.
@@ -46,9 +46,10 @@ impl Far {
         let lab = Lab::new("far");
         let ((near, line), far) = (lab.distant_host(distance), lab.public_host());
         if let Some(most) = most {
-            let narrow = format!("4096 16384 {most}");
             for host in [&near, &far] {
-                host.inside(|| tune(&[&narrow, &narrow]));
+                host.inside(|| {
+                    std::fs::write("/proc/sys/net/ipv4/tcp_wmem", format!("4096 16384 {most}")).unwrap()
+                });
             }
         }
         let (anna, bert) = (Computer::in_host("anna", &near), Computer::in_host("bert", &far));

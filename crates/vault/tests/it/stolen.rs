@@ -361,7 +361,9 @@ impl World {
                 return;
             }
         }
-        let complete = objects.iter().map(|key| self.model.live[key]).max().unwrap();
+        // A crash may have left the record of an earlier copy, so that something counts as there before it was; nobody is
+        // promised that it stays so.
+        let complete = objects.iter().map(|key| modified(&self.live_file(*key))).max().unwrap();
         let objects = objects.into_iter().collect();
         self.model.snapshots.push(Snapshot { objects, complete, harmed: None });
     }
@@ -447,6 +449,14 @@ impl World {
         self.model_arrivals();
     }
 
+    fn live_file(&self, key: Key) -> PathBuf {
+        let (name, archive) = (sha256(&key.bytes()), self.root().join(format!("ALICE/{}", key.archive)));
+        match key.kind {
+            "data" => archive.join(format!("data/{}/{name}", &name[..2])),
+            kind => archive.join(format!("{kind}/{name}")),
+        }
+    }
+
     fn held_file_time(&self, held: &HeldObject) -> u64 {
         let HeldObject { key, arrived, deleted, hold } = held;
         let file = format!("{}.{deleted}.{hold}.{arrived}", sha256(&key.bytes()));
@@ -456,6 +466,8 @@ impl World {
     /// When things arrived is told by the record and by the times of files; the earlier counts.
     fn model_arrivals(&mut self) {
         let root = self.root();
+        let times: BTreeMap<Key, u64> =
+            self.model.live.keys().map(|key| (*key, modified(&self.live_file(*key)))).collect();
         for archive in ['a', 'b'] {
             let journal = std::fs::read(root.join(format!("ALICE/.record/{archive}.arrivals")));
             let journal = String::from_utf8(journal.unwrap_or_default()).unwrap();
@@ -469,11 +481,7 @@ impl World {
             for (key, arrived) in self.model.live.iter_mut().filter(|(key, _)| key.archive == archive) {
                 let name = sha256(&key.bytes());
                 let object = format!("{}/{name}", key.kind);
-                let file = match key.kind {
-                    "data" => root.join(format!("ALICE/{archive}/data/{}/{name}", &name[..2])),
-                    kind => root.join(format!("ALICE/{archive}/{kind}/{name}")),
-                };
-                let modified = modified(&file);
+                let modified = times[key];
                 *arrived = modified.min(lines.get(&*object).copied().unwrap_or(u64::MAX));
                 latest = latest.max(modified);
             }
