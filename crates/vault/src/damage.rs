@@ -8,7 +8,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tracing::warn;
 
-use crate::disk::Disk;
 use crate::layout::Layout;
 use crate::names::{ArchiveName, Object, ObjectName, ObjectType, Owner};
 
@@ -158,18 +157,17 @@ impl Damages {
         })
     }
 
-    /// Writes it down, if anything changed since. Its failures are judged; the scrub finds what was lost. Blocking.
-    pub(crate) fn save(&mut self, disk: &Disk, owner: &Owner, make_record: impl FnOnce() -> io::Result<()>) {
-        if !self.unsaved || disk.has_failed() {
-            return;
+    /// What is to be written down, if anything changed since that was asked last.
+    pub(crate) fn unsaved_text(&mut self) -> Option<String> {
+        if !std::mem::take(&mut self.unsaved) {
+            return None;
         }
-        let text = self.to_text();
-        let made = make_record().inspect_err(|error| {
-            disk.judge("make a directory", error);
-        });
-        let written =
-            made.and_then(|()| disk.replace("note damaged objects", &disk.layout.damaged(owner), &text));
-        self.unsaved = written.is_err();
+        Some(self.to_text())
+    }
+
+    /// It could not be written down.
+    pub(crate) fn not_saved(&mut self) {
+        self.unsaved = true;
     }
 }
 

@@ -102,6 +102,14 @@ pub enum StateError {
         /// The sequence number.
         sequence: u64,
     },
+    /// Its number leaves out too many.
+    #[error("state object {sequence} is too far ahead of the newest one stored here, {newest}")]
+    TooFarAhead {
+        /// The sequence number offered.
+        sequence: u64,
+        /// The newest one stored.
+        newest: u64,
+    },
     /// Nothing is taken from this owner at present.
     #[error("this computer takes nothing from this owner at present")]
     NotAccepted,

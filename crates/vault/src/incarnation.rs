@@ -13,6 +13,10 @@ use crate::layout::Layout;
 use crate::names::{NameError, Owner};
 use crate::owner::OwnerState;
 
+/// By so much the number of an installation may exceed that of the newest. A recovery adds one; without a bound one claim could use
+/// up all numbers, and no recovery would ever write again.
+const MOST_AHEAD: u64 = 1 << 32;
+
 /// What the file begins with, before the version of its form.
 const NAME: &str = "incarnation";
 /// The version that is read and written.
@@ -49,6 +53,11 @@ impl Incarnation {
         self.number
     }
 
+    /// Whether its number may have come from recoveries after an installation of the number `newest`.
+    pub fn is_plausible_after(self, newest: u64) -> bool {
+        self.number <= newest.saturating_add(MOST_AHEAD)
+    }
+
     /// The random id of the installation.
     pub fn installation(self) -> [u8; 16] {
         self.installation
@@ -71,6 +80,8 @@ pub enum Writer {
         /// Since when, by the clock of this computer.
         since: SystemTime,
     },
+    /// Its number is further ahead of the newest one than recoveries explain; it may read.
+    Implausible,
 }
 
 /// What is known of the installations of an owner.
@@ -126,10 +137,10 @@ impl Newest {
     }
 
     pub(crate) fn writer(&self, writer: Incarnation) -> Writer {
-        if self.admits(writer) {
-            return Writer::Current;
+        if !self.admits(writer) {
+            return Writer::Superseded { since: self.since_time() };
         }
-        Writer::Superseded { since: self.since_time() }
+        if writer.is_plausible_after(self.incarnation.number) { Writer::Current } else { Writer::Implausible }
     }
 
     pub(crate) fn since_time(&self) -> SystemTime {
@@ -184,29 +195,35 @@ pub(crate) fn claim(
     owner: &Arc<OwnerState>,
     incarnation: Incarnation,
 ) -> Result<Writer, VaultError> {
-    let writer = {
+    // The disk works without the lock that everybody takes: only other claims wait.
+    let _claim = owner.claim();
+    if let Installations::Newer { found } = *owner.installations() {
+        return Err(newer(&disk.layout, &owner.name, found));
+    }
+    if owner.writer(incarnation) == Writer::Implausible {
+        warn!(owner = %owner.name, number = incarnation.number, "an installation has a number that no recovery can have given it");
+        return Ok(Writer::Implausible);
+    }
+    let known = {
         let mut installations = owner.installations();
-        let known = match *installations {
-            Installations::Newer { found } => return Err(newer(&disk.layout, &owner.name, found)),
-            Installations::Newest(known)
-                if known.incarnation == incarnation || !known.admits(incarnation) =>
-            {
-                known
-            }
+        let known = match installations.newest() {
+            Some(known) if known.incarnation == incarnation || !known.admits(incarnation) => known,
             _ => Newest { incarnation, since: disk.now(), durable: false },
         };
         // Even if it can't be made durable: until the next start it counts.
         *installations = Installations::Newest(known);
-        if !known.durable {
-            save(disk, owner, known)?;
-            *installations = Installations::Newest(Newest { durable: true, ..known });
-            info!(owner = %owner.name, number = incarnation.number, "an installation speaks for the first time");
-        }
-        known.writer(incarnation)
+        known
     };
+    if !known.durable {
+        save(disk, owner, known)?;
+        *owner.installations() = Installations::Newest(Newest { durable: true, ..known });
+        info!(owner = %owner.name, number = incarnation.number, "an installation speaks for the first time");
+    }
     let archives: Vec<_> = owner.archives().values().cloned().collect();
     archives.iter().for_each(|archive| archive.settle());
-    Ok(writer)
+    // A state object of the older one whose writing has begun is waited for, too.
+    drop(owner.state());
+    Ok(known.writer(incarnation))
 }
 
 fn save(disk: &Disk, owner: &OwnerState, newest: Newest) -> Result<(), VaultError> {

@@ -16,7 +16,8 @@
 //!       keys/<name>                           never written by the vault; served if the person at this disk put one there
 //!     held/<archive>/<type>/.../<name>.<deleted>.<hold>.<arrived>
 //!                                             deleted objects, the same shape as <archive>/, see below
-//!     state/<sequence>                        sealed state objects, 20 decimal digits; the newest 10 are kept
+//!     state/<sequence>[.<incarnation>]        sealed state objects, 20 decimal digits; which recovery they come after, unless 0.
+//!                                             The newest 10 are kept, and the newest one of each of 32 days before
 //!     .record/<archive>.arrivals              when objects arrived: "\n<ms> <type>/<name>" for each
 //!     .record/incarnation                     "incarnation 1\n<number> <installation> <since>\n"
 //!     .record/damaged                         "damaged 1\n", and "<found> <changed|unreadable> <archive> <type>/<name>\n" for each
@@ -113,7 +114,7 @@
 //!
 //! A file counts as its length rounded up to whole blocks of [`BLOCK`] bytes, an empty one as one block, as it costs the disk:
 //! many tiny objects can't exceed what was offered. Counted as live: `config`, data, index, snapshots, locks. Counted as held:
-//! everything under `held/`. Not counted: `keys/`, `state/` (bounded by ten objects of 1 MiB), `.record/`, directories.
+//! everything under `held/`. Not counted: `keys/`, `state/` (bounded by 42 objects of 1 MiB), `.record/`, directories.
 //!
 //! An upload is refused if live bytes would exceed the quota, or live and held ones together twice the quota. What is undeleted turns from held
 //! into live: no more bytes than before are on the disk, so that it is never refused for want of room; uploads are, until there is room again.
@@ -134,6 +135,9 @@ pub const MAX_STATE_BYTES: usize = 1 << 20;
 
 /// How many state objects of an owner are kept.
 pub const STATE_VERSIONS: usize = 10;
+
+/// Of so many earlier days the newest state object is kept, too.
+pub const STATE_DAYS: usize = 32;
 
 /// How many archives one owner may have.
 pub const MAX_ARCHIVES: usize = 64;
@@ -249,8 +253,8 @@ impl Layout {
         self.owner(owner).join(STATE)
     }
 
-    pub(crate) fn state_object(&self, owner: &Owner, sequence: u64) -> PathBuf {
-        self.state(owner).join(format!("{sequence:020}"))
+    pub(crate) fn state_object(&self, owner: &Owner, name: StateName) -> PathBuf {
+        self.state(owner).join(name.to_text())
     }
 }
 
@@ -260,9 +264,30 @@ pub(crate) fn directories(kind: ObjectType, name: &ObjectName) -> impl Iterator<
     [Some(kind.as_str()), shard].into_iter().flatten()
 }
 
-/// The sequence number that a file name in `state/` stands for.
-pub(crate) fn parse_state_name(name: &str) -> Option<u64> {
-    (name.len() == 20 && name.bytes().all(|c| c.is_ascii_digit())).then(|| name.parse().ok()).flatten()
+/// Which state object it is. The greater one is newer: a recovery goes before every number that was used until then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct StateName {
+    /// The number of the installation that wrote it.
+    pub(crate) incarnation: u64,
+    pub(crate) sequence: u64,
+}
+
+impl StateName {
+    pub(crate) fn to_text(self) -> String {
+        match self.incarnation {
+            0 => format!("{:020}", self.sequence),
+            incarnation => format!("{:020}.{incarnation}", self.sequence),
+        }
+    }
+
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        let (sequence, incarnation) = match name.split_once('.') {
+            Some((sequence, incarnation)) => (sequence, incarnation.parse().ok()?),
+            None => (name, 0),
+        };
+        let name_read = Self { incarnation, sequence: sequence.parse().ok()? };
+        (name_read.to_text() == name).then_some(name_read)
+    }
 }
 
 /// Milliseconds since 1970-01-01 UTC; a clock before that counts as that.

@@ -4,7 +4,7 @@ use http::{Method, Uri};
 use proptest::prelude::*;
 
 use crate::held::{HeldName, Stamp};
-use crate::layout::{Layout, charge, parse_state_name};
+use crate::layout::{Layout, StateName, charge};
 use crate::ledger::{LOCK_ALLOWANCE, Ledger, NoRoom};
 use crate::names::{ArchiveName, NameError, Object, ObjectName, ObjectType, Owner};
 use crate::range::{Part, select};
@@ -123,10 +123,17 @@ fn file_names_of_held_and_state_objects_are_read_back() {
     }
     assert_eq!(HeldName::parse("x.1"), None);
     let owner = Owner::parse("A").unwrap();
-    let path = Layout::new("/v".into()).state_object(&owner, u64::MAX);
-    assert_eq!(parse_state_name(path.file_name().unwrap().to_str().unwrap()), Some(u64::MAX));
-    assert_eq!(parse_state_name("7"), None);
-    assert_eq!(parse_state_name("99999999999999999999"), None);
+    for name in [
+        StateName { incarnation: 0, sequence: u64::MAX },
+        StateName { incarnation: 7, sequence: 5 },
+        StateName { incarnation: u64::MAX, sequence: 0 },
+    ] {
+        let path = Layout::new("/v".into()).state_object(&owner, name);
+        assert_eq!(StateName::parse(path.file_name().unwrap().to_str().unwrap()), Some(name));
+    }
+    for bad in ["7", "99999999999999999999", "00000000000000000007.0", "00000000000000000007.01", ""] {
+        assert_eq!(StateName::parse(bad), None, "{bad}");
+    }
 }
 
 #[test]

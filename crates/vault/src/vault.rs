@@ -184,7 +184,8 @@ impl Vault {
     /// An installation of `owner` speaks: tells whether it may write. If it is the newest so far it takes over, and
     /// that is durable; when this returns, no write of an older one will land any more.
     ///
-    /// The one of the highest number is current; of two with the same number, the one of the greater id.
+    /// The one of the highest number is current; of two with the same number, the one of the greater id. One whose number could
+    /// not have come from recoveries is none of them.
     ///
     /// # Errors
     /// [`VaultError::Io`] if a new one could not be made durable. It has taken over all the same, until the next start.
@@ -193,6 +194,15 @@ impl Vault {
         let (disk, owner) = (Arc::clone(&self.inner.disk), self.owner(owner));
         let claimed = spawn_blocking(move || incarnation::claim(&disk, &owner, incarnation));
         claimed.await.map_err(|_| VaultError::Ended)?
+    }
+
+    /// Whether an installation of `owner` may write by what [`Vault::writer`] was told so far. It changes nothing.
+    pub fn may_write(&self, owner: &Owner, incarnation: Incarnation) -> bool {
+        let known = self.known(owner);
+        known.map_or_else(
+            || incarnation.is_plausible_after(0),
+            |owner| owner.writer(incarnation) == Writer::Current,
+        )
     }
 
     /// The newest installation of `owner` that [`Vault::writer`] was told of, and since when.
@@ -244,7 +254,8 @@ impl Vault {
     }
 
     /// Stores a sealed state object; when this returns it is durable. The newest
-    /// [`STATE_VERSIONS`](crate::layout::STATE_VERSIONS) are kept. It needs no quota, only an owner who is accepted:
+    /// [`STATE_VERSIONS`](crate::layout::STATE_VERSIONS) are kept, and the newest one of each of
+    /// [`STATE_DAYS`](crate::layout::STATE_DAYS) days before. It needs no quota, only an owner who is accepted:
     /// it is small, and any friend may be the one from whom everything is recovered. Storing the newest one again is fine.
     ///
     /// # Errors
@@ -254,7 +265,8 @@ impl Vault {
         state_work(move || state::put(&disk, &owner, None, sequence, &sealed)).await
     }
 
-    /// Like [`Vault::put_state`], for one installation of `owner`.
+    /// Like [`Vault::put_state`], for one installation of `owner`: what one of a higher number writes is newer, whatever its
+    /// sequence.
     ///
     /// # Errors
     /// As [`Vault::put_state`], and [`StateError::Superseded`] if [`Vault::writer`] was told of a newer one.
@@ -274,29 +286,29 @@ impl Vault {
     /// # Errors
     /// [`StateError::Storage`] if it can't be read.
     pub async fn newest_state(&self, owner: &Owner) -> Result<Option<(u64, Bytes)>, StateError> {
-        let Some(owner) = self.known(owner) else { return Ok(None) };
-        let disk = Arc::clone(&self.inner.disk);
-        state_work(move || state::newest(&disk, &owner)).await
+        self.older_state(owner, 0).await
     }
 
-    /// The sequence numbers of all state objects of `owner`, ascending.
+    /// The newest state object of `owner` but `back` newer ones, and its sequence number: it serves if the newest turns out to be
+    /// damaged, or to be somebody else's.
+    ///
+    /// # Errors
+    /// [`StateError::Storage`] if it can't be read.
+    pub async fn older_state(&self, owner: &Owner, back: usize) -> Result<Option<(u64, Bytes)>, StateError> {
+        let Some(owner) = self.known(owner) else { return Ok(None) };
+        let disk = Arc::clone(&self.inner.disk);
+        state_work(move || state::newest(&disk, &owner, back)).await
+    }
+
+    /// The sequence numbers of all state objects of `owner`, the oldest first.
     ///
     /// # Errors
     /// [`StateError::Storage`] if the directory can't be read.
     pub async fn state_sequences(&self, owner: &Owner) -> Result<Vec<u64>, StateError> {
         let Some(owner) = self.known(owner) else { return Ok(Vec::new()) };
         let disk = Arc::clone(&self.inner.disk);
-        state_work(move || state::sequences(&disk, &owner)).await
-    }
-
-    /// One state object of `owner`: an older one serves if the newest turns out to be damaged.
-    ///
-    /// # Errors
-    /// [`StateError::Storage`] if it can't be read.
-    pub async fn read_state(&self, owner: &Owner, sequence: u64) -> Result<Option<Bytes>, StateError> {
-        let Some(owner) = self.known(owner) else { return Ok(None) };
-        let disk = Arc::clone(&self.inner.disk);
-        state_work(move || state::read(&disk, &owner, sequence)).await
+        let names = state_work(move || state::names(&disk, &owner)).await?;
+        Ok(names.into_iter().map(|name| name.sequence).collect())
     }
 
     fn known(&self, owner: &Owner) -> Option<Arc<OwnerState>> {

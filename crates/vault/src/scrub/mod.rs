@@ -6,9 +6,11 @@ mod schedule;
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use nix::errno::Errno;
 use sha2::{Digest, Sha256};
 use tracing::{error, info, warn};
 
@@ -21,13 +23,19 @@ use crate::names::{Object, ObjectName, ObjectType};
 use crate::owner::OwnerState;
 use crate::read;
 
-use self::place::{Cursor, Walk};
+use self::place::{Cursor, Next, Walk};
 use self::schedule::{Due, Round, STEP, due, rest};
 
 pub use self::schedule::DEFAULT_SCRUB;
 
 /// So much is read at a time.
 const PIECE: usize = 256 << 10;
+
+/// An object counts as so much towards a step and its rest, however small it is: each costs a search on the disk.
+const LEAST: u64 = 256 << 10;
+
+/// When the system lacks something, this long is waited.
+const BUSY_WAIT: Duration = Duration::from_secs(1);
 
 /// The place is saved this often; a crash has so much read again.
 const SAVE_EVERY: u64 = 60_000;
@@ -54,6 +62,8 @@ pub struct Scrubbed {
     pub bytes: u64,
     /// What was found to be damaged, and was not known.
     pub found: Vec<DamagedObject>,
+    /// What can't be read, though it can't be said to be damaged: a sentence.
+    pub trouble: Option<String>,
     /// The last object of the round was read.
     pub round_ended: bool,
     /// How long to wait before the next step.
@@ -61,7 +71,7 @@ pub struct Scrubbed {
 }
 
 /// Where the scrub stands.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ScrubState {
     /// When the round that is under way, or the last one, began.
@@ -72,6 +82,9 @@ pub struct ScrubState {
     pub under_way: bool,
     /// Bytes read in this round, as they are counted.
     pub read_bytes: u64,
+    /// What could not be looked at in this round or, if none is under way, in the last one, and why: a sentence about the first
+    /// of it. Such a round is not a whole one.
+    pub trouble: Option<String>,
 }
 
 /// The scrub of one vault.
@@ -88,6 +101,8 @@ struct Work {
     /// When the last whole round ended, by the wall clock; 0: never.
     finished: u64,
     walk: Walk,
+    /// What could not be looked at in this round.
+    trouble: Option<String>,
     saved_at: u64,
     unsaved: bool,
 }
@@ -108,7 +123,8 @@ impl Scrub {
             }
         };
         let Saved { round, finished, at } = saved;
-        let work = Work { round, finished, walk: Walk::after(at), saved_at: disk.now(), unsaved: false };
+        let walk = Walk::after(at);
+        let work = Work { round, finished, walk, trouble: None, saved_at: disk.now(), unsaved: false };
         let shown = Mutex::new(work.shown());
         Self { work: Mutex::new(work), shown, period: Mutex::new(DEFAULT_SCRUB) }
     }
@@ -118,7 +134,7 @@ impl Scrub {
     }
 
     pub(crate) fn state(&self) -> ScrubState {
-        *lock(&self.shown)
+        lock(&self.shown).clone()
     }
 
     /// Begins a new round, wherever the last one stands. Blocking.
@@ -164,12 +180,14 @@ impl Work {
             finished: (self.finished > 0).then(|| time(self.finished)),
             under_way: self.round.is_some_and(|round| round.ended.is_none()),
             read_bytes: self.round.map_or(0, |round| round.read),
+            trouble: self.trouble.clone(),
         }
     }
 
     fn begin(&mut self, now: u64) {
         self.round = Some(Round::begin(now));
         self.walk = Walk::after(None);
+        self.trouble = None;
         self.unsaved = true;
     }
 
@@ -191,13 +209,16 @@ impl Work {
             }
             Due::In(_) | Due::Now => {}
         }
-        self.read_some(disk, owners, &mut scrubbed);
+        let (worked, busy) = self.read_some(disk, owners, &mut scrubbed);
         if haste == Haste::Scheduled {
             let next = match due(self.round, total, disk.now(), period) {
                 Due::In(wait) => wait,
                 Due::Now | Due::NewRound => Duration::ZERO,
             };
-            scrubbed.wait = next.max(rest(scrubbed.bytes));
+            scrubbed.wait = next.max(rest(worked));
+        }
+        if busy {
+            scrubbed.wait = scrubbed.wait.max(BUSY_WAIT);
         }
         let now = disk.now();
         let long_ago = now.saturating_sub(self.saved_at) >= SAVE_EVERY;
@@ -211,32 +232,85 @@ impl Work {
         self.round.is_some_and(|round| round.ended.is_some())
     }
 
-    fn read_some(&mut self, disk: &Arc<Disk>, owners: &[Arc<OwnerState>], scrubbed: &mut Scrubbed) {
-        while scrubbed.bytes < STEP {
-            let Some((place, kind, name)) = self.walk.next(disk, owners) else {
-                let now = disk.now();
-                if let Some(round) = &mut self.round {
-                    round.ended = Some(now);
+    /// Reads on until it was enough for a step. Says what that counts as, and whether the system lacks something.
+    fn read_some(
+        &mut self,
+        disk: &Arc<Disk>,
+        owners: &[Arc<OwnerState>],
+        scrubbed: &mut Scrubbed,
+    ) -> (u64, bool) {
+        let (mut worked, mut busy) = (0, false);
+        // Written down once: a disk on which much is damaged has better things to do.
+        let mut changed: Vec<Arc<OwnerState>> = Vec::new();
+        while worked < STEP && !disk.has_failed() {
+            let (place, kind, name) = match self.walk.next(disk, owners) {
+                Next::Object(place, kind, name) => (place, kind, name),
+                Next::Unreadable(path, error) => {
+                    // As a search for an object; the object is not known.
+                    worked += LEAST;
+                    self.trouble(&path, &error, scrubbed);
+                    continue;
                 }
-                (self.finished, self.unsaved, scrubbed.round_ended) = (now, true, true);
-                info!("everything that is kept was read and compared");
-                return;
+                Next::Busy => {
+                    busy = true;
+                    break;
+                }
+                Next::End => {
+                    self.end(disk.now());
+                    scrubbed.round_ended = true;
+                    break;
+                }
             };
             let (verdict, length) = examine(&place, kind, &name);
-            if verdict == Verdict::Busy {
-                // Looked at again by the next step.
-                self.walk.put_back(name);
-                return;
+            match &verdict {
+                Verdict::Busy => {
+                    // Looked at again by the next step.
+                    self.walk.put_back(name);
+                    busy = true;
+                    break;
+                }
+                Verdict::Trouble(error) => {
+                    self.trouble(&place.path(&Object::Named(kind, name.clone())), error, scrubbed);
+                }
+                Verdict::Fine | Verdict::Gone | Verdict::Damaged(_) => {}
             }
-            note(&place, kind, &name, verdict, scrubbed);
+            if note(&place, kind, &name, &verdict, scrubbed)
+                && !changed.iter().any(|known| Arc::ptr_eq(known, &place.owner))
+            {
+                changed.push(Arc::clone(&place.owner));
+            }
             self.walk.done(&name);
             self.unsaved = true;
             scrubbed.objects += 1;
             scrubbed.bytes += length;
+            worked += charge(length).max(LEAST);
             if let Some(round) = &mut self.round {
                 round.read = round.read.saturating_add(charge(length));
             }
         }
+        changed.iter().for_each(|owner| owner.save_damages(disk));
+        (worked, busy)
+    }
+
+    fn end(&mut self, now: u64) {
+        if let Some(round) = &mut self.round {
+            round.ended = Some(now);
+        }
+        self.unsaved = true;
+        if self.trouble.is_none() {
+            self.finished = now;
+            info!("everything that is kept was read and compared");
+        } else {
+            warn!("what is kept was read and compared, but for what could not be looked at");
+        }
+    }
+
+    /// Something can't be looked at, and that does not say that it is damaged: the person here is told.
+    fn trouble(&mut self, path: &Path, error: &io::Error, scrubbed: &mut Scrubbed) {
+        error!(path = %path.display(), %error, "a part of the vault can't be read");
+        let sentence = || format!("{} can't be read: {error}", path.display());
+        scrubbed.trouble.get_or_insert_with(sentence);
+        self.trouble.get_or_insert_with(sentence);
     }
 
     fn save(&mut self, disk: &Disk, now: u64) {
@@ -249,13 +323,15 @@ impl Work {
 }
 
 /// What came of reading an object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 enum Verdict {
     Fine,
     /// It was deleted meanwhile.
     Gone,
     /// The system lacks something for a moment.
     Busy,
+    /// It can't be read for a reason that is not its own.
+    Trouble(io::Error),
     Damaged(Damage),
 }
 
@@ -266,7 +342,7 @@ fn examine(place: &Place, kind: ObjectType, name: &ObjectName) -> (Verdict, u64)
         Ok(Some((file, length))) => (compare(file, name), length),
         // Something else has its name.
         Ok(None) => (Verdict::Damaged(Damage::Unreadable), 0),
-        Err(error) => (judge(&error), 0),
+        Err(error) => (judge(error), 0),
     };
     // Whatever was seen of one that was moved aside meanwhile is no news.
     let there = path.symlink_metadata().is_ok();
@@ -281,43 +357,50 @@ fn compare(mut file: File, name: &ObjectName) -> Verdict {
             Ok(0) => break,
             Ok(length) => hasher.update(&piece[..length]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return judge(&error),
+            Err(error) => return judge(error),
         }
     }
     let same = hasher.finalize().as_slice() == name.digest();
     if same { Verdict::Fine } else { Verdict::Damaged(Damage::Changed) }
 }
 
-fn judge(error: &io::Error) -> Verdict {
+/// Only what disks and file systems say of bytes that they have lost is damage: rights that are missing, or a share that is away, can
+/// be put right here, and no owner shall send anything again for it.
+fn judge(error: io::Error) -> Verdict {
     if error.kind() == io::ErrorKind::NotFound {
         return Verdict::Gone;
     }
-    match severity(error) {
-        Severity::Busy => Verdict::Busy,
-        Severity::Full | Severity::Failed => Verdict::Damaged(Damage::Unreadable),
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EIO | Errno::EUCLEAN | Errno::EBADMSG | Errno::ENODATA | Errno::EILSEQ) => {
+            Verdict::Damaged(Damage::Unreadable)
+        }
+        // A link has its name.
+        Some(Errno::ELOOP) => Verdict::Damaged(Damage::Unreadable),
+        _ if severity(&error) == Severity::Busy => Verdict::Busy,
+        _ => Verdict::Trouble(error),
     }
 }
 
-/// Remembers what was found; one that can be read again is forgotten.
-fn note(place: &Place, kind: ObjectType, name: &ObjectName, verdict: Verdict, scrubbed: &mut Scrubbed) {
+/// Remembers what was found; one that can be read again is forgotten. True if that has changed what is to be written down.
+fn note(
+    place: &Place,
+    kind: ObjectType,
+    name: &ObjectName,
+    verdict: &Verdict,
+    scrubbed: &mut Scrubbed,
+) -> bool {
     let object = (place.archive.name.clone(), kind, name.clone());
-    let changed = match verdict {
+    match verdict {
         Verdict::Damaged(damage) => {
-            let found = place.owner.damages().note(object, damage, place.disk.now());
-            if let Some(found) = found.map(|found| found.of(&place.owner.name)) {
-                let DamagedObject { owner, archive, object, damage, .. } = &found;
-                error!(%owner, %archive, %object, ?damage, "an object is damaged on this disk: its owner is told");
-                scrubbed.found.push(found);
-                true
-            } else {
-                false
-            }
+            let found = place.owner.damages().note(object, *damage, place.disk.now());
+            let Some(found) = found.map(|found| found.of(&place.owner.name)) else { return false };
+            let DamagedObject { owner, archive, object, damage, .. } = &found;
+            error!(%owner, %archive, %object, ?damage, "an object is damaged on this disk: its owner is told");
+            scrubbed.found.push(found);
+            true
         }
         Verdict::Fine | Verdict::Gone => place.owner.damages().forget(&object),
-        Verdict::Busy => false,
-    };
-    if changed {
-        place.owner.save_damages(&place.disk);
+        Verdict::Busy | Verdict::Trouble(_) => false,
     }
 }
 
@@ -356,6 +439,21 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_the_disk_has_lost_counts_as_damaged() {
+        let verdict = |errno: Errno| judge(io::Error::from(errno));
+        for errno in [Errno::EIO, Errno::EUCLEAN, Errno::ELOOP] {
+            assert!(matches!(verdict(errno), Verdict::Damaged(Damage::Unreadable)), "{errno}");
+        }
+        for errno in [Errno::EACCES, Errno::EPERM, Errno::ESTALE, Errno::ENOTCONN] {
+            assert!(matches!(verdict(errno), Verdict::Trouble(_)), "{errno}");
+        }
+        for errno in [Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM] {
+            assert!(matches!(verdict(errno), Verdict::Busy), "{errno}");
+        }
+        assert!(matches!(verdict(Errno::ENOENT), Verdict::Gone));
+    }
 
     #[test]
     fn the_record_is_read_as_it_was_written_and_damage_begins_anew() {

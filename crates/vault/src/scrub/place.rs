@@ -3,13 +3,11 @@
 use std::collections::VecDeque;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tracing::warn;
-
 use crate::archive::Place;
-use crate::disk::Disk;
+use crate::disk::{Disk, Severity, severity};
 use crate::held;
 use crate::names::{ArchiveName, ObjectName, ObjectType, Owner};
 use crate::owner::OwnerState;
@@ -49,6 +47,16 @@ impl Cursor {
     }
 }
 
+/// What comes next.
+pub(super) enum Next {
+    Object(Place, ObjectType, ObjectName),
+    /// A directory that can't be read, and is passed over.
+    Unreadable(PathBuf, io::Error),
+    /// The system lacks something for a moment.
+    Busy,
+    End,
+}
+
 /// A walk through everything.
 pub(super) struct Walk {
     /// The last object that was read.
@@ -68,33 +76,41 @@ impl Walk {
         self.cursor.clone()
     }
 
-    /// The next object; none at the end. Blocking.
-    pub(super) fn next(
-        &mut self,
-        disk: &Arc<Disk>,
-        owners: &[Arc<OwnerState>],
-    ) -> Option<(Place, ObjectType, ObjectName)> {
+    /// The next object. Blocking.
+    pub(super) fn next(&mut self, disk: &Arc<Disk>, owners: &[Arc<OwnerState>]) -> Next {
         loop {
             if let Some((spot, place)) = &self.directory
                 && let Some(name) = self.names.pop_front()
             {
-                return Some((place.clone(), spot.kind, name));
+                return Next::Object(place.clone(), spot.kind, name);
             }
-            let (spot, place) = match &self.directory {
-                Some((last, _)) => find(disk, owners, |spot| spot > last)?,
+            let found = match &self.directory {
+                Some((last, _)) => find(disk, owners, |spot| spot > last),
                 // The directory of the last object may have more.
                 None => match &self.cursor {
-                    Some(cursor) => find(disk, owners, |spot| *spot >= cursor.spot)?,
-                    None => find(disk, owners, |_| true)?,
+                    Some(cursor) => find(disk, owners, |spot| *spot >= cursor.spot),
+                    None => find(disk, owners, |_| true),
                 },
             };
+            let Some((spot, place)) = found else { return Next::End };
             let objects = disk.layout.objects(&spot.owner, &spot.archive, spot.kind);
-            let directory = held::shards(objects, spot.kind).into_iter().nth(spot.shard)?;
-            self.names = names(&directory);
-            if let Some(cursor) = self.cursor.as_ref().filter(|cursor| cursor.spot == spot) {
-                self.names.retain(|name| *name > cursor.name);
+            let Some(directory) = held::shards(objects, spot.kind).into_iter().nth(spot.shard) else {
+                return Next::End;
+            };
+            let read = names(&directory);
+            if read.as_ref().is_err_and(|error| severity(error) == Severity::Busy) {
+                return Next::Busy;
             }
             self.directory = Some((spot, place));
+            match read {
+                Ok(names) => self.names = names,
+                Err(error) => return Next::Unreadable(directory, error),
+            }
+            if let Some((spot, _)) = &self.directory
+                && let Some(cursor) = self.cursor.as_ref().filter(|cursor| cursor.spot == *spot)
+            {
+                self.names.retain(|name| *name > cursor.name);
+            }
         }
     }
 
@@ -136,25 +152,18 @@ fn find(
     None
 }
 
-/// The objects in a directory, in order. One that can't be read is passed over, with a warning.
-fn names(directory: &Path) -> VecDeque<ObjectName> {
-    let read = || -> io::Result<Vec<ObjectName>> {
-        let mut names = Vec::new();
-        for entry in fs::read_dir(directory)? {
-            if let Some(name) = entry?.file_name().to_str().and_then(|name| ObjectName::parse(name).ok()) {
-                names.push(name);
-            }
-        }
-        names.sort_unstable();
-        Ok(names)
+/// The objects in a directory, in order; none if it is not there.
+fn names(directory: &Path) -> io::Result<VecDeque<ObjectName>> {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(VecDeque::new()),
+        entries => entries?,
     };
-    match read() {
-        Ok(names) => names.into(),
-        Err(error) => {
-            if error.kind() != io::ErrorKind::NotFound {
-                warn!(path = %directory.display(), %error, "a directory of the vault can't be read: it is not scrubbed");
-            }
-            VecDeque::new()
+    let mut names = Vec::new();
+    for entry in entries {
+        if let Some(name) = entry?.file_name().to_str().and_then(|name| ObjectName::parse(name).ok()) {
+            names.push(name);
         }
     }
+    names.sort_unstable();
+    Ok(names.into())
 }

@@ -135,6 +135,35 @@ async fn an_upload_of_the_older_one_that_was_under_way_does_not_land() {
 }
 
 #[tokio::test]
+async fn a_number_that_no_recovery_gives_is_not_believed() {
+    let f = Fixture::new().await;
+    let thief = |number| Incarnation::new(number, [0xff; 16]);
+    let writer = thief(u64::MAX);
+    assert_eq!(f.vault().writer(&f.owner, writer).await.unwrap(), Writer::Implausible);
+    assert!(!f.vault().may_write(&f.owner, writer));
+    assert_eq!(f.from(writer, "POST", &pack_path(b"x"), b"x").await, (403, "not-accepted".to_owned()));
+    let state = f.vault().put_state_from(&f.owner, writer, 1, Bytes::new()).await;
+    assert!(matches!(state, Err(StateError::NotAccepted)));
+    assert_eq!(f.from(writer, "GET", "/a/data/", b"").await.0, 200);
+    assert_eq!(f.vault().newest_incarnation(&f.owner), None);
+    let ours = installation(5, 1);
+    assert!(f.vault().may_write(&f.owner, ours));
+    f.vault().writer(&f.owner, ours).await.unwrap();
+    for number in [u64::MAX, 6 + (1 << 32)] {
+        let writer = thief(number);
+        assert_eq!(f.vault().writer(&f.owner, writer).await.unwrap(), Writer::Implausible);
+        assert_eq!(f.from(writer, "POST", &pack_path(b"x"), b"x").await, (403, "not-accepted".to_owned()));
+    }
+    assert_eq!(f.vault().newest_incarnation(&f.owner).unwrap().0, ours);
+    assert_eq!(f.from(ours, "POST", &pack_path(b"one"), b"one").await, (200, String::new()));
+    // Whatever is believed leaves room for the next recovery.
+    f.vault().writer(&f.owner, thief(5 + (1 << 32))).await.unwrap();
+    let recovered = installation(6 + (1 << 32), 1);
+    assert_eq!(f.vault().writer(&f.owner, recovered).await.unwrap(), Writer::Current);
+    assert_eq!(f.from(recovered, "POST", &pack_path(b"two"), b"two").await, (200, String::new()));
+}
+
+#[tokio::test]
 async fn a_damaged_record_locks_nobody_out() {
     let clock = TestClock::at(BEGIN);
     let mut f = Fixture::by(&clock).await;

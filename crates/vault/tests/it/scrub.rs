@@ -6,7 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use kith_vault::{Damage, DamagedObject, Haste, Scrubbed};
 
-use crate::simulated::TestClock;
+use crate::simulated::{Call, SimulatedDisk, TestClock};
 use crate::support::{Fixture, bytes_of, files, pack_path, sha256};
 
 const BEGIN: u64 = 1_700_000_000_000;
@@ -194,4 +194,64 @@ async fn owners_are_told_of_their_own_only_and_two_steps_never_run_at_once() {
     assert_eq!(f.damaged(), [format!("data/{}", names[7])]);
     let bob = crate::support::owner("BOB");
     assert_eq!((f.vault().damaged(&bob), f.vault().damaged_count(&bob)), (vec![], 0));
+}
+
+#[tokio::test]
+async fn a_step_is_bounded_by_objects_too_and_rests_for_them() {
+    let clock = TestClock::at(BEGIN);
+    let f = Fixture::by(&clock).await;
+    for seed in 0..150 {
+        f.store_pack(seed, 20).await;
+    }
+    let step = f.scrub(Haste::Scheduled).await;
+    assert_eq!((step.objects, step.round_ended), (64, false));
+    assert!(step.wait >= Duration::from_secs(1), "{:?}", step.wait);
+    f.vault().begin_scrub().await.unwrap();
+    let mut steps = 1;
+    while !f.scrub(Haste::Now).await.round_ended {
+        steps += 1;
+    }
+    assert_eq!(steps, 3);
+}
+
+#[tokio::test]
+async fn a_directory_that_can_not_be_read_is_told_and_the_round_is_not_a_whole_one() {
+    let clock = TestClock::at(BEGIN);
+    let f = Fixture::by(&clock).await;
+    let (bad, good) = (f.store_pack(1, 1000).await, f.store_pack(2, 1000).await);
+    assert_ne!(bad[..2], good[..2]);
+    let shard = f.root().join("ALICE/a/data").join(&bad[..2]);
+    let aside = shard.with_extension("aside");
+    fs::rename(&shard, &aside).unwrap();
+    // What the system says of this is no sign of damage: neither is a mode that somebody forgot.
+    fs::write(&shard, "not a directory").unwrap();
+    assert_eq!(f.round().await, (1, vec![]));
+    let state = f.vault().scrub_state();
+    let trouble = state.trouble.clone().unwrap_or_default();
+    assert!(trouble.contains(shard.to_str().unwrap()) && trouble.contains("can't be read"), "{trouble}");
+    assert_eq!((state.under_way, state.finished), (false, None));
+    fs::remove_file(&shard).unwrap();
+    fs::rename(&aside, &shard).unwrap();
+    assert_eq!(f.round().await, (2, vec![]));
+    let state = f.vault().scrub_state();
+    assert!(state.trouble.is_none() && state.finished.is_some());
+}
+
+#[tokio::test]
+async fn what_is_damaged_is_written_down_once_in_a_step() {
+    let clock = TestClock::at(BEGIN);
+    let mut f = Fixture::closed();
+    let disk = SimulatedDisk::new(&f.root());
+    f.start_on(disk.clone(), &clock).await;
+    f.post("/a/?create=true", b"").await.expect_ok();
+    let mut names = Vec::new();
+    for seed in 0..60 {
+        names.push(f.store_pack(seed, 1000).await);
+    }
+    names.iter().for_each(|name| f.flip(name));
+    let before = disk.position();
+    assert_eq!(f.round().await.1.len(), 60);
+    let written = |call: &Call| matches!(call, Call::Rename { to, .. } if to.ends_with(".record/damaged"));
+    assert_eq!(disk.log()[before..].iter().filter(|call| written(call)).count(), 1);
+    assert_eq!(f.damaged().len(), 60);
 }

@@ -118,7 +118,12 @@ impl Fixture {
 
     /// Opens the vault by clocks of the test's own.
     pub(crate) async fn start(&mut self, clock: &Arc<TestClock>) {
-        let vault = open_on(&self.root(), Arc::new(LocalDisk::default()), clock).await.unwrap();
+        self.start_on(Arc::new(LocalDisk::default()), clock).await;
+    }
+
+    /// The same, on a disk of the test's own.
+    pub(crate) async fn start_on(&mut self, medium: Arc<dyn Medium>, clock: &Arc<TestClock>) {
+        let vault = open_on(&self.root(), medium, clock).await.unwrap();
         vault.set_quota(&self.owner, Some(QUOTA));
         vault.set_hold(HOLD);
         self.vault = Some(vault);
