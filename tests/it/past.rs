@@ -208,6 +208,30 @@ fn a_flipped_bit_at_the_friend_is_found_by_his_scrub_told_and_repaired_by_the_ne
 }
 
 #[test]
+fn a_pack_and_the_index_files_that_are_damaged_together_are_repaired_and_nothing_is_lost() {
+    let pair = Pair::new();
+    let pack = pair.flip_a_bit();
+    let index = files(&pair.bert.archive_of(&pair.anna).join("index"));
+    for file in &index {
+        let mut bytes = std::fs::read(file).unwrap();
+        bytes[20] ^= 1;
+        std::fs::write(file, bytes).unwrap();
+    }
+    pair.bert.kith(&["scrub"]).ok();
+    let found = 1 + index.len();
+    wait_until("the owner to know", SOON, || pair.anna.friend("bert")["damaged_there"] == found);
+    std::fs::write(pair.source.join("new"), b"new").unwrap();
+    pair.anna
+        .kith(&["backup"])
+        .says(&[&format!("{found} damaged files of the archive at bert were replaced")])
+        .ok();
+    assert!(!pack.exists() && index.iter().all(|file| !file.exists()));
+    pair.is_clean_for_restic();
+    pair.anna.kith(&["check", "bert", "--read-data"]).says(&["no fault found"]).ok();
+    pair.restores(&["latest"], &pair.source);
+}
+
+#[test]
 fn a_flipped_bit_that_a_check_finds_is_repaired_by_the_next_backup() {
     let pair = Pair::new();
     pair.flip_a_bit();

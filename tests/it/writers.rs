@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use e2e::hostile::{Asked, Deed, HostileFriend, Place};
 use e2e::{Computer, Tree, assert_same, pair, run, wait_until, write_tree};
 
 const SOON: Duration = Duration::from_secs(20);
@@ -245,6 +246,70 @@ fn of_a_home_and_its_copy_one_writes() {
     pair.anna.start();
     copy.start();
     one_writes(&pair, [&pair.anna, &copy]);
+}
+
+#[test]
+fn a_friend_who_lies_of_a_copy_stops_no_backup_to_another_friend() {
+    let (mut anna, mut bert, carl) =
+        (Computer::started("anna"), Computer::started("bert"), Computer::started("carl"));
+    pair(&anna, &bert);
+    pair(&carl, &anna);
+    let installation = |anna: &Computer, set: Option<&str>| -> (String, String) {
+        let database = rusqlite::Connection::open(anna.home().join("state.db")).unwrap();
+        database.busy_timeout(Duration::from_secs(10)).unwrap();
+        if let Some(id) = set {
+            let sql = "UPDATE value SET document = ?1 WHERE key = 'installation'";
+            assert_eq!(database.execute(sql, [format!("\"{id}\"")]).unwrap(), 1);
+        }
+        let value = |key: &str| {
+            let sql = "SELECT document FROM value WHERE key = ?1";
+            database.query_row(sql, [key], |row| row.get(0)).unwrap_or_default()
+        };
+        (value("installation"), value("incarnation"))
+    };
+    // Whatever id is drawn, it is a smaller one.
+    anna.stop();
+    installation(&anna, Some(&"f".repeat(32)));
+    anna.start();
+    let source = anna.folder("source");
+    write_tree(&source, Tree { largest: 1 << 20, ..Tree::default() });
+    anna.kith(&["set", "add", "docs", source.to_str().unwrap(), "--to", "carl"]).ok();
+    anna.kith(&["backup"]).ok();
+    let liar = HostileFriend::in_the_place_of(&mut bert, &mut anna);
+    let (before, _) = installation(&anna, None);
+    let begun = anna.status()["started"].clone();
+    liar.does(|asked: &Asked| match &asked.place {
+        Place::Other(path) if path == "/kith/v1/hello" => Deed::Change(Box::new(|answer| {
+            let Ok(mut said) = serde_json::from_slice::<serde_json::Value>(&answer.body) else {
+                return answer;
+            };
+            said["twin"] = true.into();
+            let said = said.to_string().into_bytes();
+            answer.with_body(said)
+        })),
+        _ => Deed::Honest,
+    });
+    liar.cut();
+    wait_until("anna to take another id", SOON, || installation(&anna, None).0 != before);
+    let after = installation(&anna, None);
+    assert_eq!(after.1, "1");
+    wait_until("the link to the honest one", SOON, || {
+        // It starts anew.
+        let status = anna.kith(&["status", "--json"]);
+        let is_linked = |friend: &serde_json::Value| friend["name"] == "carl" && friend["connected"] == true;
+        status.code == 0
+            && status.json()["started"] != begun
+            && status.json()["friends"].as_array().is_some_and(|all| all.iter().any(is_linked))
+    });
+    for round in 0..3 {
+        std::fs::write(source.join("new"), format!("round {round}")).unwrap();
+        anna.kith(&["backup"]).ok();
+        assert!(!superseded(&anna), "a friend's word without a proof has stopped a backup");
+        liar.cut();
+        wait_until("the link to the honest one", SOON, || anna.linked("carl"));
+    }
+    assert_eq!(installation(&anna, None), after, "more than once a day");
+    anna.kith(&["check", "carl", "--read-data"]).says(&["no fault found"]).ok();
 }
 
 /// What of a settings file is about sets.

@@ -135,6 +135,11 @@ impl<C: Carrier> RemoteStore<C> {
         })
     }
 
+    /// Forgets which objects stalled: what comes now is other work, which is judged by itself.
+    pub fn forgive(&self) {
+        self.given_up.store(0, Relaxed);
+    }
+
     /// Whether the store waits for the friend at the moment.
     pub fn waiting(&self) -> watch::Receiver<bool> {
         self.waiting.subscribe()

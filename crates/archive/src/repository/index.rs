@@ -1,7 +1,7 @@
 //! The index: which blob lies where. On disk JSON files, in memory sorted tables of 48 bytes per blob.
 
 use std::cmp::Ordering;
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, hash_map};
 
 use serde::{Deserialize, Serialize};
 
@@ -134,6 +134,8 @@ impl Losses {
 struct Table {
     sorted: Vec<Entry>,
     recent: HashMap<BlobId, Spot>,
+    /// Other places of what is in `recent`. There are few.
+    recent_too: HashMap<BlobId, Vec<Spot>>,
 }
 
 impl Table {
@@ -145,7 +147,29 @@ impl Table {
         };
         let first = self.sorted.partition_point(before);
         let sorted = self.sorted[first..].iter().take_while(move |entry| entry.id == id);
-        sorted.map(|entry| &entry.spot).chain(self.recent.get(&id))
+        sorted
+            .map(|entry| &entry.spot)
+            .chain(self.recent.get(&id))
+            .chain(self.recent_too.get(&id).into_iter().flatten())
+    }
+
+    fn add(&mut self, id: BlobId, spot: Spot) {
+        match self.recent.entry(id) {
+            hash_map::Entry::Vacant(vacant) => drop(vacant.insert(spot)),
+            hash_map::Entry::Occupied(known) if *known.get() == spot => {}
+            hash_map::Entry::Occupied(_) => {
+                let others = self.recent_too.entry(id).or_default();
+                if !others.contains(&spot) {
+                    others.push(spot);
+                }
+            }
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = (&BlobId, &Spot)> {
+        let sorted = self.sorted.iter().map(|entry| (&entry.id, &entry.spot));
+        let others = self.recent_too.iter().flat_map(|(id, spots)| spots.iter().map(move |spot| (id, spot)));
+        sorted.chain(&self.recent).chain(others)
     }
 }
 
@@ -159,8 +183,9 @@ pub(crate) struct Index {
     sizes: Vec<u64>,
     /// Packs that the store turned out not to have whole. Their blobs count as not there, but may be tried.
     lost: HashSet<u32>,
-    /// Packs whose bytes are not what their names say. They are lost, too, whatever their size.
-    damaged: HashSet<u32>,
+    /// Packs whose bytes are not what their names say. They are lost, too, whatever their size, and whenever the index hears
+    /// of them: it may know one of them only later, by its header.
+    damaged: HashSet<FileId>,
     numbers: HashMap<FileId, u32>,
     data: Table,
     tree: Table,
@@ -206,7 +231,7 @@ impl Index {
         let number = self.number(pack.id);
         for blob in &pack.blobs {
             let spot = self.spot(number, blob);
-            self.table_mut(blob.blob_type).recent.insert(blob.id, spot);
+            self.table_mut(blob.blob_type).add(blob.id, spot);
             if let (true, Some(size)) = (is_new, self.sizes.get_mut(number as usize)) {
                 *size += spot.blob(blob.blob_type, &blob.id).span();
             }
@@ -243,7 +268,7 @@ impl Index {
         let wrong = |(id, size): (&FileId, &u64)| *size > EMPTY_PACK && stored.get(id) != Some(size);
         let packs: HashSet<u32> = (0u32..)
             .zip(self.packs.iter().zip(&self.sizes).take(known))
-            .filter_map(|(number, pack)| (wrong(pack) || self.damaged.contains(&number)).then_some(number))
+            .filter_map(|(number, pack)| (wrong(pack) || self.damaged.contains(pack.0)).then_some(number))
             .collect();
         let mut needed = HashSet::new();
         if !packs.is_empty() {
@@ -259,12 +284,18 @@ impl Index {
     /// Remembers which packs are lost.
     pub(crate) fn set_lost(&mut self, losses: Losses) {
         self.lost = losses.packs;
+        self.lost.extend(self.damaged.iter().filter_map(|pack| self.numbers.get(pack)));
     }
 
     /// Remembers which packs are damaged: what lies only in them counts as not there.
     pub(crate) fn set_damaged(&mut self, packs: &HashSet<FileId>) {
-        self.damaged = packs.iter().filter_map(|pack| self.numbers.get(pack).copied()).collect();
-        self.lost.extend(&self.damaged);
+        self.damaged.extend(packs);
+        self.lost.extend(packs.iter().filter_map(|pack| self.numbers.get(pack)));
+    }
+
+    /// Whether a pack is lost or damaged.
+    pub(crate) fn is_lost(&self, pack: &FileId) -> bool {
+        self.numbers.get(pack).is_some_and(|number| self.lost.contains(number))
     }
 
     /// The packs of which something lies nowhere else.
@@ -283,7 +314,9 @@ impl Index {
 
     /// Number of blobs.
     pub(crate) fn len(&self) -> usize {
-        [&self.data, &self.tree].iter().map(|table| table.sorted.len() + table.recent.len()).sum()
+        let tables = [&self.data, &self.tree];
+        let others = tables.iter().flat_map(|table| table.recent_too.values()).map(Vec::len).sum::<usize>();
+        tables.iter().map(|table| table.sorted.len() + table.recent.len()).sum::<usize>() + others
     }
 
     /// Every blob.
@@ -298,9 +331,7 @@ impl Index {
     /// Every blob with the number of its pack.
     fn for_each_numbered(&self, mut visit: impl FnMut(u32, PackedBlob)) {
         for blob_type in [BlobType::Data, BlobType::Tree] {
-            let table = self.table(blob_type);
-            let sorted = table.sorted.iter().map(|entry| (&entry.id, &entry.spot));
-            for (id, spot) in sorted.chain(&table.recent) {
+            for (id, spot) in self.table(blob_type).all() {
                 visit(spot.pack, spot.blob(blob_type, id));
             }
         }
@@ -316,6 +347,9 @@ impl Index {
             self.packs.push(pack);
             self.ends.push(0);
             self.sizes.push(EMPTY_PACK);
+            if self.damaged.contains(&pack) {
+                self.lost.insert(next);
+            }
             next
         })
     }

@@ -12,6 +12,7 @@ mod load;
 mod orphans;
 mod pack;
 mod repair;
+mod retire;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -33,7 +34,8 @@ pub use error::RepositoryError;
 pub use index::BlobLocation;
 pub use orphans::{Adopted, Compared};
 pub use pack::{BlobType, HeaderError, PackedBlob, read_header};
-pub use repair::{Retired, Salvaged};
+pub use repair::Salvaged;
+pub use retire::Retired;
 pub use snapshot::{Snapshot, SnapshotSummary};
 
 pub(crate) use codec::{BlobSealer, LARGEST_BLOB};

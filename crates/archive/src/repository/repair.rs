@@ -1,18 +1,16 @@
-//! Replacing files of an archive that are damaged where they lie.
+//! Copying out of packs that are damaged where they lie what can still be read.
 //!
 //! Bytes that have changed can't be put right under their name: sealing again gives other bytes. So what can still be read
 //! of a damaged pack is [copied into a new one](Repository::salvage) first; the next backup stores again what is still on this
-//! computer; and at last the damaged pack [is taken out of the index and removed](Repository::retire), if everything in it
-//! lies elsewhere by then. A holder sets aside what is removed, and keeps it for a while.
+//! computer; and at last the damaged pack [is removed](Repository::retire), if that loses nothing.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 
-use super::load::load_index_file;
 use super::pack::{BlobType, PackBuilder, PackedBlob};
-use super::{FileId, IndexFile, IndexedPack, Repository, RepositoryError, run_blocking};
+use super::{BlobLocation, FileId, IndexFile, IndexedPack, Repository, RepositoryError, run_blocking};
 use crate::store::{FileKind, StoreError};
 
 /// A pack with salvaged blobs is as large as any other.
@@ -21,10 +19,14 @@ const PACK_SIZE: usize = 16 * 1024 * 1024;
 /// What can be looked at in one go; the next backup takes the others.
 const MOST_SUSPECTS: usize = 1000;
 
+/// When so many reads came to a standstill, the rest is left to the next backup: a disk that is dying gives an error only
+/// after a long while, and nobody's backup shall wait for all of them.
+const MOST_STALLS: usize = 3;
+
 /// What came of looking at files that are said to be damaged.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Salvaged {
-    /// Files that are there and not what their names say: for [`Repository::retire`].
+    /// Files that are there and not what their names say, or don't come: for [`Repository::retire`].
     pub damaged: Vec<(FileKind, FileId)>,
     /// Files that turned out to be as they should.
     pub intact: usize,
@@ -32,135 +34,132 @@ pub struct Salvaged {
     pub blobs_copied: u64,
     /// Blobs that can't be read any more, and lie nowhere else.
     pub blobs_lost: u64,
-}
-
-/// What came of removing damaged files.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Retired {
-    /// Damaged packs and index files that were replaced and removed.
-    pub replaced: usize,
-    /// Those that stay, because something in them lies nowhere else: it is lost, and a check goes on telling it.
-    pub kept: usize,
+    /// Reads came to a standstill too often: not everything was looked at.
+    pub cut_short: bool,
 }
 
 impl Repository {
     /// Looks at packs and index files that are said to be damaged. What is only in a damaged pack and can be read is copied;
     /// the rest of its content counts as [not there](Self::contains) from now on, so that a backup stores it again.
     ///
-    /// Nobody's word is believed: each is read and compared with its name.
+    /// Nobody's word is believed: each is read and compared with its name. Only packs in `known` are not read again: those
+    /// are damaged, and what can be read of them was copied before.
+    ///
+    /// Must not run while another run removes packs.
     ///
     /// # Errors
-    /// The store fails.
-    pub async fn salvage(&self, suspects: &[(FileKind, FileId)]) -> Result<Salvaged, RepositoryError> {
+    /// The store fails, not just in handing over a file.
+    pub async fn salvage(
+        &self,
+        suspects: &[(FileKind, FileId)],
+        known: &[FileId],
+    ) -> Result<Salvaged, RepositoryError> {
         self.ensure_writable()?;
         let mut salvaged = Salvaged::default();
+        let mut stalls = 0;
+        let known: HashSet<FileId> = known.iter().copied().collect();
         let mut wanted: Vec<_> = suspects.to_vec();
+        wanted.retain(|(kind, id)| match kind {
+            FileKind::Pack => !known.contains(id),
+            kind => *kind == FileKind::Index,
+        });
         wanted.sort_unstable();
         wanted.dedup();
+        salvaged.cut_short = wanted.len() > MOST_SUSPECTS;
         wanted.truncate(MOST_SUSPECTS);
         for (kind, id) in wanted {
-            if !matches!(kind, FileKind::Pack | FileKind::Index) {
-                continue;
+            if stalls >= MOST_STALLS {
+                salvaged.cut_short = true;
+                break;
             }
             match self.look_at(kind, &id).await? {
                 Seen::Intact => salvaged.intact += 1,
                 Seen::Gone => {}
                 Seen::Damaged => salvaged.damaged.push((kind, id)),
+                // It could not be restored from either. That it may be sound does no harm: see the rule of `retire`.
+                Seen::Stalled => {
+                    stalls += 1;
+                    salvaged.damaged.push((kind, id));
+                }
             }
         }
+        let to_read: HashSet<FileId> = packs_of(&salvaged.damaged).collect();
+        salvaged.damaged.extend(known.iter().map(|id| (FileKind::Pack, *id)));
         let packs: HashSet<FileId> = packs_of(&salvaged.damaged).collect();
-        if packs.is_empty() {
+        if salvaged.damaged.is_empty() {
             return Ok(salvaged);
         }
         self.index.write().unwrap_or_else(PoisonError::into_inner).set_damaged(&packs);
-        let mut contents: HashMap<FileId, Vec<PackedBlob>> = HashMap::new();
-        self.for_each_blob(|location| {
-            if packs.contains(&location.pack) {
-                contents.entry(location.pack).or_default().push(location.blob);
-            }
-        });
+        // The index file that names a damaged pack may be damaged, too: then the pack's header tells what is in it.
+        self.compare_packs().await?;
+        let contents = self.only_in(&packs);
         let mut copies = Copies::default();
+        let mut lost = HashSet::new();
         for (pack, mut blobs) in contents {
             blobs.sort_unstable_by_key(|blob| (blob.offset, blob.id));
-            let bytes = match self.store.load(FileKind::Pack, &pack, None).await {
-                Ok(bytes) => Some(bytes),
-                Err(error @ (StoreError::Unavailable(_) | StoreError::Stalled { .. })) => {
-                    return Err(error.into());
-                }
-                // Perhaps parts of it are given out.
-                Err(_) => None,
-            };
+            blobs.retain(|blob| !self.contains(blob.blob_type, &blob.id) && !copies.has(blob));
+            if blobs.is_empty() {
+                continue;
+            }
+            let mut source = if to_read.contains(&pack) { Source::Pieces } else { Source::Nothing };
+            if let Source::Pieces = source
+                && stalls < MOST_STALLS
+            {
+                source = match self.store.load(FileKind::Pack, &pack, None).await {
+                    Ok(bytes) => Source::Whole(bytes),
+                    // Perhaps parts of it are given out.
+                    Err(error) => stop_unless_about_it(error, &mut stalls).map(|()| Source::Pieces)?,
+                };
+            }
             for blob in blobs {
-                if self.contains(blob.blob_type, &blob.id) || copies.has(&blob) {
-                    continue;
-                }
-                let sealed = match &bytes {
-                    Some(bytes) => slice(bytes, &blob),
-                    None => self.load_piece(&pack, &blob).await?,
+                let sealed = match &source {
+                    Source::Whole(bytes) => slice(bytes, &blob),
+                    Source::Pieces if stalls < MOST_STALLS => {
+                        self.load_piece(&pack, &blob, &mut stalls).await?
+                    }
+                    Source::Pieces => {
+                        salvaged.cut_short = true;
+                        None
+                    }
+                    Source::Nothing => None,
                 };
                 let opened = match sealed {
                     Some(sealed) => self.open_blob(blob, sealed.clone()).await.ok().map(|_| sealed),
                     None => None,
                 };
+                let handle = (blob.blob_type, blob.id);
                 match opened {
                     Some(sealed) => {
+                        lost.remove(&handle);
                         salvaged.blobs_copied += 1;
                         if let Some(full) = copies.add(&blob, &sealed)? {
                             self.store_copies(full).await?;
                         }
                     }
-                    None => salvaged.blobs_lost += 1,
+                    None => drop(lost.insert(handle)),
                 }
             }
         }
+        salvaged.blobs_lost = lost.len() as u64;
         for last in copies.finish() {
             self.store_copies(last).await?;
         }
         Ok(salvaged)
     }
 
-    /// Removes damaged files, as [`Repository::salvage`] named them, if everything in them lies elsewhere; index files that
-    /// name them are written anew before.
-    ///
-    /// Must not run while another run writes to the archive.
-    ///
-    /// # Errors
-    /// The store fails.
-    pub async fn retire(&self, damaged: &[(FileKind, FileId)]) -> Result<Retired, RepositoryError> {
-        self.ensure_writable()?;
-        let mut retired = Retired::default();
-        let mut packs: HashSet<FileId> = packs_of(damaged).collect();
-        let mut needed = HashSet::new();
-        {
-            let index = self.index();
-            index.for_each(|location| {
-                if packs.contains(&location.pack)
-                    && !index.contains(location.blob.blob_type, &location.blob.id)
-                {
-                    needed.insert(location.pack);
-                }
-            });
-        }
-        packs.retain(|pack| !needed.contains(pack));
-        let broken: Vec<FileId> =
-            damaged.iter().filter(|(kind, _)| *kind == FileKind::Index).map(|(_, id)| *id).collect();
-        // What only a damaged index names has been found by the headers of the packs, if they could all be read.
-        let all_known = self.unknown_packs().await? == 0;
-        retired.kept = needed.len() + if all_known { 0 } else { broken.len() };
-        if !packs.is_empty() {
-            self.rewrite_indexes(&packs).await?;
-        }
-        let broken = broken.into_iter().filter(|_| all_known).map(|id| (FileKind::Index, id));
-        for (kind, id) in broken.chain(packs.into_iter().map(|id| (FileKind::Pack, id))) {
-            match self.store.remove(kind, &id).await {
-                Ok(()) | Err(StoreError::NotFound { .. }) => retired.replaced += 1,
-                Err(error) => return Err(error.into()),
+    /// What lies in these packs and nowhere else.
+    fn only_in(&self, packs: &HashSet<FileId>) -> HashMap<FileId, Vec<PackedBlob>> {
+        let mut contents: HashMap<FileId, Vec<PackedBlob>> = HashMap::new();
+        let index = self.index();
+        index.for_each(|BlobLocation { pack, blob }| {
+            if packs.contains(&pack) && !index.contains(blob.blob_type, &blob.id) {
+                contents.entry(pack).or_default().push(blob);
             }
-        }
-        Ok(retired)
+        });
+        contents
     }
 
-    async fn look_at(&self, kind: FileKind, id: &FileId) -> Result<Seen, RepositoryError> {
+    pub(super) async fn look_at(&self, kind: FileKind, id: &FileId) -> Result<Seen, RepositoryError> {
         match self.store.load(kind, id, None).await {
             Ok(bytes) => {
                 let named = run_blocking(move || FileId::of(&bytes)).await?;
@@ -168,24 +167,26 @@ impl Repository {
             }
             Err(StoreError::NotFound { .. }) => Ok(Seen::Gone),
             // It is listed, and not given out.
-            Err(
-                StoreError::Refused { .. }
-                | StoreError::Withheld { .. }
-                | StoreError::Corrupt { .. }
-                | StoreError::Io { .. },
-            ) => Ok(Seen::Damaged),
+            Err(StoreError::Withheld { .. } | StoreError::Corrupt { .. } | StoreError::Io { .. }) => {
+                Ok(Seen::Damaged)
+            }
+            Err(StoreError::Stalled { .. }) => Ok(Seen::Stalled),
             Err(error) => Err(error.into()),
         }
     }
 
     /// A blob's sealed bytes out of a pack that is not given out as a whole.
-    async fn load_piece(&self, pack: &FileId, blob: &PackedBlob) -> Result<Option<Bytes>, RepositoryError> {
+    async fn load_piece(
+        &self,
+        pack: &FileId,
+        blob: &PackedBlob,
+        stalls: &mut usize,
+    ) -> Result<Option<Bytes>, RepositoryError> {
         let start = u64::from(blob.offset);
         let range = start..start + u64::from(blob.length);
         match self.store.load(FileKind::Pack, pack, Some(range)).await {
             Ok(sealed) => Ok(Some(sealed)),
-            Err(error @ (StoreError::Unavailable(_) | StoreError::Stalled { .. })) => Err(error.into()),
-            Err(_) => Ok(None),
+            Err(error) => stop_unless_about_it(error, stalls).map(|()| None),
         }
     }
 
@@ -203,46 +204,37 @@ impl Repository {
         self.insert_pack(&pack);
         Ok(())
     }
-
-    /// Packs in the store that no index names.
-    async fn unknown_packs(&self) -> Result<usize, RepositoryError> {
-        let listed = self.store.list(FileKind::Pack).await?;
-        Ok(listed.iter().filter(|file| !self.contains_pack(&file.id)).count())
-    }
-
-    /// Writes index files anew that name these packs, without them. The new one is durable before the old one goes.
-    async fn rewrite_indexes(&self, packs: &HashSet<FileId>) -> Result<(), RepositoryError> {
-        for listed in self.store.list(FileKind::Index).await? {
-            let mut file = match load_index_file(&self.store, self.key(), listed.id).await {
-                Ok(file) => file,
-                Err(RepositoryError::Store(error @ StoreError::Unavailable(_))) => return Err(error.into()),
-                // Told as a damaged one, or gone meanwhile.
-                Err(_) => continue,
-            };
-            let before = file.packs.len();
-            file.packs.retain(|pack| !packs.contains(&pack.id));
-            if file.packs.len() == before {
-                continue;
-            }
-            if !file.packs.is_empty() {
-                self.save_index(IndexFile { packs: file.packs, supersedes: vec![listed.id] }).await?;
-            }
-            match self.store.remove(FileKind::Index, &listed.id).await {
-                Ok(()) | Err(StoreError::NotFound { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
-    }
 }
 
-enum Seen {
+pub(super) enum Seen {
     Intact,
     Gone,
     Damaged,
+    Stalled,
 }
 
-fn packs_of(files: &[(FileKind, FileId)]) -> impl Iterator<Item = FileId> {
+/// Where the content of a damaged pack is read from.
+enum Source {
+    Whole(Bytes),
+    Pieces,
+    /// What can be read was copied by an earlier run.
+    Nothing,
+}
+
+/// Errors that tell nothing about this object end the work; how often it came to a standstill is counted.
+fn stop_unless_about_it(error: StoreError, stalls: &mut usize) -> Result<(), RepositoryError> {
+    match error {
+        StoreError::Stalled { .. } => *stalls += 1,
+        StoreError::NotFound { .. }
+        | StoreError::Withheld { .. }
+        | StoreError::Corrupt { .. }
+        | StoreError::Io { .. } => {}
+        other => return Err(other.into()),
+    }
+    Ok(())
+}
+
+pub(super) fn packs_of(files: &[(FileKind, FileId)]) -> impl Iterator<Item = FileId> {
     files.iter().filter(|(kind, _)| *kind == FileKind::Pack).map(|(_, id)| *id)
 }
 

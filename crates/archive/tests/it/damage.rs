@@ -1,13 +1,15 @@
 //! Archives with damage: a check names it, a restore gives back everything else and never a wrong byte.
 
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
 use kith_archive::check::{CheckDepth, CheckError, CheckEvent, CheckPhase, CheckReport, Finding, check};
 use kith_archive::repository::{Retired, Salvaged};
 use kith_archive::restore::{RestoreReport, RestoreRequest, restore};
-use kith_archive::store::{FileId, FileKind, LocalStore, Store};
+use kith_archive::store::{FileId, FileKind, LocalStore, Store, StoreError, StoredFile};
 use kith_archive::{BlobType, Repository};
 use tokio_util::sync::CancellationToken;
 
@@ -339,10 +341,18 @@ fn suspects(archive: &Archive) -> Vec<(FileKind, FileId)> {
     found
 }
 
+fn replaced(count: usize) -> Retired {
+    Retired { replaced: count, ..Retired::default() }
+}
+
+fn stays(files: &[(FileKind, FileId)]) -> Retired {
+    Retired { kept: files.to_vec(), ..Retired::default() }
+}
+
 /// What a backup does that was told of damage.
 async fn repair(archive: &Archive, suspects: &[(FileKind, FileId)]) -> (Salvaged, u64, Retired) {
     let repository = open(&archive.dir).await;
-    let salvaged = repository.salvage(suspects).await.unwrap();
+    let salvaged = repository.salvage(suspects, &[]).await.unwrap();
     let report = run(&repository, request(&archive.source)).await;
     let retired = repository.retire(&salvaged.damaged).await.unwrap();
     (salvaged, report.lost_packs, retired)
@@ -360,7 +370,7 @@ async fn a_flipped_bit_is_repaired_by_the_next_backup_that_hears_of_it() {
         let (salvaged, lost_packs, retired) = repair(&archive, &suspects).await;
         assert_eq!((salvaged.damaged.as_slice(), salvaged.blobs_lost), (suspects.as_slice(), 1));
         assert!(salvaged.blobs_copied > 0, "{salvaged:?}");
-        assert_eq!((lost_packs, retired), (1, Retired { replaced: 1, kept: 0 }));
+        assert_eq!((lost_packs, retired), (1, replaced(1)));
         assert!(!archive.pack_path(&pack).exists());
         assert!(archive.check(CheckDepth::ReadData).await.is_clean());
         assert!(archive.restore().await.is_complete());
@@ -388,7 +398,7 @@ async fn what_is_gone_from_the_source_is_copied_out_of_a_damaged_pack_and_not_gi
     }
     let (salvaged, _, retired) = repair(&archive, &suspects(&archive)).await;
     assert!(salvaged.blobs_copied > 0 && salvaged.blobs_lost == 1, "{salvaged:?}");
-    assert_eq!(retired, Retired { replaced: 0, kept: 1 }, "a lost blob keeps its pack, and its finding");
+    assert_eq!(retired, stays(&[(FileKind::Pack, pack)]), "a lost blob keeps its pack, and its finding");
     assert!(archive.pack_path(&pack).exists());
     let repository = open(&archive.dir).await;
     let request = RestoreRequest::new(snapshot, &archive.target);
@@ -408,7 +418,7 @@ async fn a_holder_who_calls_sound_packs_damaged_makes_us_read_and_nothing_else()
     let invented = (FileKind::Pack, FileId([7; 32]));
     let before = fingerprint(&archive.dir.join("data"));
     let repository = open(&archive.dir).await;
-    let salvaged = repository.salvage(&[all.clone(), vec![invented]].concat()).await.unwrap();
+    let salvaged = repository.salvage(&[all.clone(), vec![invented]].concat(), &[]).await.unwrap();
     assert_eq!(salvaged, Salvaged { intact: all.len(), ..Salvaged::default() });
     assert_eq!(repository.retire(&salvaged.damaged).await.unwrap(), Retired::default());
     assert_eq!(fingerprint(&archive.dir.join("data")), before);
@@ -422,15 +432,251 @@ async fn a_damaged_index_is_replaced_and_removed() {
     let id: FileId = index.file_name().unwrap().to_str().unwrap().parse().unwrap();
     let repository = open(&archive.dir).await;
     assert_eq!(repository.warnings().len(), 1);
-    let salvaged = repository.salvage(&[(FileKind::Index, id)]).await.unwrap();
-    assert_eq!(salvaged.damaged, [(FileKind::Index, id)]);
     // Not before its packs are known again.
-    assert_eq!(repository.retire(&salvaged.damaged).await.unwrap(), Retired { replaced: 0, kept: 1 });
-    run(&repository, request(&archive.source)).await;
-    assert_eq!(repository.retire(&salvaged.damaged).await.unwrap(), Retired { replaced: 1, kept: 0 });
+    let damaged = [(FileKind::Index, id)];
+    assert_eq!(repository.retire(&damaged).await.unwrap(), stays(&damaged));
+    let salvaged = repository.salvage(&damaged, &[]).await.unwrap();
+    assert_eq!(salvaged.damaged, damaged);
+    assert_eq!(repository.retire(&salvaged.damaged).await.unwrap(), replaced(1));
     assert!(archive.check(CheckDepth::ReadData).await.is_clean());
     if let Some(restic) = Restic::find(&archive.dir) {
         crate::interop::export_key(&archive.dir);
         restic.run(["check", "--read-data"]);
     }
+}
+
+impl Archive {
+    fn index_files(&self) -> Vec<FileId> {
+        let files = fs::read_dir(self.dir.join("index")).unwrap();
+        files.map(|file| file.unwrap().file_name().to_str().unwrap().parse().unwrap()).collect()
+    }
+
+    fn index_path(&self, id: &FileId) -> PathBuf {
+        self.dir.join("index").join(id.to_string())
+    }
+
+    fn change_index(&self, id: &FileId) {
+        change_file(&self.index_path(id), |bytes| bytes[40] ^= 1);
+    }
+
+    /// The archive is as good as new, also in the eyes of stock restic.
+    async fn is_whole(&self) {
+        let report = self.check(CheckDepth::ReadData).await;
+        assert!(report.is_clean(), "{:?}", report.findings.items);
+        assert!(self.restore().await.is_complete());
+        if let Some(restic) = Restic::find(&self.dir) {
+            crate::interop::export_key(&self.dir);
+            restic.run(["check", "--read-data"]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_pack_and_its_index_that_are_damaged_together_are_both_replaced() {
+    for blob_type in [BlobType::Data, BlobType::Tree] {
+        let archive = archive().await;
+        let pack = archive.packs(blob_type).await[0];
+        let index = archive.index_files();
+        archive.change(&pack, |bytes| bytes[100] ^= 1);
+        index.iter().for_each(|id| archive.change_index(id));
+        let mut told: Vec<_> = index.iter().map(|id| (FileKind::Index, *id)).collect();
+        told.push((FileKind::Pack, pack));
+        let (salvaged, _, retired) = repair(&archive, &told).await;
+        assert!(salvaged.blobs_copied > 0 && salvaged.blobs_lost == 1, "{salvaged:?}");
+        assert_eq!(retired, replaced(1 + index.len()));
+        assert!(!archive.pack_path(&pack).exists());
+        archive.is_whole().await;
+    }
+}
+
+#[tokio::test]
+async fn a_pack_of_which_nobody_knows_what_is_in_it_stays() {
+    let archive = archive().await;
+    let pack = archive.packs(BlobType::Data).await[0];
+    let index = archive.index_files();
+    // A blob and the header, and every file that names it.
+    archive.change(&pack, |bytes| {
+        let end = bytes.len();
+        bytes[100] ^= 1;
+        bytes[end - 20] ^= 1;
+    });
+    index.iter().for_each(|id| archive.change_index(id));
+    let mut told: Vec<_> = index.iter().map(|id| (FileKind::Index, *id)).collect();
+    told.push((FileKind::Pack, pack));
+    let (_, _, retired) = repair(&archive, &told).await;
+    told.sort();
+    assert_eq!(retired, stays(&told), "of what is not known nothing is removed");
+    assert!(archive.pack_path(&pack).exists());
+    assert!(archive.restore().await.is_complete(), "the backup stored it again");
+}
+
+#[tokio::test]
+async fn a_pack_that_an_interrupted_run_left_and_that_is_damaged_takes_nothing_with_it() {
+    let archive = archive().await;
+    let pack = archive.packs(BlobType::Data).await[0];
+    // No index names any pack: as after a kill before the first index file.
+    let index = archive.index_files();
+    index.iter().for_each(|id| fs::remove_file(archive.index_path(id)).unwrap());
+    archive.change(&pack, |bytes| bytes[100] ^= 1);
+    let (_, _, retired) = repair(&archive, &[(FileKind::Pack, pack)]).await;
+    assert_eq!(retired, replaced(1));
+    archive.is_whole().await;
+}
+
+#[tokio::test]
+async fn a_damaged_pack_stays_while_the_copy_of_what_is_in_it_is_damaged_too() {
+    let archive = archive().await;
+    let snapshot = open(&archive.dir).await.snapshots().await.unwrap().snapshots.pop().unwrap();
+    let pack = archive.packs(BlobType::Data).await[0];
+    archive.change(&pack, |bytes| bytes[100] ^= 1);
+    let before = archive.packs(BlobType::Data).await;
+    let told = [(FileKind::Pack, pack)];
+    let repository = open(&archive.dir).await;
+    let salvaged = repository.salvage(&told, &[]).await.unwrap();
+    let copies: Vec<_> =
+        archive.packs(BlobType::Data).await.into_iter().filter(|pack| !before.contains(pack)).collect();
+    assert_eq!(copies.len(), 1);
+    run(&repository, request(&archive.source)).await;
+    archive.change(&copies[0], |bytes| bytes[100] ^= 1);
+    let retired = repository.retire(&salvaged.damaged).await.unwrap();
+    assert_eq!(retired, Retired { unsound: copies.clone(), ..stays(&told) });
+    assert!(archive.pack_path(&pack).exists());
+
+    // What is hit in one of them is read from the other, though it is nowhere else any more.
+    let content: Vec<(PathBuf, Vec<u8>)> = (0..4)
+        .flat_map(|folder| (0..10).map(move |file| format!("folder {folder}/file {file}")))
+        .map(|file| archive.source.join(file))
+        .map(|path| (path.clone(), fs::read(path).unwrap()))
+        .collect();
+    content.iter().for_each(|(path, _)| fs::remove_file(path).unwrap());
+    let (salvaged, _, retired) = repair(&archive, &suspects(&archive)).await;
+    assert_eq!(salvaged.blobs_lost, 0, "{salvaged:?}");
+    assert_eq!(retired, replaced(2));
+    let request = RestoreRequest::new(snapshot, &archive.target);
+    let report = restore(open(&archive.dir).await, request, |_| (), CancellationToken::new()).await.unwrap();
+    assert!(report.is_complete(), "{:?}", report.failed.items);
+    for (path, content) in content {
+        assert!(fs::read(below(&archive.target, &path)).unwrap() == content, "{} is wrong", path.display());
+    }
+}
+
+/// A store whose holder does not move on about some objects.
+struct Stalling {
+    below: LocalStore,
+    objects: Mutex<Vec<FileId>>,
+}
+
+#[async_trait::async_trait]
+impl Store for Stalling {
+    async fn list(&self, kind: FileKind) -> Result<Vec<StoredFile>, StoreError> {
+        self.below.list(kind).await
+    }
+
+    async fn load(
+        &self,
+        kind: FileKind,
+        id: &FileId,
+        range: Option<Range<u64>>,
+    ) -> Result<Bytes, StoreError> {
+        if self.objects.lock().unwrap().contains(id) {
+            return Err(StoreError::Stalled {
+                what: format!("{kind} {id}"),
+                reason: "no byte moved".to_owned(),
+            });
+        }
+        self.below.load(kind, id, range).await
+    }
+
+    async fn save(&self, kind: FileKind, id: &FileId, data: Bytes) -> Result<(), StoreError> {
+        self.below.save(kind, id, data).await
+    }
+
+    async fn remove(&self, kind: FileKind, id: &FileId) -> Result<(), StoreError> {
+        self.below.remove(kind, id).await
+    }
+}
+
+impl Stalling {
+    fn on(archive: &Archive, objects: &[FileId]) -> Arc<Self> {
+        let below = LocalStore::open(&archive.dir).unwrap();
+        Arc::new(Self { below, objects: Mutex::new(objects.to_vec()) })
+    }
+
+    fn stall_on(&self, objects: &[FileId]) {
+        *self.objects.lock().unwrap() = objects.to_vec();
+    }
+}
+
+#[tokio::test]
+async fn packs_that_hang_on_a_dying_disk_end_no_backup_and_are_replaced() {
+    let archive = archive().await;
+    let packs = archive.packs(BlobType::Data).await;
+    assert!(packs.len() > 3);
+    let told: Vec<_> = packs.iter().map(|id| (FileKind::Pack, *id)).collect();
+    let repository = open_store(Stalling::on(&archive, &packs)).await;
+    let salvaged = repository.salvage(&told, &[]).await.unwrap();
+    assert_eq!((salvaged.damaged.len(), salvaged.cut_short), (3, true), "{salvaged:?}");
+    run(&repository, request(&archive.source)).await;
+    let retired = repository.retire(&salvaged.damaged).await.unwrap();
+    assert_eq!(retired, replaced(3), "what was in them is stored again");
+    archive.is_whole().await;
+}
+
+#[tokio::test]
+async fn no_pack_goes_while_an_index_file_that_may_name_it_can_not_be_read() {
+    let archive = archive().await;
+    let pack = archive.packs(BlobType::Data).await[0];
+    archive.change(&pack, |bytes| bytes[100] ^= 1);
+    let index = archive.index_files();
+    let store = Stalling::on(&archive, &[]);
+    let repository = open_store(store.clone()).await;
+    let salvaged = repository.salvage(&[(FileKind::Pack, pack)], &[]).await.unwrap();
+    run(&repository, request(&archive.source)).await;
+    store.stall_on(&index);
+    assert!(repository.retire(&salvaged.damaged).await.is_err());
+    assert!(archive.pack_path(&pack).exists());
+    store.stall_on(&[]);
+    assert_eq!(repository.retire(&salvaged.damaged).await.unwrap(), replaced(1));
+    archive.is_whole().await;
+}
+
+#[tokio::test]
+async fn a_pack_that_is_known_to_be_damaged_is_not_read_again_and_replaced_when_its_content_is_back() {
+    let archive = archive().await;
+    let pack = archive.packs(BlobType::Data).await[0];
+    archive.change(&pack, |bytes| bytes[100] ^= 1);
+    let told = [(FileKind::Pack, pack)];
+    let aside = archive.dir.with_file_name("aside");
+    fs::rename(&archive.source, &aside).unwrap();
+    fs::create_dir(&archive.source).unwrap();
+    let (_, _, retired) = repair(&archive, &told).await;
+    assert_eq!(retired, stays(&told));
+    fs::remove_dir(&archive.source).unwrap();
+    fs::rename(&aside, &archive.source).unwrap();
+    let repository = open_store(Stalling::on(&archive, &[pack])).await;
+    let salvaged = repository.salvage(&told, &[pack]).await.unwrap();
+    assert_eq!((salvaged.damaged.as_slice(), salvaged.blobs_lost), (&told[..], 1));
+    run(&repository, request(&archive.source)).await;
+    assert_eq!(repository.retire(&salvaged.damaged).await.unwrap(), replaced(1));
+    archive.is_whole().await;
+}
+
+#[tokio::test]
+async fn what_an_index_file_said_before_it_was_damaged_is_written_down_again() {
+    let archive = archive().await;
+    let index = archive.index_files();
+    // Junk that was always junk stands in nobody's way.
+    let junk = FileId::of(b"junk");
+    let local = LocalStore::open(&archive.dir).unwrap();
+    local.save(FileKind::Index, &junk, b"junk"[..].into()).await.unwrap();
+    let store = Stalling::on(&archive, &[]);
+    let repository = open_store(store.clone()).await;
+    let told: Vec<_> = index.iter().map(|id| (FileKind::Index, *id)).collect();
+    store.stall_on(&index);
+    let salvaged = repository.salvage(&told, &[]).await.unwrap();
+    assert_eq!(salvaged.damaged.len(), index.len());
+    let retired = repository.retire(&salvaged.damaged).await.unwrap();
+    assert_eq!(retired, replaced(index.len()));
+    local.remove(FileKind::Index, &junk).await.unwrap();
+    archive.is_whole().await;
 }

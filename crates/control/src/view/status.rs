@@ -123,6 +123,10 @@ pub struct ScrubView {
     pub read_bytes: u64,
     /// Objects that are damaged on this disk.
     pub damaged: u64,
+    /// What could not be read at all in this round or, if none is under way, in the last one, and why; such a round does not count as
+    /// a whole one.
+    #[serde(default)]
+    pub trouble: Option<String>,
 }
 
 /// A setting, for the options page and `settings get`.

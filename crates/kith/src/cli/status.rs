@@ -93,9 +93,13 @@ fn scrubbed(status: &StatusView) -> String {
         (false, Some(finished)) => format!("everything was read, {}", ago(finished)),
         (false, None) => "nothing was read yet".to_owned(),
     };
-    match scrub.damaged {
+    let done = match scrub.damaged {
         0 => done,
         damaged => format!("{done}; {damaged} objects are DAMAGED on this disk, their owners are told"),
+    };
+    match &scrub.trouble {
+        None => done,
+        Some(trouble) => format!("{done}; NOT ALL COULD BE READ: {trouble}"),
     }
 }
 

@@ -134,6 +134,8 @@ pub struct Core {
     pub(super) newest_state: tokio::sync::Mutex<Newest>,
     /// What our checks found damaged at friends, until it is repaired.
     pub(super) found_damaged: Mutex<BTreeMap<DeviceId, BTreeSet<String>>>,
+    /// Packs at friends that stay although they are damaged, and when they were looked at.
+    pub(super) kept_damaged: Mutex<BTreeMap<DeviceId, (std::time::Instant, BTreeSet<kith_archive::FileId>)>>,
     /// By how many seconds friends' clocks are ahead of ours.
     pub(super) clocks: Mutex<BTreeMap<DeviceId, i64>>,
     /// The scrub is to go on, and whether it hurries.
@@ -219,6 +221,7 @@ impl Core {
             kept_states: Mutex::default(),
             newest_state: tokio::sync::Mutex::default(),
             found_damaged: Mutex::default(),
+            kept_damaged: Mutex::default(),
             clocks: Mutex::default(),
             scrub_wanted: Notify::new(),
             scrub_hurries: false.into(),

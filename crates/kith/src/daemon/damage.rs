@@ -2,13 +2,13 @@
 //! repaired, and repaired by the next backup.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{Request, Response};
 use jiff::Timestamp;
 use kith_archive::check::{CheckReport, Finding};
 use kith_archive::repository::{Retired, Salvaged};
-use kith_archive::{FileId, FileKind, Repository, RepositoryError};
+use kith_archive::{FileId, FileKind, Repository, RepositoryError, StoreError};
 use kith_identity::DeviceId;
 use kith_vault::Owner;
 use kith_wire::{Body, bytes_body, collect, empty_body, json_body, paths};
@@ -24,6 +24,8 @@ use super::roster::Friend;
 const MOST_TOLD: usize = 300;
 /// Most that is remembered of one check.
 const MOST_FOUND: usize = 1000;
+/// A pack that has to stay although it is damaged is read again after this time.
+const LOOK_AGAIN: Duration = Duration::from_secs(24 * 60 * 60);
 /// Longest wait for the list.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -48,8 +50,10 @@ struct Told {
 
 impl Core {
     /// Tells an owner what of his is damaged here.
-    pub(super) fn damaged_answer(&self, owner: &Owner) -> Response<Body> {
+    pub(super) fn damaged_answer(&self, owner: &Owner, archive: Option<&str>) -> Response<Body> {
         let mut all = self.vault.damaged(owner);
+        // Before some are left out: an archive that nobody uses any more must not hide another one.
+        all.retain(|object| archive.is_none_or(|archive| object.archive.as_str() == archive));
         let more = all.len() > MOST_TOLD;
         all.truncate(MOST_TOLD);
         let damaged = all.into_iter().map(|object| Told {
@@ -97,26 +101,48 @@ impl Core {
     async fn ask_for_damage(&self, friend: &Friend) -> Result<Vec<String>, String> {
         let link =
             self.peers().and_then(|peers| peers.link(&friend.device_id)).ok_or("he is not connected")?;
-        let request = Request::get(paths::DAMAGED).body(empty_body()).map_err(|error| error.to_string())?;
+        let archive = friend.archive.to_string();
+        let request = Request::get(format!("{}?archive={archive}", paths::DAMAGED));
+        let request = request.body(empty_body()).map_err(|error| error.to_string())?;
         let asked = async {
             let answer = link.request(request).await.map_err(|error| error.to_string())?;
             collect(answer.into_body(), kith_wire::MESSAGE_LIMIT).await.map_err(|error| error.to_string())
         };
         let body = tokio::time::timeout(ANSWER_TIMEOUT, asked).await.map_err(|_elapsed| "no answer")??;
-        named(&body, &friend.archive.to_string())
+        named(&body, &archive)
     }
 
-    /// Before a backup: saves what can be read of files that are said to be damaged.
+    /// Before a backup: saves what can be read of files that are said to be damaged. That it does not get to the end is told, and
+    /// no reason to make no backup.
+    ///
+    /// # Errors
+    /// The friend is away.
     pub(super) async fn salvage(
         &self,
         repository: &Repository,
         friend: &Friend,
-    ) -> Result<Salvaged, RepositoryError> {
-        let suspects = self.suspects(friend).await;
-        if suspects.is_empty() {
-            return Ok(Salvaged::default());
+    ) -> Result<(Salvaged, Vec<String>), RepositoryError> {
+        let mut suspects = self.suspects(friend).await;
+        // Our own eyes are as good as anybody's word.
+        let seen = repository.warnings().iter().filter(|warning| warning.kind == FileKind::Index);
+        suspects.extend(seen.map(|warning| (FileKind::Index, warning.id)));
+        let known = self.kept_damaged(&friend.device_id);
+        if suspects.is_empty() && known.is_empty() {
+            return Ok((Salvaged::default(), Vec::new()));
         }
-        let salvaged = repository.salvage(&suspects).await?;
+        let salvaged = match repository.salvage(&suspects, &known).await {
+            Ok(salvaged) => salvaged,
+            Err(error @ RepositoryError::Store(StoreError::Unavailable(_))) => return Err(error),
+            Err(error) => {
+                let reason = with_sources(&error);
+                warn!(friend = %friend.name, %reason, "damaged files were not looked at to the end");
+                let said = format!(
+                    "what is damaged in the archive at {} could not be saved ({reason}): the next backup tries again",
+                    friend.name
+                );
+                return Ok((Salvaged::default(), vec![said]));
+            }
+        };
         info!(
             friend = %friend.name,
             suspects = suspects.len(),
@@ -125,7 +151,7 @@ impl Core {
             lost = salvaged.blobs_lost,
             "files of the archive were said to be damaged"
         );
-        Ok(salvaged)
+        Ok((salvaged, Vec::new()))
     }
 
     /// After a backup: removes what was replaced, and says what came of it.
@@ -138,12 +164,12 @@ impl Core {
         let name = &friend.name;
         if salvaged.damaged.is_empty() {
             // What a check had found is not so any more.
-            if salvaged.intact > 0 {
+            if salvaged.intact > 0 && !salvaged.cut_short {
                 self.note_damage(&friend.device_id, BTreeSet::new()).await;
             }
             return Vec::new();
         }
-        let Retired { replaced, kept } = match repository.retire(&salvaged.damaged).await {
+        let Retired { replaced, kept, unsound } = match repository.retire(&salvaged.damaged).await {
             Ok(retired) => retired,
             Err(error) => {
                 let reason = with_sources(&error);
@@ -159,15 +185,48 @@ impl Core {
                  was stored again from this computer"
             ));
         }
-        if kept > 0 {
+        let whole = !salvaged.cut_short && unsound.is_empty();
+        self.keep_damaged(&friend.device_id, if whole { kept.as_slice() } else { &[] });
+        if !unsound.is_empty() {
+            let known = lock(&self.found_damaged).get(&friend.device_id).cloned().unwrap_or_default();
+            let suspects = unsound.iter().map(|id| object(FileKind::Pack, id));
+            self.note_damage(&friend.device_id, known.into_iter().chain(suspects).collect()).await;
             said.push(format!(
-                "{kept} damaged files of the archive at {name} have something that is nowhere else any more: \
-                 `kith check {name} --read-data` names what that costs"
+                "{} more packs of the archive at {name} turned out to be damaged: the next backup repairs them",
+                unsound.len()
             ));
+        } else if kept.is_empty() {
+            if !salvaged.cut_short {
+                self.note_damage(&friend.device_id, BTreeSet::new()).await;
+            }
         } else {
-            self.note_damage(&friend.device_id, BTreeSet::new()).await;
+            said.push(format!(
+                "{} damaged files of the archive at {name} have something that is nowhere else any more: \
+                 `kith check {name} --read-data` names what that costs",
+                kept.len()
+            ));
         }
         said
+    }
+
+    /// Packs that were found to be damaged lately, and have something that nobody has any more: they need not be read again.
+    fn kept_damaged(&self, friend: &DeviceId) -> Vec<FileId> {
+        let mut all = lock(&self.kept_damaged);
+        all.retain(|_, (since, _)| since.elapsed() < LOOK_AGAIN);
+        all.get(friend).map(|(_, packs)| packs.iter().copied().collect()).unwrap_or_default()
+    }
+
+    fn keep_damaged(&self, friend: &DeviceId, kept: &[(FileKind, FileId)]) {
+        let packs = kept.iter().filter(|(kind, _)| *kind == FileKind::Pack).map(|(_, id)| *id);
+        let packs: BTreeSet<FileId> = packs.take(MOST_FOUND).collect();
+        let mut all = lock(&self.kept_damaged);
+        if packs.is_empty() {
+            all.remove(friend);
+            return;
+        }
+        // Since the first look: what is damaged may be put right on that disk.
+        let since = all.get(friend).map_or_else(Instant::now, |(since, _)| *since);
+        all.insert(*friend, (since, packs));
     }
 
     /// Remembers what a check that read everything found, for the next backup to repair.

@@ -44,6 +44,9 @@ pub enum DbError {
         /// What is wrong.
         source: serde_json::Error,
     },
+    /// All sequence numbers were used.
+    #[error("there is no further sequence number for a state object: `kith recover` begins anew")]
+    NoNumbers,
     /// The history of runs failed.
     #[error(transparent)]
     History(#[from] kith_backup::HistoryError),

@@ -113,8 +113,9 @@ impl Core {
         let mut unknown = Vec::new();
         for id in names {
             match expected.kept.get(&id) {
-                Some(made) => drop(listed.insert(id, made.time)),
-                None => unknown.push(id),
+                // A name says nothing about one that was damaged when it was read.
+                Some(made) if !expected.was_unreadable(&id) => drop(listed.insert(id, made.time)),
+                _ => unknown.push(id),
             }
         }
         if unknown.len() > MOST_UNKNOWN {
@@ -131,7 +132,7 @@ impl Core {
         let mut loads = stream::iter(unknown)
             .map(|id| async move { (id, repository.load_snapshot(&id).await) })
             .buffer_unordered(PARALLEL_LOADS);
-        let mut new = Vec::new();
+        let (mut new, mut unreadable) = (Vec::new(), BTreeSet::new());
         while let Some((id, loaded)) = loads.next().await {
             match loaded {
                 Ok(snapshot) => {
@@ -140,11 +141,12 @@ impl Core {
                 }
                 Err(error) if error.concerns_one_object() => {
                     warn!(friend = %friend.name, id = %id, %error, "a listed snapshot can't be read");
+                    unreadable.insert(id);
                 }
                 Err(error) => return Err(archive_failure(&friend.name, &error)),
             }
         }
-        self.record(friend, &expected, &listed, new, BTreeSet::new()).await.map_err(failed)
+        self.record(friend, &expected, &listed, new, unreadable).await.map_err(failed)
     }
 
     /// Looks, as soon as a friend is there, whether anything is missing: one question, nothing is read. What is new is left
@@ -162,13 +164,12 @@ impl Core {
                 return;
             }
         };
-        let known = |id: &SnapshotId| Some((*id, expected.kept.get(id)?.time));
-        let listed: Listed = names.iter().filter_map(known).collect();
         // Without all names only the new ones could tell whether something is missing.
-        if !expected.whole && listed.len() < names.len() {
+        if !expected.whole && names.iter().any(|id| !expected.kept.contains_key(id)) {
             return;
         }
-        if let Err(error) = self.record(friend, &expected, &listed, Vec::new(), BTreeSet::new()).await {
+        let (listed, unreadable) = expected.by_name(&names);
+        if let Err(error) = self.record(friend, &expected, &listed, Vec::new(), unreadable).await {
             warn!(friend = %friend.name, %error, "a comparison was not written down");
         }
     }

@@ -335,7 +335,7 @@ impl Core {
             return self.serve_state(&caller, &owner, request).await;
         }
         if path == paths::DAMAGED && request.method() == Method::GET {
-            return self.damaged_answer(&owner);
+            return self.damaged_answer(&owner, asked(&request, "archive"));
         }
         if path == paths::DIAL_IN {
             // An older installation may have given its key to somebody who was removed since.
@@ -372,7 +372,7 @@ impl Core {
         request: Request<Body>,
     ) -> Response<Body> {
         match *request.method() {
-            Method::GET => match self.vault.newest_state(owner).await {
+            Method::GET => match self.vault.older_state(owner, back(&request)).await {
                 Ok(Some((sequence, sealed))) => {
                     let mut response = Response::new(bytes_body(sealed));
                     response.headers_mut().insert(paths::STATE_SEQUENCE_HEADER, sequence.into());
@@ -410,6 +410,17 @@ impl Core {
             }
         }
     }
+}
+
+/// A parameter of a request.
+fn asked<'a>(request: &'a Request<Body>, name: &str) -> Option<&'a str> {
+    let pairs = request.uri().query()?.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.filter(|(known, _)| *known == name).map(|(_, value)| value).next()
+}
+
+/// How many newer state objects are to be left out. What makes no sense finds none.
+fn back(request: &Request<Body>) -> usize {
+    asked(request, "back").map_or(0, |back| back.parse().unwrap_or(usize::MAX))
 }
 
 /// The addresses of a report that may be dialled. A friend has no say in what is dialled on this very computer, unless

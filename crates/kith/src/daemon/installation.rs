@@ -18,6 +18,7 @@ use tracing::{error, info, warn};
 use super::core::{Core, Exit, lock, owner, value};
 use super::db::{Db, DbError, Table};
 use super::failure::failure;
+use super::numbers::Numbers;
 
 /// At most once in this time a copy draws a new id: no friend can make it do so over and over.
 const BETWEEN_NEW_IDS: SignedDuration = SignedDuration::from_hours(24);
@@ -128,8 +129,8 @@ impl Core {
             // Whoever says so can say it often: not for as long as one whose installation is known.
             return Standing::Visitor;
         }
-        let newest = owner(friend).ok().and_then(|owner| self.vault.newest_incarnation(&owner));
-        if newest.is_some_and(|(newest, _)| incarnation(theirs.incarnation, &theirs.installation) < newest) {
+        let writer = incarnation(theirs.incarnation, &theirs.installation);
+        if !owner(friend).is_ok_and(|owner| self.vault.may_write(&owner, writer)) {
             return Standing::Guest;
         }
         match &hello.report.newest {
@@ -142,6 +143,10 @@ impl Core {
     pub(super) fn note_newest(&self, friend: &DeviceId, newest: &Installed) -> bool {
         // Without the proof any friend could stop our backups to all others.
         if newest.rank() <= self.installed.rank() || !newest.is_of(&self.us()) {
+            return false;
+        }
+        if !incarnation(newest.incarnation, &newest.installation).is_plausible_after(self.incarnation) {
+            warn!(friend = %friend.short(), "he shows an installation with a number that no recovery gives: not believed");
             return false;
         }
         let told_by = self.roster.get(friend).map_or_else(|| friend.short(), |friend| friend.name);
@@ -168,8 +173,9 @@ impl Core {
         true
     }
 
-    /// A friend has seen another running copy of this installation. One of them needs another id; the greater one
-    /// writes from then on.
+    /// A friend has seen another running copy of this installation. This one takes another id and, as after a recovery, the
+    /// next number: so it is the one that writes from then on, whatever the id is. Nothing proves the friend's word. If he lies, this
+    /// restarts, once a day, and still is the one whom all others let write.
     pub(super) fn note_twin(self: &Arc<Self>, friend: &DeviceId) {
         let core = self.clone();
         let friend = *friend;
@@ -179,12 +185,7 @@ impl Core {
             if last.is_some_and(|last| now.duration_since(last).abs() < BETWEEN_NEW_IDS) {
                 return;
             }
-            let id = serde_json::Value::from(InstallationId::generate().to_string());
-            let at = serde_json::Value::from(now.to_string());
-            let since = serde_json::Value::from(now.as_millisecond());
-            let values = [(value::INSTALLATION, id), (value::NEW_ID_AT, at), (value::INSTALLED_SINCE, since)];
-            let values = values.map(|(name, value)| (Table::Values, name.to_owned(), value)).to_vec();
-            match core.db.put_all(values).await {
+            match core.db.put_all(core.new_installation(now).await).await {
                 Ok(()) => {
                     warn!(friend = %friend.short(), "another copy of this home runs: this one gets an id of its own");
                     core.exit.send_if_modified(|exit| {
@@ -194,6 +195,25 @@ impl Core {
                 Err(error) => error!(%error, "another copy of this home runs, and no new id could be saved"),
             }
         });
+    }
+
+    /// What makes another installation of this one. The copy has used numbers after ours.
+    async fn new_installation(&self, now: Timestamp) -> Vec<(Table, String, serde_json::Value)> {
+        let mut values = vec![
+            (value::INSTALLATION, InstallationId::generate().to_string().into()),
+            (value::INCARNATION, self.incarnation.saturating_add(1).into()),
+            (value::NEW_ID_AT, now.to_string().into()),
+            (value::INSTALLED_SINCE, now.as_millisecond().into()),
+        ]
+        .into_iter()
+        .map(|(name, value)| (Table::Values, name.to_owned(), value))
+        .collect::<Vec<_>>();
+        if let Ok(known) = Numbers::load(&self.db).await
+            && let Ok(Some(numbers)) = Numbers::beyond(known.sequence)
+        {
+            values.extend(numbers.documents());
+        }
+        values
     }
 
     /// A friend's installation has the link: it writes from now on, and no older one.
@@ -303,7 +323,7 @@ pub(super) fn state_refusal(error: &StateError) -> Response<Body> {
         StateError::TooLarge { .. } => Code::TooLarge,
         StateError::NotAccepted | StateError::NewerRecord { .. } => Code::NotAccepted,
         StateError::DiskFull => Code::DiskFull,
-        StateError::Stale { .. } | StateError::Conflict { .. } => {
+        StateError::Stale { .. } | StateError::Conflict { .. } | StateError::TooFarAhead { .. } => {
             let mut response = Response::new(bytes_body(error.to_string()));
             *response.status_mut() = StatusCode::CONFLICT;
             return response;

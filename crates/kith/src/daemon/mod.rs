@@ -18,6 +18,7 @@ mod jobs;
 pub mod keys;
 mod listening;
 mod mapping;
+mod numbers;
 mod pairing;
 mod ports;
 mod progress;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::stream::{self, FuturesUnordered, StreamExt};
 use http::{Request, StatusCode};
 use jiff::Timestamp;
@@ -13,7 +14,7 @@ use kith_identity::{
 };
 use kith_peer::{Visit, visit};
 use kith_wire::{Hello, Report, VISIT_CAPABILITY, VersionRange, collect, empty_body, paths};
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::core::{PROGRAM, value};
 use super::db::{Db, Table};
@@ -21,15 +22,16 @@ use super::failure::{failed, failure, with_sources};
 use super::heads::{self, Heads, Known};
 use super::installation::superseded;
 use super::keys;
+use super::numbers::Numbers;
 use super::roster::{Friend, KnownFriend};
 use super::state_object::{MOST_BYTES, StateDocument};
 use crate::home::Home;
 use crate::settings::{SettingsSources, edit};
 
-/// By how much a recovery raises the sequence of the state object at least.
-const SEQUENCE_LEAP: u64 = 1_000_000;
 /// Longest wait for it.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(60);
+/// Most older ones that a friend is asked for if the newest is none of ours.
+const MOST_OLDER: usize = 64;
 /// Longest wait for all other friends together.
 const OTHERS_TIMEOUT: Duration = Duration::from_secs(10);
 /// Most friends asked after the first.
@@ -213,7 +215,16 @@ async fn next_incarnation(db: &Db, found: &[Found], identity: &Identity) -> Resu
     let met = met.filter(|newest| newest.is_of(&identity.device_id())).map(|newest| newest.incarnation);
     let told = found.iter().map(|found| found.document.incarnation);
     let other = superseded(db).await.map_err(failed)?.map(|other| other.by.incarnation);
-    Ok(told.chain(met).chain(other).max().unwrap_or_default().saturating_add(1))
+    Ok(number_after(met.chain(other), told))
+}
+
+/// Numbers of which friends have proofs, and those in state objects: a friend refuses what is too far ahead of the newest that he
+/// has seen, so no document may lead us there.
+fn number_after(met: impl Iterator<Item = u64>, told: impl Iterator<Item = u64>) -> u64 {
+    let none = InstallationId::from_bytes([0; 16]);
+    let met = met.filter(|number| *number < u64::MAX / 2).max().unwrap_or_default();
+    let told = told.filter(|number| super::installation::incarnation(*number, &none).is_plausible_after(met));
+    told.fold(met, u64::max) + 1
 }
 
 async fn refuse_unless_blank(home: &Home, db: &Db, identity: &Identity) -> Result<(), Failure> {
@@ -279,20 +290,51 @@ fn explain_dial(error: &kith_peer::DialError) -> String {
     }
 }
 
+/// The newest state object that opens with the words and names the friend. Somebody else may have left one after ours.
 async fn fetch(visit: &Visit, derived: &DerivedSecrets) -> Result<StateDocument, String> {
-    let request = Request::get(paths::STATE).body(empty_body()).map_err(|error| error.to_string())?;
-    let answer = tokio::time::timeout(FETCH_TIMEOUT, visit.link.request(request))
-        .await
-        .map_err(|_elapsed| "it did not answer in time".to_owned())?
-        .map_err(|error| error.to_string())?;
+    let deadline = tokio::time::Instant::now() + FETCH_TIMEOUT;
+    let (mut problem, mut last) = (None, None);
+    for back in 0..MOST_OLDER {
+        let asked = tokio::time::timeout_at(deadline, fetch_one(visit, back)).await;
+        let asked = asked.unwrap_or_else(|_elapsed| Err("it did not answer in time".to_owned()));
+        let sealed = match asked {
+            Ok(sealed) if last.as_ref() != Some(&sealed) => sealed,
+            Ok(_same_again) => break,
+            Err(reason) => return Err(problem.unwrap_or(reason)),
+        };
+        match open(visit, derived, &sealed) {
+            Ok(document) => {
+                if back > 0 {
+                    warn!(
+                        objects = back,
+                        "the newest state objects at this friend are not to be used: an older one is"
+                    );
+                }
+                return Ok(document);
+            }
+            Err(reason) => drop(problem.get_or_insert(reason)),
+        }
+        last = Some(sealed);
+    }
+    Err(problem.unwrap_or_else(|| "it keeps no state object of this computer".to_owned()))
+}
+
+/// The newest state object but `back` newer ones.
+async fn fetch_one(visit: &Visit, back: usize) -> Result<Bytes, String> {
+    let path = if back == 0 { paths::STATE.to_owned() } else { format!("{}?back={back}", paths::STATE) };
+    let request = Request::get(path).body(empty_body()).map_err(|error| error.to_string())?;
+    let answer = visit.link.request(request).await.map_err(|error| error.to_string())?;
     if answer.status() == StatusCode::NOT_FOUND {
         return Err("it knows this computer, but keeps no state object of it".into());
     }
     if answer.status() != StatusCode::OK {
         return Err(format!("it answered {}", answer.status()));
     }
-    let sealed = collect(answer.into_body(), MOST_BYTES).await.map_err(|error| error.to_string())?;
-    let opened = derived.state.open(&sealed).map_err(|error| with_sources(&error))?;
+    collect(answer.into_body(), MOST_BYTES).await.map_err(|error| error.to_string())
+}
+
+fn open(visit: &Visit, derived: &DerivedSecrets, sealed: &[u8]) -> Result<StateDocument, String> {
+    let opened = derived.state.open(sealed).map_err(|error| with_sources(&error))?;
     let document = StateDocument::parse(&opened)?;
     // Any certificate was accepted: only now is it known that this is a friend of the computer that we are.
     if document.friends.iter().any(|friend| friend.device_id == visit.device) {
@@ -323,27 +365,27 @@ async fn store(
         .map_err(|_ending| failure(FailureKind::Failed, "the program ends", "repeat the recovery"))??;
     let json = |document: serde_json::Result<serde_json::Value>| document.map_err(failed);
     let value = |name: &str, document| Ok::<_, Failure>((Table::Values, name.to_owned(), json(document)?));
-    // Other friends may keep newer state objects than this one: theirs must not make ours look stale. By how much is chance,
-    // so that two recoveries from the same copy don't use the same numbers.
-    let mut chance = [0; 4];
-    getrandom::fill(&mut chance)
-        .map_err(|error| failure(FailureKind::Failed, error, "repeat the recovery"))?;
-    let leap = SEQUENCE_LEAP + u64::from(u32::from_be_bytes(chance));
-    let sequence = document.sequence.saturating_add(leap);
+    // Other friends may keep newer state objects than this one: theirs must not make ours look stale.
+    let numbers = |taken| {
+        Numbers::beyond(taken).map_err(|error| failure(FailureKind::Failed, error, "repeat the recovery"))
+    };
+    // At the friends ours are newer in any case, by the incarnation.
+    let numbers = match numbers(document.sequence)? {
+        Some(numbers) => Some(numbers),
+        None => numbers(0)?,
+    };
     let mut documents = vec![
         value(value::INSTALLATION, serde_json::to_value(InstallationId::generate()))?,
         value(value::INCARNATION, serde_json::to_value(incarnation))?,
         value(value::INSTALLED_SINCE, serde_json::to_value(Timestamp::now().as_millisecond()))?,
         (Table::Values, value::SUPERSEDED.to_owned(), serde_json::Value::Null),
-        value(value::STATE_SEQUENCE, serde_json::to_value(sequence))?,
-        value(value::STATE_BASE, serde_json::to_value(document.sequence))?,
-        value(value::STATE_FIRST, serde_json::to_value(sequence.saturating_add(1)))?,
         value(
             value::DIAL_IN,
             serde_json::to_value(super::dial_in::Counters::after_recovery(document.dial_in)),
         )?,
         value(value::RECOVERY_SHOWN, serde_json::to_value(true))?,
     ];
+    documents.extend(numbers.into_iter().flat_map(Numbers::documents));
     for friend in &document.friends {
         let mut friend = friend.clone();
         friend.last_seen = None;
@@ -399,4 +441,24 @@ pub(super) fn sets_missing(
     let mut sets = other.into_settings().sets;
     sets.retain(|set| !known.iter().any(|other| other.name() == set.name()));
     Ok(sets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recovery_takes_a_number_that_friends_believe_whatever_a_document_says() {
+        let check = |met: &[u64], told: &[u64], expected: u64| {
+            let number = number_after(met.iter().copied(), told.iter().copied());
+            assert_eq!(number, expected, "{met:?} {told:?}");
+        };
+        check(&[], &[], 1);
+        check(&[3, 5], &[4], 6);
+        check(&[3], &[7], 8);
+        check(&[3], &[u64::MAX], 4);
+        check(&[3], &[u64::MAX, 7], 8);
+        check(&[u64::MAX, 3], &[2], 4);
+        check(&[1 << 40], &[2], (1 << 40) + 1);
+    }
 }

@@ -50,7 +50,7 @@ async fn step(core: &Arc<Core>) -> Duration {
     if step.round_ended {
         core.scrub_hurries.store(false, Relaxed);
     }
-    if step.round_ended || !step.found.is_empty() {
+    if step.round_ended || !step.found.is_empty() || step.trouble.is_some() {
         core.report_to_all();
         core.tell(Event::Status);
     }
@@ -88,6 +88,7 @@ impl Core {
             started: time(state.started),
             finished: time(state.finished),
             read_bytes: state.read_bytes,
+            trouble: state.trouble,
             damaged: self.vault.owners().iter().map(|owner| self.vault.damaged_count(owner)).sum(),
         }
     }

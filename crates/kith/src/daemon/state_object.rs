@@ -17,6 +17,7 @@ use super::core::{Core, value};
 use super::db::{DbError, Table};
 use super::failure::with_sources;
 use super::heads::Told;
+use super::numbers::Numbers;
 use super::roster::Friend;
 
 /// Layout of the document.
@@ -110,7 +111,7 @@ impl Core {
         if let Some(sealed) = newest.sealed.as_ref().filter(|sealed| sealed.essence == essence) {
             return Ok(sealed.clone());
         }
-        let sequence = self.state_sequence().await? + 1;
+        let sequence = self.state_sequence().await?.checked_add(1).ok_or(DbError::NoNumbers)?;
         let file = self.home.settings_file();
         let settings = tokio::task::spawn_blocking(move || std::fs::read_to_string(file).ok()).await;
         let friends = self.roster.all();
@@ -273,9 +274,7 @@ impl Core {
 
     /// Whether this installation did not write the state object with this number, and has not taken it over.
     async fn is_news(&self, sequence: u64) -> Result<bool, DbError> {
-        let first: u64 = self.db.get(Table::Values, value::STATE_FIRST).await?.unwrap_or(1);
-        let base: u64 = self.db.get(Table::Values, value::STATE_BASE).await?.unwrap_or(0);
-        Ok(sequence > self.state_sequence().await? || (sequence > base && sequence < first))
+        Ok(Numbers::load(&self.db).await?.is_news(sequence))
     }
 
     /// Takes over what a newer state object knows: heads and snapshots, friends, sets.
@@ -297,14 +296,17 @@ impl Core {
             from = %self.roster.get(from).map_or_else(|| from.short(), |friend| friend.name),
             time = %document.time, friends = new, sets = sets.len(), "a newer state object was taken over"
         );
-        let put = async {
-            let sequence = self.state_sequence().await?;
-            if document.sequence > sequence {
-                self.db.put(Table::Values, value::STATE_SEQUENCE, &document.sequence).await?;
-            }
+        let known = self.state_sequence().await.map_err(|error| with_sources(&error))?;
+        let put = if document.sequence <= known {
             self.db.put(Table::Values, value::STATE_BASE, &document.sequence).await
+        } else if let Some(numbers) = Numbers::beyond(document.sequence).map_err(|error| error.to_string())? {
+            // Others who were away may keep later documents than this one.
+            self.db.put_all(numbers.documents().to_vec()).await
+        } else {
+            warn!(sequence = document.sequence, "no computer has written so many state objects: not counted");
+            Ok(())
         };
-        put.await.map_err(|error: DbError| with_sources(&error))?;
+        put.map_err(|error| with_sources(&error))?;
         self.newest_state.lock().await.sealed = None;
         if new > 0 {
             self.tell(Event::Friends);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use kith_archive::backup::{self, BackupError, BackupReport, Exclude};
 use kith_archive::check::{self, CheckDepth, CheckError, CheckEvent};
+use kith_archive::repository::Salvaged;
 use kith_archive::{Repository, Store};
 use kith_backup::BackupSet;
 use kith_control::view::{JobKind, JobState, JobView, SkippedView};
@@ -144,11 +145,19 @@ impl Core {
         handle.update(|view| view.progress.phase = "loading".into());
         let store = self.store_at(friend, JOB_PATIENCE)?;
         let mut waiting = store.waiting();
-        let store: Arc<dyn Store> = Arc::new(store);
+        let remote = Arc::new(store);
         let work = async {
+            let store: Arc<dyn Store> = remote.clone();
             let repository = Arc::new(self.open_or_make_archive(friend, store).await?);
             let judged = self.judge_names(friend, &repository).await?;
-            self.run_backup(repository, set, friend, handle, judged).await
+            handle.update(|view| view.progress.phase = "repairing".into());
+            let salvaged = self.salvage(&repository, friend).await;
+            // Packs that hang on a dying disk are no reason to give the backup up.
+            remote.forgive();
+            let (salvaged, said) = salvaged.map_err(|error| archive_failure(&friend.name, &error))?;
+            let mut ended = self.run_backup(repository, set, friend, handle, judged, &salvaged).await?;
+            ended.findings.extend(said);
+            Ok(ended)
         };
         let mut work = std::pin::pin!(work);
         loop {
@@ -192,6 +201,7 @@ impl Core {
         friend: &Friend,
         handle: &Handle,
         judged: Judged,
+        salvaged: &Salvaged,
     ) -> Result<Ended, Failure> {
         for warning in repository.warnings() {
             tracing::warn!(friend = %friend.name, id = %warning.id, error = %warning.error, "an index file can't be read");
@@ -217,9 +227,6 @@ impl Core {
                 reporter.update(|view| view.progress = shown);
             }
         };
-        handle.update(|view| view.progress.phase = "repairing".into());
-        let salvaged = self.salvage(&repository, friend).await;
-        let salvaged = salvaged.map_err(|error| archive_failure(&friend.name, &error))?;
         match backup::backup(repository.clone(), request, events, handle.cancel.clone()).await {
             Ok(report) => {
                 self.note_snapshot(friend, report.snapshot, made).await.map_err(failed)?;
@@ -229,7 +236,7 @@ impl Core {
                     tracing::warn!(friend = %friend.name, %reason, "the new head was not taken");
                 }
                 let mut ended = accused(ended(&report, handle), judged);
-                ended.findings.extend(self.retire(&repository, friend, &salvaged).await);
+                ended.findings.extend(self.retire(&repository, friend, salvaged).await);
                 Ok(ended)
             }
             Err(BackupError::Cancelled) => Ok(Ended::plain(JobState::Cancelled)),

@@ -8,6 +8,8 @@ use kith_control::view::ArchiveVerdict;
 use kith_identity::{Head, SignedHead, SnapshotSetHash};
 use serde::{Deserialize, Serialize};
 
+use super::compare::Listed;
+
 /// A snapshot that an archive must hold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::daemon) struct Made {
@@ -73,6 +75,21 @@ pub(in crate::daemon) struct Known {
 }
 
 impl Known {
+    /// Whether a snapshot was there and damaged when it was read last.
+    pub(in crate::daemon) fn was_unreadable(&self, id: &SnapshotId) -> bool {
+        self.last.as_ref().is_some_and(|last| last.unreadable.contains(id))
+    }
+
+    /// What a list of names says of the known snapshots when nothing is read: those that are there, and those that were damaged
+    /// when they were read, of which that is as true as before.
+    pub(in crate::daemon) fn by_name(&self, names: &[SnapshotId]) -> (Listed, BTreeSet<SnapshotId>) {
+        let known = names.iter().filter(|id| self.kept.contains_key(*id));
+        let (damaged, there): (Vec<&SnapshotId>, Vec<&SnapshotId>) =
+            known.partition(|id| self.was_unreadable(id));
+        let there = there.into_iter().filter_map(|id| Some((*id, self.kept.get(id)?.time)));
+        (there.collect(), damaged.into_iter().copied().collect())
+    }
+
     /// Whether there is anything to compare with.
     pub(in crate::daemon) fn is_blank(&self) -> bool {
         self.head.is_none() && self.kept.is_empty()

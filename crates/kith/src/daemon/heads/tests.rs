@@ -353,3 +353,21 @@ proptest! {
         prop_assert_eq!(told.known(&identity().public_key()).head, None);
     }
 }
+
+#[test]
+fn names_alone_do_not_take_back_that_a_snapshot_was_damaged() {
+    let mut known = backed_up([1, 2, 3]);
+    known.last = Some(Last {
+        time: at(100),
+        verdict: ArchiveVerdict::SnapshotsMissing,
+        missing: BTreeSet::from([id(2)]),
+        unreadable: BTreeSet::from([id(2)]),
+        unnamed: 0,
+    });
+    // It is listed as before, with a new one beside it.
+    let (there, damaged) = known.by_name(&[id(1), id(2), id(3), id(9)]);
+    assert_eq!((there.clone(), damaged), (listed([1, 3]), BTreeSet::from([id(2)])));
+    check(&known, &there, ArchiveVerdict::SnapshotsMissing, &[2], 0, &[]);
+    // It is gone altogether.
+    assert_eq!(known.by_name(&[id(1), id(3)]), (listed([1, 3]), BTreeSet::new()));
+}
