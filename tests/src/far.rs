@@ -48,7 +48,7 @@ impl Far {
         if let Some(most) = most {
             for host in [&near, &far] {
                 host.inside(|| {
-                    std::fs::write("/proc/sys/net/ipv4/tcp_wmem", format!("4096 16384 {most}")).unwrap()
+                    std::fs::write("/proc/sys/net/ipv4/tcp_wmem", format!("4096 16384 {most}")).unwrap();
                 });
             }
         }

@@ -1,7 +1,7 @@
 //! What is shown of a text, and what stands in place of the rest.
 //!
 //! Everything that is text is hidden unless it is known to be harmless: an **allowlist**. Harmless are the words of
-//! Kith's own sentences ([`words`]), numbers, times, and the addresses that every computer has (127.0.0.1, 0.0.0.0, ::1, ::).
+//! Kith's own sentences (`words`), numbers, times, and the addresses that every computer has (127.0.0.1, 0.0.0.0, ::1, ::).
 //! Whatever else stands there is replaced by a pseudonym that says of what kind it was: `friend-1`, `path-4`,
 //! `address-6 (public IPv4)`. The same text has the same pseudonym within one report, and another one in the next.
 //!

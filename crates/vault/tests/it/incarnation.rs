@@ -239,3 +239,28 @@ fn an_installation_is_read_as_a_hello_tells_it() {
         assert_eq!(Incarnation::parse(5, bad), Err(NameError::Installation));
     }
 }
+
+/// Both want the same locks, and the friend chooses when: neither may wait for the other for ever.
+#[test]
+fn archives_are_made_while_newer_installations_take_over() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let done = runtime.block_on(async {
+        let clock = TestClock::at(BEGIN);
+        let f = Fixture::by(&clock).await;
+        let rounds = async {
+            for number in 1..=300 {
+                let newer = installation(number, 1);
+                let paths: Vec<_> = (0..8).map(|archive| format!("/x{archive}/?create=true")).collect();
+                let made =
+                    futures::future::join_all(paths.iter().map(|path| f.from(newer, "POST", path, b"")));
+                let (taken, made) = tokio::join!(f.vault().writer(&f.owner, newer), made);
+                assert_eq!(taken.unwrap(), Writer::Current);
+                assert!(made.iter().all(|(status, _)| *status == 200), "{made:?}");
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(120), rounds).await.is_ok()
+    });
+    // Threads that wait for each other would be waited for.
+    runtime.shutdown_background();
+    assert!(done, "an archive that is made and an installation that takes over wait for each other");
+}
