@@ -21,6 +21,7 @@ mod lifecycle;
 mod local;
 mod main_job;
 mod memory;
+mod newer;
 mod pairing;
 mod past;
 mod recovery;

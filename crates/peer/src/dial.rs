@@ -69,9 +69,12 @@ pub enum DialError {
          program"
     )]
     BrokenOff,
-    /// The other side does not know us (any more), or speaks no common version.
+    /// The other side does not know us (any more).
     #[error("the other computer refused this one: {0}")]
     RefusedUs(String),
+    /// The other side speaks no common version, or says what no version does; a sentence.
+    #[error("{0}")]
+    OtherVersion(String),
     /// The TLS handshake failed otherwise.
     #[error("the TLS handshake failed: {0}")]
     Tls(String),

@@ -9,7 +9,7 @@ use kith_identity::{Identity, tls};
 use kith_wire::{DeviceId, Hello, HelloVerdict, Link, Side};
 use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc, oneshot, watch};
 use tokio_util::task::AbortOnDropHandle;
-use tracing::{Instrument, debug, info, info_span};
+use tracing::{Instrument, debug, info, info_span, warn};
 
 use crate::book::AddressBook;
 use crate::dial::{DialError, Dialing, dial};
@@ -39,6 +39,8 @@ pub(crate) struct Shared {
     current: Mutex<Option<Current>>,
     /// Which runs of his program had the link.
     runs: Mutex<Runs>,
+    /// Why his last hello was turned away, until there is a link: he dials, and can't be dialled perhaps.
+    turned_away: Mutex<Option<String>>,
     /// Older installations of his, and visitors.
     guests: Mutex<Guests>,
     /// Something changed that makes a dial promising.
@@ -93,6 +95,7 @@ impl Friend {
             link: watch::Sender::new(None),
             current: Mutex::new(None),
             runs: Mutex::default(),
+            turned_away: Mutex::default(),
             guests: Mutex::default(),
             promising: Notify::new(),
             dial_backs: Arc::default(),
@@ -242,7 +245,10 @@ impl Shared {
                 accepting.give_up()
             }
         };
-        let Some((hello, standing)) = heard else {
+        let Some(Ok((hello, standing))) = heard else {
+            if let Some(Err(error)) = heard {
+                self.turn_away(error.to_string());
+            }
             // Leaves the answer time to reach the other side before the connection is dropped.
             let parting = tokio::time::timeout(Duration::from_secs(2), accepting.link.ended());
             tokio::select! {
@@ -272,6 +278,7 @@ impl Shared {
             state.attempts.clear();
             state.last_error = None;
         }
+        *lock(&self.turned_away) = None;
         self.link.send_replace(Some(session.link.clone()));
         lock(&self.runs).note(session.hello.installation, session.hello.run);
         info!(remote = %session.connection.remote, dialled = session.connection.dialled.is_some(), "linked");
@@ -291,8 +298,25 @@ impl Shared {
         self.host.changed(&self.friend);
     }
 
+    /// A hello of his could not be accepted.
+    fn turn_away(&self, error: String) {
+        let is_news = lock(&self.turned_away).replace(error.clone()).as_ref() != Some(&error);
+        if is_news {
+            warn!(%error, "the friend's hello was refused");
+        }
+        let mut state = lock(&self.state);
+        // Beside a link it is somebody else's concern, as of a copy of his home.
+        if state.connection.is_none() {
+            state.last_error = Some(error);
+            drop(state);
+            self.host.changed(&self.friend);
+        }
+    }
+
     fn note_failures(&self, attempts: Vec<Attempt>) {
-        let error = sentence(&attempts);
+        let spoke = attempts.iter().any(|attempt| matches!(attempt.error, DialError::OtherVersion(_)));
+        let turned_away = lock(&self.turned_away).clone().filter(|_| !spoke);
+        let error = turned_away.unwrap_or_else(|| sentence(&attempts));
         let mut state = lock(&self.state);
         let news = state.last_error.as_ref() != Some(&error);
         state.last_error = Some(error);
@@ -308,7 +332,7 @@ impl Shared {
 fn sentence(attempts: &[Attempt]) -> String {
     const fn weight(error: &DialError) -> u8 {
         match error {
-            DialError::RefusedUs(_) => 0,
+            DialError::RefusedUs(_) | DialError::OtherVersion(_) => 0,
             DialError::NotRecognised | DialError::OtherDevice { .. } | DialError::OlderInstallation => 1,
             DialError::Broken(_) | DialError::BrokenOff | DialError::Tls(_) => 2,
             DialError::NotKith(_) => 3,

@@ -136,7 +136,7 @@ pub async fn ask(
     let dial = |address: String| async move { dial(&address, dialing).await };
     let (address, dialed) = race(candidates, dial).await.map_err(|attempts| {
         let refused = attempts.iter().find_map(|attempt| match &attempt.error {
-            DialError::RefusedUs(reason) => Some(reason.clone()),
+            DialError::RefusedUs(reason) | DialError::OtherVersion(reason) => Some(reason.clone()),
             _ => None,
         });
         // What doesn't recognise the invite may be another computer that has the address now: then the other way round works.

@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 use http::{Method, Request, Response, StatusCode, header};
 use kith_wire::{
     Body, DIAL_BACK_LIMIT, DeviceId, DialBackRequest, Hello, HelloAnswer, HelloVerdict, Link, LinkError,
-    LinkLimits, MESSAGE_LIMIT, Report, Serve, ServeFuture, Side, bytes_body, collect, empty_body, json_body,
-    paths,
+    LinkLimits, MESSAGE_LIMIT, Report, Serve, ServeFuture, Side, Spoken, WIRE_VERSION, WireError, bytes_body,
+    collect, empty_body, json_body, paths,
 };
 use tokio::sync::{oneshot, watch};
 use tokio_util::task::AbortOnDropHandle;
@@ -101,6 +101,7 @@ pub(crate) async fn say_hello(link: &Link, hello: &Hello) -> Result<HelloAnswer,
         return Err(DialError::RefusedUs(format!("it answered {} to our hello", answer.status())));
     }
     let body = collect(answer.into_body(), MESSAGE_LIMIT).await.map_err(|error| broken(&error))?;
+    Spoken::check_answer(&body).map_err(|error| DialError::OtherVersion(error.to_string()))?;
     serde_json::from_slice(&body).map_err(|error| broken(&error))
 }
 
@@ -111,10 +112,11 @@ pub(crate) fn judge_answer(answer: HelloAnswer) -> Result<HelloAnswer, DialError
         HelloVerdict::Welcome | HelloVerdict::Version => {}
     }
     match answer.hello.check() {
-        Err(error) => Err(DialError::RefusedUs(error.to_string())),
-        Ok(_) if answer.verdict == HelloVerdict::Version => {
-            Err(DialError::RefusedUs("it does not accept our protocol version".into()))
-        }
+        Err(error) => Err(DialError::OtherVersion(error.to_string())),
+        Ok(_) if answer.verdict == HelloVerdict::Version => Err(DialError::OtherVersion(format!(
+            "the Kith there does not take our hello, of version {WIRE_VERSION} of the protocol: install the newest Kith on both \
+             computers"
+        ))),
         Ok(_) => Ok(answer),
     }
 }
@@ -126,11 +128,14 @@ fn is_refusal(reason: &str) -> bool {
         .any(|alert| reason.contains(alert))
 }
 
+/// A dialer's hello and the place of its connection, or why it was turned away.
+pub(crate) type Heard = Result<(Hello, Standing), WireError>;
+
 /// The acceptor's half: waits for the dialer's hello.
 pub(crate) struct Accepting {
     pub(crate) link: Link,
     pub(crate) driver: AbortOnDropHandle<LinkError>,
-    hello: oneshot::Receiver<(Hello, Standing)>,
+    hello: oneshot::Receiver<Heard>,
     gate: Gate,
 }
 
@@ -157,8 +162,8 @@ impl Accepting {
         Self { link, driver, hello, gate }
     }
 
-    /// The dialer's hello and the place of its connection, if it comes in time and was welcome.
-    pub(crate) async fn hello(&mut self) -> Option<(Hello, Standing)> {
+    /// What the dialer's hello was, if it comes in time and was welcome, or was of another version.
+    pub(crate) async fn hello(&mut self) -> Option<Heard> {
         match tokio::time::timeout(HELLO_TIMEOUT, &mut self.hello).await {
             Ok(Ok(hello)) => Some(hello),
             Ok(Err(_broken_off)) => None,
@@ -167,7 +172,7 @@ impl Accepting {
     }
 
     /// Waits no more. Returns the hello that has come all the same; one that comes later is not admitted: nobody would release its place.
-    pub(crate) fn give_up(&mut self) -> Option<(Hello, Standing)> {
+    pub(crate) fn give_up(&mut self) -> Option<Heard> {
         self.gate.refuse();
         self.hello.try_recv().ok()
     }
@@ -192,7 +197,7 @@ enum GateState {
 struct Porch {
     friend: DeviceId,
     seen_from: IpAddr,
-    hello: oneshot::Sender<(Hello, Standing)>,
+    hello: oneshot::Sender<Heard>,
     admit: Admit,
     caller: watch::Sender<Option<Caller>>,
     /// To be told that its dialer is welcome.
@@ -221,7 +226,7 @@ impl Gate {
     }
 
     /// Judges the one hello that a connection may bring.
-    fn judge(&self, said: &Hello) -> Option<(HelloVerdict, IpAddr, bool)> {
+    fn judge(&self, said: Result<&Hello, WireError>) -> Option<(HelloVerdict, IpAddr, bool)> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let GateState::Closed(Porch { friend, seen_from, hello, admit, caller, link }) =
             std::mem::replace(&mut *state, GateState::Refused)
@@ -231,11 +236,16 @@ impl Gate {
         if hello.is_closed() {
             return None;
         }
-        if said.check().is_err() {
-            return Some((HelloVerdict::Version, seen_from, false));
-        }
+        let said = match said.and_then(|said| said.check().map(|_version| said)) {
+            Ok(said) => said,
+            Err(error) => {
+                // If nobody waits for it any more, nobody needs to know.
+                drop(hello.send(Err(error)));
+                return Some((HelloVerdict::Version, seen_from, false));
+            }
+        };
         let Admitted { verdict, standing, twin } = admit(said);
-        if verdict == HelloVerdict::Welcome && hello.send((said.clone(), standing)).is_ok() {
+        if verdict == HelloVerdict::Welcome && hello.send(Ok((said.clone(), standing))).is_ok() {
             caller.send_replace(Some(caller_of(friend, said, standing)));
             *state = GateState::Open;
             // Before the answer is on its way: what comes after it may be more than a stranger's.
@@ -305,11 +315,14 @@ impl FriendService {
             let Ok(body) = collect(request.into_body(), MESSAGE_LIMIT).await else {
                 return text(StatusCode::BAD_REQUEST, "the hello broke off or is too long");
             };
-            let said: Hello = match serde_json::from_slice(&body) {
-                Ok(said) => said,
-                Err(error) => return text(StatusCode::BAD_REQUEST, &format!("not a hello: {error}")),
+            let said = match Spoken::check_hello(&body) {
+                Err(error) => Err(error),
+                Ok(()) => match serde_json::from_slice::<Hello>(&body) {
+                    Ok(said) => Ok(said),
+                    Err(error) => return text(StatusCode::BAD_REQUEST, &format!("not a hello: {error}")),
+                },
             };
-            let Some((verdict, seen_from, twin)) = gate.judge(&said) else {
+            let Some((verdict, seen_from, twin)) = gate.judge(said.as_ref().map_err(Clone::clone)) else {
                 return text(StatusCode::CONFLICT, "hello was said already");
             };
             let answer = HelloAnswer { verdict, hello: host.hello(&friend, seen_from), twin };

@@ -24,7 +24,7 @@ impl VersionRange {
     /// The newest version that both speak.
     ///
     /// # Errors
-    /// If there is none; the sentence says which side is too old.
+    /// If there is none; the sentence says on which side the newer Kith is to be installed.
     pub fn agree(self, other: Self) -> Result<u16, WireError> {
         let common = self.most.min(other.most);
         if common >= self.least && common >= other.least {
@@ -39,10 +39,7 @@ impl VersionRange {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WireError {
     /// One of the two programs is too old for the other.
-    #[error(
-        "the two programs speak no common protocol version (ours up to {ours}, theirs up to {theirs}): \
-         update the older one"
-    )]
+    #[error("{}", no_common_version(*ours, *theirs))]
     NoCommonVersion {
         /// Our newest.
         ours: u16,
@@ -55,6 +52,53 @@ pub enum WireError {
         /// Which field.
         field: &'static str,
     },
+}
+
+fn no_common_version(ours: u16, theirs: u16) -> String {
+    if theirs > ours {
+        format!(
+            "the Kith there speaks version {theirs} of the protocol, which this one, of version {ours}, does not know: \
+             install the newer Kith on this computer"
+        )
+    } else {
+        format!(
+            "the Kith there speaks no newer version of the protocol than {theirs}, which this one, of version {ours}, has given \
+             up: install the newer Kith on the other computer"
+        )
+    }
+}
+
+/// The part of a hello that no version changes: it is read before the rest, which may be of another form.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Spoken {
+    /// Protocol versions spoken.
+    pub wire: VersionRange,
+}
+
+impl Spoken {
+    /// Refuses a hello of another version than ours, in whatever form; what is no hello at all passes, and fails later.
+    ///
+    /// # Errors
+    /// [`WireError::NoCommonVersion`]
+    pub fn check_hello(bytes: &[u8]) -> Result<(), WireError> {
+        serde_json::from_slice::<Self>(bytes).map_or(Ok(()), Self::check)
+    }
+
+    /// As [`Self::check_hello`], for the answer to a hello.
+    ///
+    /// # Errors
+    /// [`WireError::NoCommonVersion`]
+    pub fn check_answer(bytes: &[u8]) -> Result<(), WireError> {
+        #[derive(Deserialize)]
+        struct Answer {
+            hello: Spoken,
+        }
+        serde_json::from_slice::<Answer>(bytes).map_or(Ok(()), |answer| answer.hello.check())
+    }
+
+    fn check(self) -> Result<(), WireError> {
+        VersionRange::OURS.agree(self.wire).map(|_| ())
+    }
 }
 
 /// Most bytes of a hello, a report or an answer to them.
@@ -216,6 +260,27 @@ mod tests {
         assert_eq!(range(1, 3).agree(range(2, 5)), Ok(3));
         assert_eq!(range(1, 3).agree(range(1, 1)), Ok(1));
         assert_eq!(range(1, 1).agree(range(2, 5)), Err(WireError::NoCommonVersion { ours: 1, theirs: 5 }));
+    }
+
+    #[test]
+    fn the_sentence_about_versions_says_which_computer_needs_the_newer_kith() {
+        let said = |ours, theirs| WireError::NoCommonVersion { ours, theirs }.to_string();
+        assert!(
+            said(1, 99).contains("version 99")
+                && said(1, 99).ends_with("install the newer Kith on this computer")
+        );
+        assert!(said(99, 1).ends_with("install the newer Kith on the other computer"));
+    }
+
+    #[test]
+    fn a_hello_of_another_version_is_recognised_in_any_form() {
+        let newer = br#"{"wire": {"least": 7, "most": 9, "more": true}, "everything": ["else", 1]}"#;
+        assert_eq!(Spoken::check_hello(newer), Err(WireError::NoCommonVersion { ours: 1, theirs: 9 }));
+        let answer = [br#"{"hello": "#.as_slice(), newer, b"}"].concat();
+        assert_eq!(Spoken::check_answer(&answer), Err(WireError::NoCommonVersion { ours: 1, theirs: 9 }));
+        for other in [&b"{}"[..], b"junk", br#"{"wire": {"least": 1, "most": 9}}"#] {
+            assert_eq!((Spoken::check_hello(other), Spoken::check_answer(other)), (Ok(()), Ok(())));
+        }
     }
 
     #[test]

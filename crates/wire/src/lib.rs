@@ -24,8 +24,8 @@ pub use dial_back::{
 };
 pub use dial_in::{DIAL_IN_LIMIT, DialInKeys};
 pub use hello::{
-    Hello, HelloAnswer, HelloVerdict, MESSAGE_LIMIT, MOST_SENTENCE_BYTES, Report, VersionRange, WIRE_VERSION,
-    WireError,
+    Hello, HelloAnswer, HelloVerdict, MESSAGE_LIMIT, MOST_SENTENCE_BYTES, Report, Spoken, VersionRange,
+    WIRE_VERSION, WireError,
 };
 pub use installed::{Installed, VISIT_CAPABILITY};
 pub use kith_identity::{DeviceId, DialBackNonce};

@@ -1,8 +1,12 @@
 //! The hostile friend: his key, his port, and behind them the real one.
 
 use std::collections::HashMap;
+use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
@@ -10,6 +14,7 @@ use kith_identity::tls::{self, Admission};
 use kith_identity::{DeviceId, Identity, IdentitySeed};
 use kith_wire::{Body, Link, LinkLimits, ServeFuture, Side, bytes_body, collect, paths};
 use serde_json::Value;
+use tokio::io::AsyncWrite;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
@@ -25,6 +30,8 @@ use crate::{Computer, wait_until};
 
 /// Most bytes of one answer of the real friend.
 const MOST_ANSWER: usize = 256 << 20;
+/// Fewer bytes of an answer are no progress.
+const PROGRESS: usize = 8 << 10;
 
 /// What to do about a request.
 pub enum Deed {
@@ -32,6 +39,8 @@ pub enum Deed {
     Honest,
     /// The honest answer, changed.
     Change(Box<dyn FnOnce(Answer) -> Answer + Send>),
+    /// The request's body is changed on its way, and the honest answer to that on its way back.
+    Both(Box<dyn FnOnce(Bytes) -> Bytes + Send>, Box<dyn FnOnce(Answer) -> Answer + Send>),
     /// This instead; the real friend hears nothing of the request.
     Instead(Answer),
     /// Something else is asked of the real friend: the path below the archive, and the range.
@@ -85,6 +94,8 @@ struct State {
     mischief: Arc<dyn Mischief>,
     asked: HashMap<Asked, u64>,
     log: Vec<Asked>,
+    /// When the store's answers and uploads moved on.
+    progress: Vec<Instant>,
     packs: HashMap<String, Bytes>,
 }
 
@@ -127,6 +138,7 @@ impl HostileFriend {
                 mischief: Arc::new(Honest),
                 asked: HashMap::new(),
                 log: Vec::new(),
+                progress: Vec::new(),
                 packs: HashMap::new(),
             }),
             cut: Notify::new(),
@@ -148,7 +160,7 @@ impl HostileFriend {
     /// If it does not come.
     #[track_caller]
     pub fn wait_linked(&self, owner: &Computer, friend: &Computer) {
-        wait_until("the hostile friend to be linked", std::time::Duration::from_secs(20), || {
+        wait_until("the hostile friend to be linked", Duration::from_secs(20), || {
             owner.linked(friend.name()) && friend.linked(owner.name())
         });
     }
@@ -159,6 +171,7 @@ impl HostileFriend {
         state.mischief = Arc::new(mischief);
         state.asked.clear();
         state.log.clear();
+        state.progress.clear();
     }
 
     /// From now on it is honest.
@@ -170,6 +183,21 @@ impl HostileFriend {
     #[must_use]
     pub fn asked(&self) -> Vec<Asked> {
         self.shared.state().log.clone()
+    }
+
+    /// The longest time between these two in which nothing moved: no answer of the store, or upload to it, came to its end or
+    /// went on by 8 KiB. Fewer bytes are no progress; that is how little a friend may send. Counted since the last change of
+    /// mischief.
+    #[must_use]
+    pub fn longest_without_progress(&self, begin: Instant, end: Instant) -> Duration {
+        let mut longest = Duration::ZERO;
+        let mut last = begin;
+        for moment in self.shared.state().progress.iter().copied().filter(|moment| *moment < end).chain([end])
+        {
+            longest = longest.max(moment.saturating_duration_since(last));
+            last = last.max(moment);
+        }
+        longest
     }
 
     /// Forgets the packs that it has read at the real friend.
@@ -186,6 +214,10 @@ impl HostileFriend {
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note_progress(&self) {
+        self.state().progress.push(Instant::now());
     }
 
     /// Counts a request and says what is to be done about it.
@@ -276,9 +308,16 @@ async fn exchange(stream: yamux::Stream, link: &Link, shared: &Shared) -> Option
     let mut stream = stream.compat();
     let request = RawRequest::read(&mut stream).await?;
     let asked = Asked::new(&request.method, &request.target, request.header("range"));
+    if asked.is_store() && !request.body.is_empty() {
+        shared.note_progress();
+    }
     let answer = match shared.deed(asked.clone()) {
         Deed::Honest => honest(&request, &asked, link, shared).await?,
         Deed::Change(change) => change(honest(&request, &asked, link, shared).await?),
+        Deed::Both(there, back) => {
+            let body = there(request.body.clone());
+            back(honest(&RawRequest { body, ..request }, &asked, link, shared).await?)
+        }
         Deed::Instead(answer) => answer,
         Deed::Ask(path, range) => {
             let archive = request.target.strip_prefix(paths::STORE)?.split('/').nth(1)?;
@@ -292,7 +331,40 @@ async fn exchange(stream: yamux::Stream, link: &Link, shared: &Shared) -> Option
         Deed::Silence => return std::future::pending().await,
         Deed::CutLink => return Some(true),
     };
-    answer.send(&mut stream).await.ok()
+    if !asked.is_store() {
+        return answer.send(&mut stream).await.ok();
+    }
+    let sent = answer.send(&mut Watched { stream, shared, since: 0 }).await.ok();
+    shared.note_progress();
+    sent
+}
+
+/// A stream of which it is noted how it goes on.
+struct Watched<'a, S> {
+    stream: S,
+    shared: &'a Shared,
+    /// Bytes since it was noted last.
+    since: usize,
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<'_, S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
+        self.since += written;
+        if self.since >= PROGRESS {
+            self.since = 0;
+            self.shared.note_progress();
+        }
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
 }
 
 /// What the real friend answers. Packs never change: they are read once.

@@ -19,10 +19,10 @@ pub enum RepositoryError {
     #[error("there is an archive here already")]
     AlreadyInitialised,
     /// The config does not open with the key.
-    #[error("the archive belongs to another key")]
+    #[error("the archive's config does not open: it belongs to another key, or the config is damaged")]
     WrongKey,
     /// A version of the format that we don't know, or can't write.
-    #[error("version {0} of the archive format is not supported for this")]
+    #[error("{}", unsupported(*.0))]
     UnsupportedVersion(u32),
     /// Something in the repository is not what it should be.
     #[error("{what} is damaged: {reason}")]
@@ -46,6 +46,17 @@ pub enum RepositoryError {
     /// Compression failed, or work was interrupted by the end of the program.
     #[error("{0}")]
     Internal(&'static str),
+}
+
+fn unsupported(version: u32) -> String {
+    let ours = super::config::VERSION;
+    if version > ours {
+        format!(
+            "the archive's config says version {version} of the format, and this Kith knows none above {ours}: install the newer Kith"
+        )
+    } else {
+        format!("an archive of version {version} of the format is only read, never written to")
+    }
 }
 
 impl RepositoryError {

@@ -80,7 +80,7 @@ pub struct StoredFile {
 #[non_exhaustive]
 pub enum StoreError {
     /// There is no such file.
-    #[error("{kind} {id} is not there")]
+    #[error("{} is not there", object(*kind, id))]
     NotFound {
         /// What was asked for.
         kind: FileKind,
@@ -122,7 +122,7 @@ pub enum StoreError {
         reason: String,
     },
     /// The holder answers, but does not hand over what is asked for. Others may be had.
-    #[error("{kind} {id} is not handed over: {reason}")]
+    #[error("{} is not handed over: {reason}", object(*kind, id))]
     Withheld {
         /// What was asked for.
         kind: FileKind,
@@ -132,7 +132,7 @@ pub enum StoreError {
         reason: String,
     },
     /// What came back is not what was stored.
-    #[error("{kind} {id} is damaged: {reason}")]
+    #[error("{} is damaged: {reason}", object(*kind, id))]
     Corrupt {
         /// What was asked for.
         kind: FileKind,
@@ -150,6 +150,15 @@ pub enum StoreError {
         #[source]
         source: SystemError,
     },
+}
+
+/// What an error is about. Without a name it is the config, or a list.
+fn object(kind: FileKind, id: &FileId) -> String {
+    match (kind, *id == FileId::ZERO) {
+        (FileKind::Config, true) => "the config".to_owned(),
+        (kind, true) => format!("the list of the {kind} files"),
+        (kind, false) => format!("{kind} {id}"),
+    }
 }
 
 impl StoreError {

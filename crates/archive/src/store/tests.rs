@@ -60,6 +60,15 @@ async fn what_is_not_there_is_told_apart_from_failures() {
     assert!(LocalStore::open(file).is_err());
     assert!(!loaded.unwrap_err().is_transient());
     assert!(StoreError::Unavailable("offline".to_owned()).is_transient());
+    let said =
+        |kind, id| StoreError::Corrupt { kind, id, reason: "it makes no sense".to_owned() }.to_string();
+    assert_eq!(
+        said(FileKind::Pack, FileId::ZERO),
+        "the list of the pack files is damaged: it makes no sense"
+    );
+    assert_eq!(said(FileKind::Config, FileId::ZERO), "the config is damaged: it makes no sense");
+    let id = FileId::of(b"x");
+    assert_eq!(said(FileKind::Pack, id), format!("pack {id} is damaged: it makes no sense"));
 }
 
 #[tokio::test]

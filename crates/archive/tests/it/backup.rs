@@ -685,3 +685,29 @@ async fn a_repository_of_version_1_is_not_written_to() {
         "{result:?}"
     );
 }
+
+#[tokio::test]
+async fn a_repository_of_a_newer_version_is_refused_with_a_sentence_and_left_alone() {
+    for version in [3, 99] {
+        let temp = tempfile::tempdir().unwrap();
+        let store: Arc<dyn Store> = Arc::new(LocalStore::create(temp.path()).unwrap());
+        // Whatever else a newer version has in its config, and may no longer have.
+        let json = format!(r#"{{"version":{version},"id":"{}","something":["new"]}}"#, FileId::ZERO);
+        let sealed = key().seal(json.as_bytes()).unwrap();
+        store.save(FileKind::Config, &FileId::ZERO, sealed.clone().into()).await.unwrap();
+        let opened = Repository::open(store.clone(), key()).await;
+        let error = opened.err().unwrap();
+        assert!(matches!(error, RepositoryError::UnsupportedVersion(found) if found == version), "{error:?}");
+        let said = error.to_string();
+        assert!(
+            said.contains(&format!("version {version}")) && said.ends_with("install the newer Kith"),
+            "{said}"
+        );
+        let made = Repository::init(store.clone(), key(), polynomial()).await;
+        assert!(matches!(made, Err(RepositoryError::AlreadyInitialised)));
+        for kind in [FileKind::Pack, FileKind::Index, FileKind::Snapshot, FileKind::Key, FileKind::Lock] {
+            assert_eq!(store.list(kind).await.unwrap(), [], "{kind}");
+        }
+        assert!(fs::read(temp.path().join("config")).unwrap() == sealed, "the config was changed");
+    }
+}
