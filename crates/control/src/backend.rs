@@ -10,7 +10,7 @@ use tokio::sync::broadcast;
 use utoipa::ToSchema;
 
 use crate::view::{
-    ArchiveAccess, EntryView, FoundView, FriendView, InviteView, JobView, JoinView, PortView, SetView,
+    ArchiveAccess, EntryView, FindsView, FriendView, InviteView, JobView, JoinView, PortView, SetView,
     SettingView, SnapshotView, StatusView, UndeleteView,
 };
 
@@ -292,7 +292,7 @@ pub trait Backend: Send + Sync + 'static {
         pattern: &str,
         friend: Option<&str>,
         as_of: Option<jiff::Timestamp>,
-    ) -> Result<Vec<FoundView>, Failure>;
+    ) -> Result<FindsView, Failure>;
     /// Brings back what was deleted from our archive at a friend. Waits for the network.
     async fn undelete(&self, friend: &str, request: UndeleteRequest) -> Result<UndeleteView, Failure>;
     /// Reads everything that is kept for friends and compares it with its names, from now on and as fast as the disk goes.

@@ -191,7 +191,7 @@ impl<C: Carrier> RemoteStore<C> {
                     (reason, false)
                 }
                 Err(Failed::Carrier(CarrierError::Final(reason))) => {
-                    return Err(StoreError::Unavailable(reason));
+                    return Err(what.unavailable(&reason));
                 }
             };
             let left = if is_there {
@@ -210,7 +210,7 @@ impl<C: Carrier> RemoteStore<C> {
                 self.patience.0.saturating_sub(since.elapsed())
             };
             if left.is_zero() {
-                return Err(StoreError::Unavailable(reason));
+                return Err(what.unavailable(&reason));
             }
             self.waiting.send_if_modified(|waiting| !std::mem::replace(waiting, true));
             tracing::debug!(%reason, operation = %what.path, "waiting for the friend");
@@ -361,12 +361,9 @@ impl<C: Carrier> Store for RemoteStore<C> {
         if answer.status != StatusCode::OK {
             return Err(refusal(&operation, &answer));
         }
-        let listed: Vec<Listed> =
-            serde_json::from_slice(&answer.body).map_err(|error| StoreError::Corrupt {
-                kind,
-                id: FileId::ZERO,
-                reason: format!("the list makes no sense: {error}"),
-            })?;
+        let listed: Vec<Listed> = serde_json::from_slice(&answer.body).map_err(|error| {
+            StoreError::Corrupt { kind, id: FileId::ZERO, reason: format!("it makes no sense: {error}") }
+        })?;
         // Names that are no hashes belong to another tool: they are none of our objects.
         let known = listed.into_iter().filter_map(|file| {
             Some(StoredFile { id: file.name.parse().ok()?, size: file.size.min(LARGEST_SIZE) })

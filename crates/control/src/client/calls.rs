@@ -12,7 +12,7 @@ use crate::backend::{
 use crate::request::{AppCodeView, Nothing, PauseRequest, SettingChange};
 use crate::server::FROM_STORE;
 use crate::view::{
-    ArchiveAccess, EntryView, FoundView, FriendView, InviteView, JobView, JoinView, PortView, SetView,
+    ArchiveAccess, EntryView, FindsView, FriendView, InviteView, JobView, JoinView, PortView, SetView,
     SettingView, SnapshotView, StatusView, UndeleteView,
 };
 
@@ -129,7 +129,7 @@ impl Client {
         pattern: &str,
         friend: Option<&str>,
         as_of: Option<jiff::Timestamp>,
-    ) -> Result<Vec<FoundView>, ClientError> {
+    ) -> Result<FindsView, ClientError> {
         let as_of = as_of.map(|as_of| as_of.to_string());
         let query = question([("pattern", Some(pattern)), ("friend", friend), ("as_of", as_of.as_deref())]);
         self.get(&format!("/v1/find{query}")).await

@@ -18,7 +18,7 @@ use crate::backend::{
 };
 use crate::request::{AppCodeView, EntriesQuery, FindQuery, Nothing, PauseRequest, SettingChange};
 use crate::view::{
-    ArchiveAccess, EntryView, FoundView, FriendView, InviteView, JobView, JoinView, PortView, SetView,
+    ArchiveAccess, EntryView, FindsView, FriendView, InviteView, JobView, JoinView, PortView, SetView,
     SettingView, SnapshotView, StatusView, UndeleteView,
 };
 
@@ -130,7 +130,7 @@ pub(super) async fn entries(
     Ok(Json(kith.backend.list_entries(&snapshot, path.as_deref(), friend.as_deref(), query.as_of).await?))
 }
 
-pub(super) async fn find(State(kith): Kith, Query(query): Query<FindQuery>) -> Answer<Vec<FoundView>> {
+pub(super) async fn find(State(kith): Kith, Query(query): Query<FindQuery>) -> Answer<FindsView> {
     let friend = said(query.friend);
     Ok(Json(kith.backend.find(&query.pattern, friend.as_deref(), query.as_of).await?))
 }

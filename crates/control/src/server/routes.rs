@@ -15,7 +15,7 @@ use crate::backend::{
 };
 use crate::request::{AppCodeView, Nothing, PauseRequest, SettingChange};
 use crate::view::{
-    ArchiveAccess, EntryView, FoundView, FriendView, InviteView, JobView, JoinView, PortView, SetView,
+    ArchiveAccess, EntryView, FindsView, FriendView, InviteView, JobView, JoinView, PortView, SetView,
     SettingView, SnapshotView, StatusView, UndeleteView,
 };
 
@@ -287,11 +287,11 @@ fn archives() -> Vec<Route> {
         Route::new(
             Method::GET,
             "/v1/find",
-            "Entries of all snapshots that match; waits for the network",
+            "Entries of all snapshots that match, and what could not be searched; waits for the network",
             routing::get(handlers::find),
         )
         .asks(&[("pattern", Presence::Required, "A glob for the name or the path"), FRIEND, AS_OF])
-        .gives(Shape::many::<FoundView>()),
+        .gives(Shape::one::<FindsView>()),
         Route::new(
             Method::POST,
             "/v1/friends/{friend}/undelete",

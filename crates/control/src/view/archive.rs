@@ -137,6 +137,15 @@ pub struct EntryView {
     pub target: Option<String>,
 }
 
+/// What came of a `find`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+pub struct FindsView {
+    /// What was found, at most so much as can be shown.
+    pub found: Vec<FoundView>,
+    /// What could not be searched: sentences, each with the friend and the object. At most a hundred.
+    pub unreadable: Vec<String>,
+}
+
 /// A hit of `find`.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct FoundView {

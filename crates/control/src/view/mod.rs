@@ -8,7 +8,7 @@ mod network;
 mod status;
 
 pub use archive::{
-    ArchiveAccess, ArchiveVerdict, ArchiveView, EntryView, FoundView, HeadView, KnownSnapshotView,
+    ArchiveAccess, ArchiveVerdict, ArchiveView, EntryView, FindsView, FoundView, HeadView, KnownSnapshotView,
     SnapshotView, UndeleteView,
 };
 pub use friend::{AddressFailure, FriendView, InviteView, JoinView};

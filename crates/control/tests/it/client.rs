@@ -50,7 +50,7 @@ async fn every_call_makes_the_round_trip() {
     assert_eq!(client.snapshots(&query).await.unwrap()[0].friend, "Ben’s workshop");
     let entries = client.list_entries("latest", Some("/a b/ü&x=1"), None, None).await.unwrap();
     assert_eq!(entries[0].path, "/a b/ü&x=1");
-    assert_eq!(client.find("*.o?t", Some("attic"), None).await.unwrap()[0].entry.size, 12);
+    assert_eq!(client.find("*.o?t", Some("attic"), None).await.unwrap().found[0].entry.size, 12);
     assert_eq!(client.change_setting("listener.port", "4300").await.unwrap().value, "4300");
     client.pause(3600).await.unwrap();
     client.resume().await.unwrap();

@@ -560,11 +560,13 @@ impl Backend for StandIn {
         pattern: &str,
         friend: Option<&str>,
         as_of: Option<Timestamp>,
-    ) -> Result<Vec<FoundView>, Failure> {
+    ) -> Result<FindsView, Failure> {
         let past = as_of.map(|as_of| format!(" as of {as_of}")).unwrap_or_default();
         self.called(format!("find {pattern} {friend:?}{past}"));
         let (snapshot, friend) = ("ab".repeat(32), "Anna".to_owned());
-        Ok(vec![FoundView { snapshot, time: ago(720), friend, entry: entry("/home/me/Documents/a b.odt") }])
+        let found =
+            FoundView { snapshot, time: ago(720), friend, entry: entry("/home/me/Documents/a b.odt") };
+        Ok(FindsView { found: vec![found], unreadable: Vec::new() })
     }
 
     async fn archive_access(&self, friend: &str) -> Result<ArchiveAccess, Failure> {

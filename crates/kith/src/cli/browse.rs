@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use kith_control::view::{EntryView, FoundView, SnapshotView};
+use kith_control::view::{EntryView, FindsView, FoundView, SnapshotView};
 use kith_control::{Client, SnapshotQuery, UndeleteRequest};
 
 use super::args::Json;
@@ -133,14 +133,23 @@ pub(super) async fn find(
     Json { json: as_json }: Json,
 ) -> CliResult {
     note_clocks(client, from.as_deref(), as_of).await?;
-    let found = client.find(pattern, from.as_deref(), as_of).await?;
+    let FindsView { found, unreadable } = client.find(pattern, from.as_deref(), as_of).await?;
     let friends: BTreeSet<String> = found.iter().map(|hit| hit.friend.clone()).collect();
     if as_json {
         json(&found)?;
     } else {
         show_found(found);
     }
-    if as_of.is_none() && accuse(client, from.as_deref(), &friends).await? {
+    for what in &unreadable {
+        note(format!("error: {}", safe(what)));
+    }
+    if !unreadable.is_empty() {
+        note(
+            "hint: there may be more in what can't be read; `kith check FRIEND --read-data` tells what is damaged",
+        );
+    }
+    let accused = as_of.is_none() && accuse(client, from.as_deref(), &friends).await?;
+    if accused || !unreadable.is_empty() {
         return Err(CliError::said(Code::Failed));
     }
     Ok(())

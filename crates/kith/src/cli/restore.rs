@@ -25,7 +25,7 @@ use super::output::{line, note, safe, size};
 use super::socket_store::store;
 use crate::daemon::{SET_TAG, keys};
 
-/// Entries listed of each kind.
+/// Entries listed that were restored, but not entirely. Of those that were not, the list is as long as the report's.
 const MOST_LISTED: usize = 100;
 /// Between two lines of progress where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -116,21 +116,32 @@ fn say(report: &RestoreReport, target: &Path, keeper: &str) -> CliResult {
         for withheld in report.withheld.items.iter().take(MOST_LISTED) {
             note(format!("  {}: {}", shown(&withheld.path), withheld.kind));
         }
+        and_more(report.withheld.total, MOST_LISTED);
     }
     if report.incomplete.total > 0 {
         note(format!("{} entries lack a part of their metadata:", report.incomplete.total));
         for failure in report.incomplete.items.iter().take(MOST_LISTED) {
             note(format!("  {}: {}", shown(&failure.path), safe(&failure.reason)));
         }
+        and_more(report.incomplete.total, MOST_LISTED);
     }
     if report.is_complete() {
         return Ok(());
     }
     note(format!("error: {} entries could not be restored from what lies {keeper}:", report.failed.total));
-    for failure in report.failed.items.iter().take(MOST_LISTED) {
+    for failure in &report.failed.items {
         note(format!("  {}: {}", shown(&failure.path), safe(&failure.reason)));
     }
+    and_more(report.failed.total, report.failed.items.len());
     Err(CliError::said(Code::Failed))
+}
+
+/// Ends a list that was cut.
+fn and_more(total: u64, listed: usize) {
+    let more = total.saturating_sub(listed as u64);
+    if more > 0 {
+        note(format!("  and {more} more"));
+    }
 }
 
 fn shown(path: &Path) -> String {

@@ -8,7 +8,9 @@ use data_encoding::HEXLOWER;
 use http::{Request, Response};
 use jiff::Timestamp;
 use kith_archive::{MasterKey, Polynomial, Repository, RepositoryError, Snapshot, Store, StoreError, browse};
-use kith_control::view::{ArchiveAccess, ArchiveVerdict, EntryView, FoundView, SnapshotView, UndeleteView};
+use kith_control::view::{
+    ArchiveAccess, ArchiveVerdict, EntryView, FindsView, FoundView, SnapshotView, UndeleteView,
+};
 use kith_control::{Failure, FailureKind, SnapshotQuery};
 use kith_identity::DeviceId;
 use kith_peer::Peers;
@@ -29,6 +31,8 @@ const UNDELETE_PATIENCE: Duration = Duration::from_secs(10 * 60);
 pub const SET_TAG: &str = "set:";
 /// Most hits of one search.
 const MOST_FOUND: usize = 10_000;
+/// Folders that could not be searched, told at once.
+const MOST_UNREADABLE: usize = 100;
 
 /// Carries requests over the link to one friend.
 pub(super) struct LinkCarrier {
@@ -176,9 +180,9 @@ impl Core {
         pattern: &str,
         friend: Option<&str>,
         as_of: Option<Timestamp>,
-    ) -> Result<Vec<FoundView>, Failure> {
+    ) -> Result<FindsView, Failure> {
         let (archives, mut problems) = self.reachable(friend, as_of).await?;
-        let mut views = Vec::new();
+        let mut views = FindsView::default();
         for (friend, repository) in &archives {
             let list = match self.listed(friend, repository, as_of).await {
                 Ok((list, judged)) => {
@@ -193,10 +197,12 @@ impl Core {
             let found = browse::find(repository, &list, pattern, MOST_FOUND)
                 .await
                 .map_err(|error| failed_to_browse(&friend.name, &error))?;
+            let unread = found.unreadable.iter().map(|error| in_archive(&friend.name, error));
+            views.unreadable.extend(unread.take(MOST_UNREADABLE.saturating_sub(views.unreadable.len())));
             for hit in found.found {
                 let time =
                     list.iter().find(|snapshot| snapshot.id == hit.snapshot).map(|snapshot| snapshot.time);
-                views.push(FoundView {
+                views.found.push(FoundView {
                     snapshot: hit.snapshot.to_string(),
                     time: time.unwrap_or_default(),
                     friend: friend.name.clone(),
@@ -205,7 +211,7 @@ impl Core {
             }
         }
         match problems.pop() {
-            Some(problem) if views.is_empty() => Err(problem),
+            Some(problem) if views.found.is_empty() && views.unreadable.is_empty() => Err(problem),
             _ => Ok(views),
         }
     }
@@ -452,8 +458,11 @@ fn starting() -> Failure {
 }
 
 fn failed_to_browse(friend: &str, error: &impl std::error::Error) -> Failure {
-    let message = format!("the archive at {friend}: {}", with_sources(error));
-    Failure { kind: FailureKind::NotFound, message, hint: None }
+    Failure { kind: FailureKind::NotFound, message: in_archive(friend, error), hint: None }
+}
+
+fn in_archive(friend: &str, error: &impl std::error::Error) -> String {
+    format!("the archive at {friend}: {}", with_sources(error))
 }
 
 fn unix_ms(time: Timestamp) -> u64 {

@@ -7,7 +7,7 @@ use http::{Request, Response};
 use jiff::{SignedDuration, Timestamp};
 use kith_backup::BackupSet;
 use kith_control::view::{
-    ArchiveAccess, EntryView, FoundView, FriendView, InviteView, JobView, JoinView, PortView, SetView,
+    ArchiveAccess, EntryView, FindsView, FriendView, InviteView, JobView, JoinView, PortView, SetView,
     SettingView, SnapshotView, StatusView, UndeleteView,
 };
 use kith_control::{
@@ -227,7 +227,7 @@ impl Backend for Daemon {
         pattern: &str,
         friend: Option<&str>,
         as_of: Option<Timestamp>,
-    ) -> Result<Vec<FoundView>, Failure> {
+    ) -> Result<FindsView, Failure> {
         self.0.found_views(pattern, friend, as_of).await
     }
 

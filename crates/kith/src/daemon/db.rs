@@ -48,7 +48,7 @@ pub enum DbError {
     #[error("there is no further sequence number for a state object: `kith recover` begins anew")]
     NoNumbers,
     /// The history of runs failed.
-    #[error(transparent)]
+    #[error("state.db failed")]
     History(#[from] kith_backup::HistoryError),
     /// The program ends.
     #[error("the program ends")]

@@ -282,13 +282,16 @@ impl Core {
         known.map(|(archive, known)| Told::of(archive, &known, most)).collect()
     }
 
-    /// Takes over what a friend's copy of our state says of our archives.
-    pub(super) async fn merge_told(&self, told: &[Told]) -> Result<(), DbError> {
+    /// Takes over what a friend's copy of our state says of our archives. Whether that was anything new.
+    pub(super) async fn merge_told(&self, told: &[Told]) -> Result<bool, DbError> {
+        let mut learnt = false;
         for told in told {
             let theirs = told.known(&self.identity.public_key());
+            let before = self.heads.of(&told.archive());
             self.heads.change(told.archive(), |known| known.merge(&theirs)).await?;
+            learnt |= *before != *self.heads.of(&told.archive());
         }
-        Ok(())
+        Ok(learnt)
     }
 
     /// What programs and the app are told of the archive at a friend.

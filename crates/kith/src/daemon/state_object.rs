@@ -86,8 +86,10 @@ pub(super) struct Newest {
     sealed: Option<Sealed>,
     /// Sequence that each friend is known to keep.
     kept_by: BTreeMap<DeviceId, u64>,
-    /// Friends whose copy was looked at since the daemon started.
+    /// Friends whose copy was looked at since they said which one they keep.
     met: BTreeSet<DeviceId>,
+    /// Friends whose copy was read since the daemon started, whatever its number.
+    read: BTreeSet<DeviceId>,
 }
 
 #[derive(Clone)]
@@ -211,8 +213,10 @@ impl Core {
         };
         // Before ours replaces what he has.
         newest.met.remove(friend);
+        let was_read = newest.read.contains(friend);
         drop(newest);
         let is_news = match sequence {
+            Some(_) if !was_read => Ok(true),
             Some(sequence) => self.is_news(sequence).await.map_err(|error| error.to_string()),
             None => Ok(false),
         };
@@ -240,6 +244,9 @@ impl Core {
 
     /// Looks at the state object that a friend keeps. One that this installation did not write may know more than we do:
     /// after a recovery from an older one, or when this home was set back. True if something was taken over.
+    ///
+    /// A home that was set back and went on gives its objects numbers that were given before. So what is no news by its number
+    /// is read once, too, and its heads are compared; nothing else of it counts, as it may be older than what is known here.
     async fn meet_state(self: &Arc<Self>, friend: &DeviceId) -> Result<bool, String> {
         let _one_at_a_time = self.heads.meeting.lock().await;
         let link = self.peers().and_then(|peers| peers.link(friend)).ok_or("the friend is not connected")?;
@@ -248,8 +255,9 @@ impl Core {
         let answer = answer.map_err(|_elapsed| "no answer")?.map_err(|error| error.to_string())?;
         let sequence = paths::state_sequence(answer.headers());
         let mut taken = false;
+        let was_read = self.newest_state.lock().await.read.contains(friend);
         if let (StatusCode::OK, Some(sequence)) = (answer.status(), sequence)
-            && self.is_news(sequence).await.map_err(|error| error.to_string())?
+            && (!was_read || self.is_news(sequence).await.map_err(|error| error.to_string())?)
         {
             let body = tokio::time::timeout(ANSWER_TIMEOUT, collect(answer.into_body(), MOST_BYTES)).await;
             let sealed = body.map_err(|_elapsed| "no answer")?.map_err(|error| error.to_string())?;
@@ -260,6 +268,9 @@ impl Core {
                     if self.is_news(document.sequence).await.map_err(|error| error.to_string())? {
                         self.take_over(friend, document).await?;
                         taken = true;
+                    } else {
+                        let merged = self.merge_told(&document.archives).await;
+                        taken = merged.map_err(|error| with_sources(&error))?;
                     }
                 }
                 // He keeps rubbish: ours replaces it, if he lets it.
@@ -268,7 +279,9 @@ impl Core {
                 }
             }
         }
-        self.newest_state.lock().await.met.insert(*friend);
+        let mut newest = self.newest_state.lock().await;
+        newest.met.insert(*friend);
+        newest.read.insert(*friend);
         Ok(taken)
     }
 

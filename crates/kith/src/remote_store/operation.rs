@@ -72,6 +72,11 @@ impl Operation<'_> {
         }
     }
 
+    /// The friend is not there, or can't be asked.
+    pub(super) fn unavailable(&self, reason: &str) -> StoreError {
+        StoreError::Unavailable(format!("{reason} (wanted: {})", self.what()))
+    }
+
     /// The friend does nothing: about this object, or about anything.
     pub(super) fn stalled(&self, reason: String, about_anything: bool) -> StoreError {
         if self.is_one_of_many() && !about_anything {
