@@ -295,7 +295,10 @@ fn recovered_from_a_friend_who_was_set_back(second_friend_is_there: bool) {
 /// No new state object came for a second.
 fn state_settled(keeper: &Computer, owner: &Computer) -> bool {
     let folder = keeper.home().join("vault").join(owner.device_id()).join("state");
-    let newest = || std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).max();
+    let newest = || {
+        let entries = std::fs::read_dir(&folder).into_iter().flatten();
+        entries.map(|entry| entry.unwrap().file_name()).max()
+    };
     let before = newest();
     std::thread::sleep(Duration::from_millis(1100));
     before.is_some() && newest() == before
@@ -448,4 +451,77 @@ fn an_offline_friend_with_a_newer_snapshot_is_named_when_the_latest_of_another_i
     let (restored, content) = two.restored("latest");
     restored.says(&["carl keeps a newer snapshot", "not connected"]).ok();
     assert_eq!(content.as_deref(), Some("one"));
+}
+
+/// Anna backs up "one" and "two", and then her home is put back as it was between them. With carl, who keeps what she tells
+/// her friends.
+fn set_back(before_it_starts: impl FnOnce(&Two, &Computer)) -> (Two, Computer, [String; 2]) {
+    let two = Two::new();
+    let carl = Computer::started("carl");
+    pair(&carl, &two.anna);
+    let first = two.back_up("one");
+    let settled = || state_settled(&carl, &two.anna) && state_settled(&two.bert, &two.anna);
+    wait_until("all to keep the state", Duration::from_secs(20), settled);
+    two.anna.stop();
+    let copied = two.anna.folder("copies").join("home");
+    copy(&two.anna.home(), &copied);
+    two.anna.start();
+    two.linked();
+    wait_until("the link to carl", Duration::from_secs(20), || two.anna.linked("carl"));
+    let second = two.back_up("two");
+    wait_until("all to keep the newest state", Duration::from_secs(20), settled);
+    two.anna.stop();
+    put_back(&copied, &two.anna.home());
+    before_it_starts(&two, &carl);
+    two.anna.start();
+    two.linked();
+    (two, carl, [first, second])
+}
+
+#[test]
+fn a_home_that_was_set_back_learns_from_its_friends_what_it_has_forgotten_and_goes_on() {
+    let (two, _carl, [first, second]) = set_back(|_, _| ());
+    let third = two.back_up("three");
+    let ids: Vec<_> =
+        list(&two.anna).iter().map(|snapshot| snapshot["id"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(ids, [first, second.clone(), third]);
+    let (restored, content) = two.restored(&second);
+    restored.ok();
+    assert_eq!(content.as_deref(), Some("two"));
+    two.all_is_well();
+}
+
+#[test]
+fn a_home_that_was_set_back_and_went_on_before_it_met_who_knows_better_is_named_a_fork() {
+    let (two, carl, [_, second]) = set_back(|two, carl| {
+        // Nobody is there who could tell her: carl is off, and bert has lost what he kept of her state.
+        carl.stop();
+        two.bert.stop();
+        std::fs::remove_dir_all(two.vault().join(two.anna.device_id()).join("state")).unwrap();
+        two.bert.start();
+    });
+    let third = two.back_up("three");
+    assert_ne!(two.archive_view()["verdict"], "forked", "{:#}", two.archive_view());
+    carl.start();
+    wait_until("the link to carl", Duration::from_secs(70), || two.anna.linked("carl"));
+    // Carl keeps a head that never heard of the third snapshot, and ours of the same installation knows another second one.
+    wait_until("the fork to be seen", Duration::from_secs(20), || {
+        two.anna.kith(&["snapshots"]);
+        two.archive_view()["verdict"] == "forked"
+    });
+    two.anna.kith(&["snapshots"]).says(&["bert", "two different lists", "set back"]).ended(1);
+    two.anna.kith(&["check", "bert"]).says(&["bert", "two different lists", "set back"]).ended(1);
+    two.anna.kith(&["friends"]).says(&["bert", "set back"]).ok();
+    // Nothing was lost, and the next backup ends it.
+    for (snapshot, content) in [(second, "two"), (third, "three")] {
+        let (_, found) = two.restored(&snapshot);
+        assert_eq!(found.as_deref(), Some(content));
+    }
+    std::fs::write(&two.file, "four").unwrap();
+    two.anna
+        .kith(&["backup"])
+        .says(&["bert", "two different lists", "the next `kith backup` signs one list"])
+        .ended(3);
+    two.anna.kith(&["backup"]).ok();
+    two.all_is_well();
 }

@@ -170,3 +170,58 @@ fn the_recovery_sheet_has_everything_that_is_needed() {
     anna.start();
     assert_eq!(anna.status()["recovery_unseen"], false, "the reminder goes on although the words were shown");
 }
+
+/// The state objects of a computer that a friend keeps.
+fn states(keeper: &Computer, id: &str) -> std::path::PathBuf {
+    keeper.home().join("vault").join(id).join("state")
+}
+
+#[test]
+fn a_state_object_that_does_not_name_who_hands_it_out_is_refused_and_nothing_is_stored() {
+    let anna = Computer::started("anna");
+    let (bert, eve) = (Computer::started("bert"), Computer::started("eve"));
+    pair(&bert, &anna);
+    pair(&eve, &anna);
+    let id = anna.device_id();
+    let words = anna.kith(&["recovery", "show", "--words"]).ok().to_owned();
+    let newest = |keeper: &Computer| {
+        let entries = std::fs::read_dir(states(keeper, &id)).into_iter().flatten();
+        entries.map(|entry| entry.unwrap().file_name()).max()
+    };
+    wait_until("both to keep the state", Duration::from_secs(20), || {
+        newest(&bert).is_some() && newest(&bert) == newest(&eve)
+    });
+    // She is a friend no more, and does not take no for an answer: she goes on answering, with what bert keeps.
+    let before = newest(&bert);
+    anna.kith(&["friend", "remove", "eve"]).ok();
+    wait_until("bert to keep a state without her", Duration::from_secs(20), || newest(&bert) > before);
+    anna.stop();
+    let own = eve.folder("own");
+    eve.stop();
+    std::fs::rename(states(&eve, &id), own.join("state")).unwrap();
+    e2e::run(std::process::Command::new("cp").arg("-a").arg(states(&bert, &id)).arg(states(&eve, &id))).ok();
+    // Only the newest: those before it name her.
+    for entry in std::fs::read_dir(states(&eve, &id)).unwrap() {
+        let entry = entry.unwrap();
+        if Some(entry.file_name()) != newest(&bert) {
+            std::fs::remove_file(entry.path()).unwrap();
+        }
+    }
+    eve.start();
+    let lost = Computer::new("anna again", "");
+    let refused = lost.kith_with(&["recover", "--from", &eve.address()], &words);
+    let eves_id = eve.device_id();
+    refused.says(&["the state object it handed out does not name it", &eves_id]).ended(1);
+    nothing_was_stored(lost.home().as_path());
+    assert_eq!(lost.kith(&["friends", "--json"]).code, 4, "no daemon was started");
+    // It was the missing name: with a state object that names her she is believed.
+    eve.stop();
+    std::fs::remove_dir_all(states(&eve, &id)).unwrap();
+    std::fs::rename(own.join("state"), states(&eve, &id)).unwrap();
+    eve.start();
+    let other = Computer::new("anna again", "");
+    other.kith_with(&["recover", "--from", &eve.address()], &words).ok();
+    // And the true friend is, by the very home that refused her.
+    lost.kith_with(&["recover", "--from", &bert.address()], &words).ok();
+    assert_eq!(lost.device_id(), id);
+}

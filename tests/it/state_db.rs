@@ -1,6 +1,7 @@
 //! `state.db` when the disk takes no more of it: every write beyond a limit is refused by the kernel, or kills the daemon in
 //! the middle of it. It opens again, with everything that was acknowledged.
 
+use std::collections::BTreeSet;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
@@ -12,6 +13,11 @@ use nix::unistd::Pid;
 
 /// No file may grow beyond these, in KiB. SQLite's shared memory has 32; then the log of writes grows by 4 with every page.
 const LIMITS: [u32; 12] = [16, 32, 36, 40, 44, 48, 56, 64, 72, 80, 96, 128];
+/// The same for a daemon that is to back up, which writes more: the beginning and the end of the run, the snapshot with its head, and
+/// the state that friends keep.
+const LIMITS_OF_BACKUPS: [u32; 16] = [36, 40, 44, 48, 52, 56, 60, 64, 72, 80, 88, 96, 112, 128, 144, 160];
+/// Backups that are tried with each limit.
+const BACKUPS: usize = 4;
 /// Changes that are tried with each limit.
 const CHANGES: usize = 8;
 
@@ -119,4 +125,90 @@ fn a_daemon_that_dies_in_a_write_to_its_state_db_has_all_that_was_acknowledged()
     let (acknowledged, refused, _) = with_each_limit(Isolation::dying_of_files_beyond);
     assert!(acknowledged > CHANGES, "{acknowledged}");
     assert!(!refused.is_empty());
+}
+
+/// The ids of the snapshots, which must be complete without a complaint.
+fn snapshots(anna: &Computer) -> BTreeSet<String> {
+    let list = anna.kith(&["snapshots", "--json"]).json();
+    list.as_array().unwrap().iter().map(|snapshot| snapshot["id"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Backups with each limit until one fails, then one without limit. Gives back the failures.
+fn backups_with_each_limit(limited: fn(u32) -> Isolation) -> Vec<Outcome> {
+    let (anna, bert) = (Computer::started("anna"), Computer::started("bert"));
+    pair(&anna, &bert);
+    let source = anna.folder("source");
+    write_tree(&source, Tree { files: 10, largest: 1 << 20, ..Tree::default() });
+    anna.kith(&["set", "add", "docs", source.to_str().unwrap(), "--to", "bert"]).ok();
+    anna.kith(&["backup"]).ok();
+    let words = anna.kith(&["recovery", "show", "--words"]).ok().to_owned();
+    let (mut known, mut failures) = (snapshots(&anna), Vec::new());
+    let mut acknowledged = known.len();
+    anna.stop();
+    for limit in LIMITS_OF_BACKUPS {
+        let Ok(daemon) = start(&anna, &limited(limit)) else { continue };
+        for number in 0..BACKUPS {
+            std::fs::write(source.join("changes"), format!("{limit} {number}")).unwrap();
+            let outcome = anna.kith(&["backup"]);
+            if outcome.code != 0 {
+                failures.push(outcome);
+                break;
+            }
+            acknowledged += 1;
+        }
+        end(daemon);
+        anna.start();
+        wait_until("the link", Duration::from_secs(20), || anna.linked("bert"));
+        // One that was not acknowledged may be there all the same. None is lost, and nobody is accused of it.
+        let found = snapshots(&anna);
+        assert!(
+            found.is_superset(&known) && found.len() >= acknowledged,
+            "{limit} KiB: {acknowledged} of {found:?}"
+        );
+        anna.kith(&["backup"]).ok();
+        acknowledged = found.len() + 1;
+        known = snapshots(&anna);
+        assert_eq!(known.len(), acknowledged, "{limit} KiB");
+        assert_eq!(anna.friend("bert")["archive"]["verdict"], "complete", "{limit} KiB");
+        anna.stop();
+    }
+    anna.start();
+    wait_until("the link", Duration::from_secs(20), || anna.linked("bert"));
+    anna.kith(&["check", "bert", "--read-data"]).ok();
+    let target = anna.folder("restored");
+    anna.kith(&["restore", "latest", "--target", target.to_str().unwrap()]).ok();
+    assert_same(&source, &target.join(source.strip_prefix("/").unwrap()));
+    // The numbers of the state objects went on, too: what bert keeps is the newest.
+    anna.kith(&["set", "add", "at the end", source.to_str().unwrap(), "--to", "bert"]).ok();
+    let sets_at_the_end =
+        |recovered: &Outcome| recovered.code == 0 && recovered.stdout.contains("at the end");
+    wait_until("the newest state to lie at the friend", Duration::from_secs(20), || {
+        let trial = Computer::new("trial", "");
+        sets_at_the_end(&trial.kith_with(&["recover", "--from", &bert.address()], &words))
+    });
+    failures
+}
+
+#[test]
+fn a_backup_that_can_not_be_written_into_state_db_says_so_and_loses_nothing() {
+    if !need_mounts() {
+        return;
+    }
+    let failures = backups_with_each_limit(Isolation::files_up_to);
+    assert!(failures.len() >= 4, "{failures:?}");
+    for outcome in failures {
+        outcome.ended(1).says(&["state.db"]);
+    }
+}
+
+#[test]
+fn a_daemon_that_dies_in_a_write_to_its_state_db_during_a_backup_loses_nothing() {
+    if !need_mounts() {
+        return;
+    }
+    let failures = backups_with_each_limit(Isolation::dying_of_files_beyond);
+    assert!(failures.len() >= 4, "{failures:?}");
+    for outcome in failures {
+        assert!(outcome.code == 1 || outcome.code == 4, "{outcome}");
+    }
 }

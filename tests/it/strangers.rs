@@ -1,11 +1,14 @@
 //! What strangers get on the inbound port of a real daemon.
 
+use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::panic::AssertUnwindSafe;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use e2e::{Computer, need, pair, run, run_with};
+use e2e::{Computer, need, pair, run, run_with, say, wait_until};
 
 const GREETING: &str = "this port is open; you come from 127.0.0.1:";
 
@@ -178,4 +181,148 @@ fn a_computer_that_is_no_friend_learns_that_a_kith_answers_and_not_whose() {
         let probed = carl.kith(&["probe", "127.0.0.1", &port.to_string()]);
         probed.ended(1).says(&["no Kith answers"]);
     });
+}
+
+/// Says this for as long as it is listened to; gives back how much was taken, and for how long.
+fn talk(port: u16, beginning: &[u8], record: &[u8]) -> (usize, Duration) {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_write_timeout(Some(Duration::from_secs(15))).unwrap();
+    let start = Instant::now();
+    let (mut sent, mut next) = (0, beginning);
+    loop {
+        match stream.write(next) {
+            Ok(length) => {
+                sent += length;
+                next = if length == next.len() { record } else { &next[length..] };
+                assert!(sent < 64 << 20, "it listens without end");
+            }
+            Err(error) => {
+                let is_closed = !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+                assert!(is_closed, "it does not listen and does not close, after {sent} bytes");
+                return (sent, start.elapsed());
+            }
+        }
+    }
+}
+
+/// What is buffered of one handshake message before anybody has proved anything.
+const MOST_BEFORE_PROOF: usize = 64 << 10;
+/// Beyond that: what is read of the rest before the end, and what the kernels at both ends hold.
+const IN_THE_WIRE: usize = 8 << 20;
+
+#[test]
+fn who_talks_for_more_than_64_kib_before_he_proved_who_he_is_is_cut_off() {
+    let (anna, bert) = (Computer::started("anna"), Computer::started("bert"));
+    pair(&anna, &bert);
+    // Records of TLS with parts of one ClientHello, which says that it is longer than it may be.
+    let hello = |length: usize| {
+        let body =
+            [&[1][..], &u32::try_from(length).unwrap().to_be_bytes()[1..], &[3, 3], &[7; 4000]].concat();
+        [&[0x16, 3, 1][..], &u16::try_from(body.len()).unwrap().to_be_bytes(), &body].concat()
+    };
+    let record = [&[0x16, 3, 1][..], &4000_u16.to_be_bytes(), &[7; 4000]].concat();
+    for length in [MOST_BEFORE_PROOF, 1 << 20, (1 << 24) - 1] {
+        let (sent, took) = talk(anna.port(), &hello(length), &record);
+        say(&format!("a ClientHello of {length} bytes: cut off after {sent} bytes were sent, {took:?}"));
+        assert!(sent < MOST_BEFORE_PROOF + IN_THE_WIRE, "{sent} bytes of {length}");
+        assert!(took < Duration::from_secs(5), "only the deadline ended it: {took:?}");
+    }
+    assert!(anna.linked("bert"), "it broke a friend's link");
+}
+
+#[test]
+fn a_certificate_chain_of_more_than_64_kib_is_cut_off() {
+    if !need("openssl") {
+        return;
+    }
+    let anna = Computer::started("annas-computer");
+    let folder = anna.folder("stranger");
+    let (key, certificate, chain) =
+        (folder.join("key.pem"), folder.join("one.pem"), folder.join("chain.pem"));
+    run(Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ed25519", "-nodes", "-days", "30", "-subj", "/CN=stranger"])
+        .arg("-keyout")
+        .arg(&key)
+        .arg("-out")
+        .arg(&certificate))
+    .ok();
+    let one = std::fs::read_to_string(&certificate).unwrap();
+    let client = |copies: usize| {
+        std::fs::write(&chain, one.repeat(copies)).unwrap();
+        let mut command = Command::new("openssl");
+        command.args(["s_client", "-ign_eof", "-connect", &anna.address(), "-alpn", "kith/1", "-msg"]);
+        command.arg("-key").arg(&key).arg("-cert").arg(&certificate).arg("-cert_chain").arg(&chain);
+        run_with(&mut command, b"")
+    };
+    // Both are refused. Of the short one the end was heard and its certificate looked at; the long one is cut off while it
+    // is still being sent.
+    let (short, long) = (client(1), client(400));
+    assert!(one.len() / 2 * 400 > MOST_BEFORE_PROOF);
+    short.says(&["alert"]).never_says("write:errno");
+    assert_ne!(short.code, 0, "{short}");
+    long.says(&["write:errno"]);
+    assert!(long.code != 0 && long.took < Duration::from_secs(5), "{long}");
+}
+
+fn open_files(of: &Computer) -> usize {
+    std::fs::read_dir(format!("/proc/{}/fd", of.pid())).unwrap().count()
+}
+
+/// The daemon may have so many files open from now on.
+fn limit_files(of: &Computer, most: usize) {
+    let (pid, limit) = (of.pid().to_string(), format!("--nofile={most}:"));
+    run(Command::new("prlimit").args(["--pid", &pid, &limit])).ok();
+}
+
+#[test]
+fn a_daemon_without_file_descriptors_goes_on_accepting_and_lets_a_friend_in() {
+    if !cfg!(target_os = "linux") || !need("prlimit") {
+        return;
+    }
+    /// Silent connections that are held, and more than there are descriptors for.
+    const SILENT: usize = 60;
+    let anna = Computer::started("anna");
+    // He can't be dialled: he has to come in by the port that is under siege.
+    let bert = Computer::new("bert", "[network]\noutbound-only = true\n");
+    bert.start();
+    pair(&anna, &bert);
+    bert.stop();
+    wait_until("anna to miss him", Duration::from_secs(40), || !anna.linked("bert"));
+    limit_files(&anna, open_files(&anna) + 10);
+    let siege_is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // Who is thrown out comes again.
+            let mut silent = VecDeque::new();
+            while !siege_is_over.load(Ordering::Relaxed) {
+                silent.extend(TcpStream::connect(("127.0.0.1", anna.port())));
+                if silent.len() >= SILENT {
+                    silent.pop_front();
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+            }
+        });
+        let besieged = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            wait_until("the descriptors to be used up", Duration::from_secs(20), || {
+                anna.log().contains("no resources to accept a connection")
+            });
+            bert.start();
+            let took = wait_until("the friend to be in", Duration::from_secs(30), || bert.linked("anna"));
+            say(&format!("with no descriptors left the friend was in after {took:?}"));
+            // And it goes on: more come after him and are served.
+            let failures = anna.log().matches("no resources to accept a connection").count();
+            wait_until("more to come", Duration::from_secs(20), || {
+                anna.log().matches("no resources to accept a connection").count() > failures
+            });
+            assert!(bert.linked("anna"), "the siege broke the friend's link");
+        }));
+        siege_is_over.store(true, Ordering::Relaxed);
+        besieged.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    });
+    limit_files(&anna, 4096);
+    assert!(anna.linked("bert"));
+    assert_eq!(anna.status()["listener"]["state"], "listening");
+    let mut stream = TcpStream::connect(("127.0.0.1", anna.port())).unwrap();
+    stream.write_all(b"hello\r\n").unwrap();
+    assert!(read_all(&mut stream).starts_with(GREETING));
 }

@@ -35,7 +35,7 @@ pub use disk::{Isolation, make_readable_by_all};
 pub use need::{alone, is_root, need, need_lab, need_mounts, say};
 pub use outcome::Outcome;
 pub use ports::{Port, free_port};
-pub use process::{memory_peak_kib, memory_resident_kib, run, run_with};
+pub use process::{forget_memory_peak, memory_peak_kib, memory_resident_kib, run, run_with};
 pub use random::Random;
 pub use tree::{Tree, assert_same, differences, write_random, write_tree};
 pub use wait::{wait_for, wait_until};

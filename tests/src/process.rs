@@ -76,6 +76,15 @@ pub fn memory_peak_kib(pid: u32) -> u64 {
     memory(pid, "VmHWM:")
 }
 
+/// From now on [`memory_peak_kib`] counts anew.
+///
+/// # Panics
+/// If that is not ours to say.
+pub fn forget_memory_peak(pid: u32) {
+    // proc_pid_clear_refs(5)
+    std::fs::write(format!("/proc/{pid}/clear_refs"), "5").unwrap();
+}
+
 /// Memory that a process has resident now, in KiB.
 ///
 /// # Panics

@@ -430,6 +430,8 @@ fn no_lie_about_the_list_of_packs_ends_a_check_or_a_backup_with_less_than_the_tr
     let junk: String = (0..4).map(|_| format!("{:016x}", chance.number())).collect();
     let junk = serde_json::json!({ "name": junk, "size": 5000 });
     let boxed = |mischief: Box<dyn Mischief>| Boxed(mischief);
+    // First, while every pack is needed: backups that are lied to store some things a second time.
+    check(&|| boxed(Box::new(listed(&|list| drop(list.pop())))), 1, &["missing"]);
     check(
         &|| {
             boxed(Box::new(listed(&|list| {
@@ -440,7 +442,6 @@ fn no_lie_about_the_list_of_packs_ends_a_check_or_a_backup_with_less_than_the_tr
         &["bytes and should have"],
     );
     check(&|| boxed(Box::new(listed(&|list| list.extend(list.clone())))), 0, &[]);
-    check(&|| boxed(Box::new(listed(&|list| drop(list.pop())))), 1, &["missing"]);
     check(&|| boxed(Box::new(listed(&Vec::clear))), 1, &["missing"]);
     check(&|| boxed(Box::new(instead(|asked: &Asked| list(asked, "data"), status(404)))), 1, &["missing"]);
     check(

@@ -10,6 +10,7 @@ mod uploads;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use e2e::hostile::{Answer, Asked, Deed, HostileFriend};
 use e2e::{Computer, Outcome, Tree, pair, write_tree};
@@ -75,7 +76,9 @@ impl World {
         let memory = Path::new("/dev/shm");
         let place = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
         let target = tempfile::Builder::new().prefix("kith-restored-").tempdir_in(place).unwrap();
+        let begin = Instant::now();
         let outcome = self.anna.kith(&["restore", "latest", "--target", target.path().to_str().unwrap()]);
+        let waited = self.liar.longest_without_progress(begin, Instant::now());
         let found = target.path().join(self.source.strip_prefix("/").unwrap());
         let missing = std::panic::catch_unwind(|| missing(&self.source, &found, what));
         drop(target);
@@ -84,34 +87,88 @@ impl World {
         assert_eq!(outcome.code == 0, missing.is_empty(), "{what}: {missing:?} missing: {outcome}");
         let has_control = |text: &str| text.chars().any(|c| c.is_control() && c != '\n');
         assert!(!has_control(&outcome.stderr) && !has_control(&outcome.stdout), "{what}: {outcome:?}");
-        Restored { outcome, missing }
+        Restored { outcome, missing, waited }
     }
 }
 
 struct Restored {
     outcome: Outcome,
     missing: BTreeSet<PathBuf>,
+    /// The longest time in which nothing came.
+    waited: Duration,
 }
 
+/// Kinds of objects, as a message names them.
+const OBJECTS: [&str; 6] = ["pack", "index", "snapshot", "config", "list of", "folder"];
+
 impl Restored {
-    /// Requires that what is missing, or a folder above it, was named.
+    /// Requires that what is missing, or a folder above it, was named. Where a restore could not begin, or not go on, an object
+    /// is named instead, without which it couldn't.
     #[track_caller]
     fn names_all_that_is_missing(&self, world: &World, what: &str) {
         let said = &self.outcome.stderr;
-        if said.contains("the folder / can't be read") {
+        let Some(total) = said.lines().find_map(count_of_failures) else {
+            let went_on =
+                said.contains("the restore of what lies at bert failed: ") && said.contains("hint: ");
+            let all_is_missing = self.missing == entries(&world.source);
+            assert!(
+                went_on || all_is_missing,
+                "{what}: some came, and nothing was said of the rest: {}",
+                self.outcome
+            );
+            says_one_of(&self.outcome, &OBJECTS, what);
             return;
-        }
-        for path in &self.missing {
-            let full = world.source.join(path);
-            let named = full.ancestors().filter(|above| *above != Path::new("/")).any(|path| {
-                // Names that a terminal could take for something else are shown otherwise.
-                let text = path.to_string_lossy();
-                text.chars().any(|c| !c.is_ascii_graphic() && c != ' ')
-                    || said.contains(&format!("  {text}: "))
-            });
-            assert!(named, "{what}: {} is missing and was not named: {}", path.display(), self.outcome);
+        };
+        let list: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix("  ")).collect();
+        let is_named = |path: &Path| {
+            path.ancestors().filter(|above| *above != Path::new("/")).any(|path| {
+                let text = format!("{}: ", shown(path));
+                list.iter().any(|line| line.starts_with(&text))
+            })
+        };
+        let unnamed: Vec<_> =
+            self.missing.iter().filter(|path| !is_named(&world.source.join(path))).collect();
+        let more =
+            said.lines().find_map(|line| line.strip_prefix("  and ")?.strip_suffix(" more")?.parse().ok());
+        // A list of thousands is cut, and says how many it leaves out.
+        let more: usize = more.unwrap_or(0);
+        assert!(
+            more == 0 || (total > 1000 && total == 1000 + more),
+            "{what}: {total} and {more}: {}",
+            self.outcome
+        );
+        assert!(unnamed.len() <= more, "{what}: missing and not named: {unnamed:?}: {}", self.outcome);
+    }
+}
+
+/// "error: 17 entries could not be restored from what lies at bert:"
+fn count_of_failures(line: &str) -> Option<usize> {
+    let (count, rest) = line.strip_prefix("error: ")?.split_once(' ')?;
+    rest.starts_with("entries could not be restored from what lies at bert").then(|| count.parse().ok())?
+}
+
+/// Requires the name of the friend, and one of these words.
+#[track_caller]
+fn says_one_of(outcome: &Outcome, words: &[&str], what: &str) {
+    let text = format!("{}\n{}", outcome.stdout, outcome.stderr).to_lowercase();
+    assert!(text.contains("bert"), "{what}: the friend is not named: {outcome}");
+    assert!(words.iter().any(|word| text.contains(word)), "{what}: none of {words:?} is named: {outcome}");
+}
+
+/// A path as the command line shows it: what a terminal could take for something else stands there as a number.
+fn shown(path: &Path) -> String {
+    let mut shown = String::new();
+    for character in path.to_string_lossy().chars() {
+        match character {
+            '\n' => shown.push_str("\\n"),
+            '\r' => shown.push_str("\\r"),
+            '\t' => shown.push_str("\\t"),
+            '\u{202a}'..='\u{202e}' => shown.push_str(&character.escape_unicode().to_string()),
+            _ if character.is_control() => shown.push_str(&character.escape_unicode().to_string()),
+            _ => shown.push(character),
         }
     }
+    shown
 }
 
 /// Requires that what was restored is what was there, to the last byte, and gives back what was not restored.
