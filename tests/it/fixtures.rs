@@ -1,6 +1,7 @@
 //! Two computers as release 0.1 left them: whatever comes later opens their homes, and refuses what is newer than itself.
 //!
-//! `tests/fixtures/0.1` has two homes: anna's files lie at bert's. With `KITH_WRITE_FIXTURES=DIR` the first test writes such a
+//! `tests/fixtures/0.1` has two homes: anna's files lie at bert's. `0.1-early` is from before there were dial-in keys, heads and a
+//! scrub, with version 1 of state.db. With `KITH_WRITE_FIXTURES=DIR` the first test writes such a
 //! pair into DIR instead; a release that changes a format adds its own beside the old ones and leaves those as they are.
 
 use std::path::{Path, PathBuf};
@@ -10,7 +11,9 @@ use e2e::{Computer, differences, pair, wait_until};
 use kith_identity::{DialInKey, Identity, IdentitySeed, RecoveryPhrase, tls};
 use tokio_rustls::TlsConnector;
 
-const RELEASES: [&str; 1] = ["0.1"];
+const RELEASES: [&str; 2] = [EARLY, "0.1"];
+/// Of friends who never told each other a recovery key.
+const EARLY: &str = "0.1-early";
 const WORDS: &str = "WORDS_OF_ANNA";
 /// Where anna's files were. Nothing is there today.
 const SOURCE: &str = "/tmp/kith-fixture/letters";
@@ -164,9 +167,9 @@ fn whoever_has_only_his_words_is_recognised_by_a_friend_who_was_told_no_recovery
         return;
     }
     // The friend has a newer Kith than the computer had when it was lost, and the two have not met since.
-    let bert = settle("0.1", "bert");
+    let bert = settle(EARLY, "bert");
     bert.start();
-    let words = std::fs::read_to_string(fixture("0.1").join(WORDS)).unwrap();
+    let words = std::fs::read_to_string(fixture(EARLY).join(WORDS)).unwrap();
     let secrets = RecoveryPhrase::parse(&words).unwrap().derive();
     let (first, recovery) = (secrets.dial_in.key(0), secrets.state.recovery_dial_in_key());
     let older = first.recovery_of_older();
