@@ -1,5 +1,6 @@
 //! Many streams over one: yamux, and the one task that drives it.
 
+mod allowance;
 mod flow;
 pub(crate) mod frame;
 mod session;

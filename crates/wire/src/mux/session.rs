@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 
+use super::allowance::Allowance;
 use super::flow::{BASE_WINDOW, Flow, SEND_QUEUE};
 use super::frame::{ACK, FIN, Farewell, Header, HeaderError, Kind, RST, SYN};
 use crate::link::{LinkLimits, Side};
@@ -25,9 +26,8 @@ const URGENT: u64 = 64 * 1024;
 const TOLD_AFTER: Duration = Duration::from_secs(1);
 /// A reader is woken at once when so much waits for him.
 const EAGER: usize = 128 * 1024;
-/// Streams that the other side may break off in one go, and how many more every second. Each may have set work in motion.
+/// Streams that the other side may break off in one go. Each may have set work in motion.
 const RESETS: u32 = 256;
-const RESETS_PER_SECOND: u32 = 16;
 /// Streams that we break off before opening others waits: half of what the other side bears.
 const OUR_RESETS: u32 = RESETS / 2;
 
@@ -604,39 +604,6 @@ impl Session {
         if let Some(driver) = self.driver.take() {
             driver.wake();
         }
-    }
-}
-
-/// How many streams may be broken off: so many in one go, and some more every second.
-#[derive(Debug)]
-struct Allowance {
-    most: u32,
-    left: u32,
-    at: Option<Instant>,
-}
-
-impl Allowance {
-    const fn new(most: u32) -> Self {
-        Self { most, left: most, at: None }
-    }
-
-    /// Adds what came with time; says whether that was anything.
-    fn refill(&mut self, now: Instant) -> bool {
-        let since = now.saturating_duration_since(*self.at.get_or_insert(now));
-        let more = u32::try_from(since.as_secs()).unwrap_or(u32::MAX).saturating_mul(RESETS_PER_SECOND);
-        if more > 0 {
-            self.at = Some(now);
-        }
-        let before = self.left;
-        self.left = self.left.saturating_add(more).min(self.most);
-        self.left > before
-    }
-
-    /// Takes one; says whether there was one.
-    const fn take(&mut self) -> bool {
-        let is_there = self.left > 0;
-        self.left = self.left.saturating_sub(1);
-        is_there
     }
 }
 

@@ -1,3 +1,4 @@
+use super::super::allowance::PER_SECOND;
 use super::*;
 
 const KIB: u32 = 1024;
@@ -392,7 +393,7 @@ fn who_has_broken_off_many_streams_opens_no_more_until_the_other_side_bears_it()
             broken_off += 1;
         }
     }
-    assert_eq!(broken_off, OUR_RESETS + 59 * RESETS_PER_SECOND);
+    assert_eq!(broken_off, OUR_RESETS + 59 * PER_SECOND);
 }
 
 #[test]
