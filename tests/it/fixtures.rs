@@ -216,15 +216,24 @@ fn newer_formats_are_refused_with_a_sentence_and_left_alone() {
     let bert = settle(release, "bert");
     let owner = settle(release, "anna").device_id();
     let states = bert.home().join("vault").join(&owner).join("state");
-    for entry in std::fs::read_dir(states).unwrap() {
-        let path = entry.unwrap().path();
-        let mut bytes = std::fs::read(&path).unwrap();
-        bytes[0] = 2;
-        std::fs::write(&path, bytes).unwrap();
-    }
+    let mut states: Vec<PathBuf> =
+        std::fs::read_dir(states).unwrap().map(|entry| entry.unwrap().path()).collect();
+    states.sort();
+    let of_version = |path: &Path, version| {
+        let mut bytes = std::fs::read(path).unwrap();
+        bytes[0] = version;
+        std::fs::write(path, bytes).unwrap();
+    };
+    states.iter().for_each(|path| of_version(path, 2));
     bert.start();
     let lost = Computer::new("anna again", "");
     let words = std::fs::read_to_string(fixture(release).join(WORDS)).unwrap();
     let recovered = lost.kith_with(&["recover", "--from", &bert.address()], &words);
     recovered.says(&["version 2", "install a newer one"]).ended(1);
+    // With an older one that can be read it is said what is not in it.
+    bert.stop();
+    of_version(&states[0], 1);
+    bert.start();
+    let recovered = lost.kith_with(&["recover", "--from", &bert.address()], &words);
+    recovered.says(&["careful", "bert", "version 2", "install a newer one", "may be missing"]).ok();
 }

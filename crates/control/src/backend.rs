@@ -229,6 +229,9 @@ pub struct RecoverView {
     pub asked: Vec<String>,
     /// Friends who could not. What they know is taken over when they are met.
     pub not_asked: Vec<String>,
+    /// Newer state objects that could not be used, one sentence for each friend: what was written last may be missing.
+    #[serde(default)]
+    pub passed_over: Vec<String>,
 }
 
 /// See [`RecoverView::newest_backup`].

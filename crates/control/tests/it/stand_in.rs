@@ -647,6 +647,7 @@ impl Backend for StandIn {
             newest_backup: None,
             asked: vec!["Anna".to_owned()],
             not_asked: Vec::new(),
+            passed_over: Vec::new(),
         })
     }
 }

@@ -168,6 +168,9 @@ pub(super) async fn recover(place: &Place, from: Vec<String>) -> CliResult {
             safe(&view.not_asked.join(", "))
         ));
     }
+    for sentence in &view.passed_over {
+        line(format!("careful: {}. Friends and sets that are newer may be missing", safe(sentence)));
+    }
     line(format!("friends: {}", safe(&view.friends.join(", "))));
     line(format!(
         "sets: {}",

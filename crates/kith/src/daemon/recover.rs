@@ -14,7 +14,7 @@ use kith_identity::{
 };
 use kith_peer::{Visit, visit};
 use kith_wire::{Hello, Report, VISIT_CAPABILITY, VersionRange, collect, empty_body, paths};
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 use super::core::{PROGRAM, value};
 use super::db::{Db, Table};
@@ -93,13 +93,25 @@ pub async fn recover(
         newest_backup: newest_backup(&known, &document.friends),
         asked: found.iter().map(|found| name_in(document, &found.visit.device)).collect(),
         not_asked: others.map(|friend| friend.name.clone()).collect(),
+        passed_over: found.iter().filter_map(|found| passed_over(document, found)).collect(),
     })
+}
+
+/// That newer state objects of a friend were not used: they may be by somebody else, or by a newer Kith.
+fn passed_over(document: &StateDocument, found: &Found) -> Option<String> {
+    let (name, reason) = (name_in(document, &found.visit.device), found.passed_over.as_ref()?);
+    let time = found.document.time;
+    Some(format!(
+        "what {name} was given last can't be used ({reason}); what he was given at {time} is used instead"
+    ))
 }
 
 /// A friend, and what he keeps of our state.
 struct Found {
     visit: Visit,
     document: StateDocument,
+    /// Why newer ones of his were not used, if there are any.
+    passed_over: Option<String>,
 }
 
 /// The copy with the highest number was written last.
@@ -166,8 +178,7 @@ async fn ask_friend(friend: Friend, identity: &Identity, derived: &DerivedSecret
     while let Some(outcome) = visits.next().await {
         match outcome {
             Ok(visit) if visit.device == friend.device_id => {
-                let document = fetch(&visit, derived).await?;
-                return Ok(Found { visit, document });
+                return fetch(visit, derived).await;
             }
             Ok(_) => problem = "another computer answered".to_owned(),
             Err(error) => problem = explain_dial(&error),
@@ -265,7 +276,7 @@ async fn find_state(
     let mut problems = Vec::new();
     for address in addresses {
         let outcome = match visit(address, identity, &keys, &hello).await {
-            Ok(visit) => fetch(&visit, derived).await.map(|document| Found { visit, document }),
+            Ok(visit) => fetch(visit, derived).await,
             Err(error) => Err(explain_dial(&error)),
         };
         match outcome {
@@ -291,27 +302,19 @@ fn explain_dial(error: &kith_peer::DialError) -> String {
 }
 
 /// The newest state object that opens with the words and names the friend. Somebody else may have left one after ours.
-async fn fetch(visit: &Visit, derived: &DerivedSecrets) -> Result<StateDocument, String> {
+async fn fetch(visit: Visit, derived: &DerivedSecrets) -> Result<Found, String> {
     let deadline = tokio::time::Instant::now() + FETCH_TIMEOUT;
     let (mut problem, mut last) = (None, None);
     for back in 0..MOST_OLDER {
-        let asked = tokio::time::timeout_at(deadline, fetch_one(visit, back)).await;
+        let asked = tokio::time::timeout_at(deadline, fetch_one(&visit, back)).await;
         let asked = asked.unwrap_or_else(|_elapsed| Err("it did not answer in time".to_owned()));
         let sealed = match asked {
             Ok(sealed) if last.as_ref() != Some(&sealed) => sealed,
             Ok(_same_again) => break,
             Err(reason) => return Err(problem.unwrap_or(reason)),
         };
-        match open(visit, derived, &sealed) {
-            Ok(document) => {
-                if back > 0 {
-                    warn!(
-                        objects = back,
-                        "the newest state objects at this friend are not to be used: an older one is"
-                    );
-                }
-                return Ok(document);
-            }
+        match open(&visit, derived, &sealed) {
+            Ok(document) => return Ok(Found { visit, document, passed_over: problem }),
             Err(reason) => drop(problem.get_or_insert(reason)),
         }
         last = Some(sealed);
