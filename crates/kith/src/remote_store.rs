@@ -19,8 +19,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
+use kith_archive::store::Buffers;
 use kith_archive::{FileId, FileKind, Store, StoreError, StoredFile};
-use kith_wire::{Body, collect, empty_body};
+use kith_wire::{Body, announced, collect_into, empty_body};
 use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -94,6 +95,7 @@ pub struct RemoteStore<C> {
     moved: Arc<Moved>,
     /// Objects that stalled until they were given up.
     given_up: AtomicUsize,
+    buffers: Buffers,
 }
 
 /// Why an attempt brought no answer.
@@ -107,8 +109,17 @@ impl<C: Carrier> RemoteStore<C> {
     /// The archive with this id.
     pub fn new(carrier: C, archive: impl Into<String>, patience: Patience) -> Self {
         let waiting = watch::Sender::new(false);
-        let (ended, moved, given_up) = (Arc::default(), Arc::default(), AtomicUsize::new(0));
-        Self { carrier, archive: archive.into(), patience, as_of: None, waiting, ended, moved, given_up }
+        Self {
+            carrier,
+            archive: archive.into(),
+            patience,
+            as_of: None,
+            waiting,
+            ended: Arc::default(),
+            moved: Arc::default(),
+            given_up: AtomicUsize::new(0),
+            buffers: Buffers::default(),
+        }
     }
 
     /// The archive as it was at a time by its holder's clock, Unix milliseconds. It can only be read.
@@ -246,13 +257,15 @@ impl<C: Carrier> RemoteStore<C> {
             let code = text(&answer, CODE).map(str::to_owned);
             let since_ms = text(&answer, SUPERSEDED_SINCE).and_then(|since| since.parse().ok());
             let body = kith_wire::boxed(Noting { body: answer.into_body(), moved: moved.clone() });
-            let body = collect(body, what.most_bytes(status)).await.map_err(|error| {
+            let most = what.most_bytes(status);
+            let mut received = self.buffers.take(announced(&body).min(most));
+            collect_into(body, most, &mut received).await.map_err(|error| {
                 Failed::Carrier(CarrierError::Broken(format!("the answer broke off: {error}")))
             })?;
             if !is_passing(status, code.as_deref()) {
                 self.ended.restart();
             }
-            Ok(Answer { status, code, since_ms, body })
+            Ok(Answer { status, code, since_ms, body: received.into() })
         };
         tokio::select! {
             outcome = exchange => outcome,

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::{BodyExt, Empty, Full, combinators::UnsyncBoxBody};
 use serde::Serialize;
@@ -42,19 +42,32 @@ const MOST_TRUSTED: u64 = 32 << 20;
 /// # Errors
 /// If it breaks off or is longer.
 pub async fn collect(body: Body, limit: usize) -> Result<Bytes, BodyError> {
-    let mut body = body;
-    // A buffer that grows is copied again and again.
-    let announced = usize::try_from(body.size_hint().lower().min(MOST_TRUSTED)).unwrap_or(0);
-    let mut all = BytesMut::with_capacity(announced.min(limit));
+    let mut all = Vec::with_capacity(announced(&body).min(limit));
+    collect_into(body, limit, &mut all).await?;
+    Ok(all.into())
+}
+
+/// Appends a whole body of at most `limit` bytes.
+///
+/// # Errors
+/// If it breaks off or is longer.
+pub async fn collect_into(body: Body, limit: usize, all: &mut Vec<u8>) -> Result<(), BodyError> {
+    let (mut body, end) = (body, all.len().saturating_add(limit));
     while let Some(frame) = body.frame().await {
         if let Ok(data) = frame?.into_data() {
-            if all.len() + data.len() > limit {
+            if all.len() + data.len() > end {
                 return Err(Box::new(TooLong(limit)));
             }
             all.extend_from_slice(&data);
         }
     }
-    Ok(all.freeze())
+    Ok(())
+}
+
+/// For how many bytes of a body room should be made before it is read: a buffer that grows is copied again and again.
+#[must_use]
+pub fn announced(body: &Body) -> usize {
+    usize::try_from(body.size_hint().lower().min(MOST_TRUSTED)).unwrap_or(0)
 }
 
 /// Any body in the one type.

@@ -17,7 +17,10 @@ mod metered;
 mod mux;
 pub mod paths;
 
-pub use body::{Body, BodyError, boxed, bytes_body, collect, empty_body, json_body, with_least_progress};
+pub use body::{
+    Body, BodyError, announced, boxed, bytes_body, collect, collect_into, empty_body, json_body,
+    with_least_progress,
+};
 pub use dial_back::{
     DIAL_BACK_CAPABILITY, DIAL_BACK_LIMIT, DialBackAnswer, DialBackOrder, DialBackOutcome, DialBackRefusal,
     DialBackRequest, DialBackResult, LEAST_DIAL_BACK_PORT, MOST_DIAL_BACK_ADDRESSES,

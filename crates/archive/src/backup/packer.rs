@@ -11,6 +11,7 @@ use super::BackupError;
 use super::stop::{Stop, Stopped};
 use crate::id::{BlobId, FileId};
 use crate::repository::{BlobType, HeaderError, IndexedPack, PackBuilder, Repository, RepositoryError};
+use crate::store::{Buffer, Buffers};
 
 /// A pack is full when it has so many bytes.
 const PACK_SIZE: usize = 16 * 1024 * 1024;
@@ -20,8 +21,6 @@ const SLACK: usize = 9 * 1024 * 1024;
 /// Blobs go to one of so many open packs by chance. Who sees the packs then can't recognise a file by the sizes of its
 /// chunks, which would otherwise lie in a row.
 const OPEN_PACKS: usize = 2;
-/// Buffers kept for further packs.
-const MOST_BUFFERS: usize = 4;
 
 /// Takes part in a backup: hands out what is new, and packs it.
 pub(super) struct Packer {
@@ -35,7 +34,7 @@ pub(super) struct Packer {
     tree_permits: Arc<Semaphore>,
     runtime: Handle,
     full: Mutex<Option<mpsc::Sender<FullPack>>>,
-    buffers: Arc<BufferPool>,
+    buffers: Buffers,
 }
 
 type OpenPacks = [Option<OpenPack>; OPEN_PACKS];
@@ -66,7 +65,7 @@ impl Packer {
             tree_permits: Arc::new(Semaphore::new(OPEN_PACKS + 1)),
             runtime: Handle::current(),
             full: Mutex::new(Some(full)),
-            buffers: Arc::default(),
+            buffers: Buffers::default(),
         }
     }
 
@@ -170,9 +169,9 @@ impl Packer {
         };
         let permit = self.runtime.block_on(Arc::clone(permits).acquire_owned()).map_err(|_| Stopped)?;
         let buffer = match blob_type {
-            BlobType::Data => self.buffers.take(),
+            BlobType::Data => self.buffers.take(PACK_SIZE + SLACK),
             // Packs of trees stay small mostly.
-            BlobType::Tree => Vec::new(),
+            BlobType::Tree => Buffer::default(),
         };
         Ok(OpenPack { builder: PackBuilder::with_buffer(buffer), permit })
     }
@@ -182,50 +181,12 @@ impl Packer {
         let (data, blobs) = finished.map_err(|error| stop.fail(pack_error(error)))?;
         let id = FileId::of(&data);
         let content = IndexedPack::new(id, &blobs);
-        let data = Bytes::from_owner(PooledBuffer { data, pool: Arc::clone(&self.buffers) });
         let full = self.full.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or(Stopped)?;
-        full.blocking_send(FullPack { id, data, content, permit: pack.permit }).map_err(|_| Stopped)
+        full.blocking_send(FullPack { id, data: data.into(), content, permit: pack.permit })
+            .map_err(|_| Stopped)
     }
 }
 
 fn pack_error(error: HeaderError) -> RepositoryError {
     RepositoryError::damaged("a new pack", error)
-}
-
-/// Buffers of packs, used again and again: fresh memory of this size costs as much as filling it.
-#[derive(Default)]
-struct BufferPool {
-    buffers: Mutex<Vec<Vec<u8>>>,
-}
-
-impl BufferPool {
-    fn take(&self) -> Vec<u8> {
-        let kept = self.buffers.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        kept.unwrap_or_else(|| Vec::with_capacity(PACK_SIZE + SLACK))
-    }
-
-    fn give(&self, buffer: Vec<u8>) {
-        let mut buffers = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
-        if buffers.len() < MOST_BUFFERS && buffer.capacity() >= PACK_SIZE {
-            buffers.push(buffer);
-        }
-    }
-}
-
-/// The bytes of a pack, which go back to the pool when the store no longer needs them.
-struct PooledBuffer {
-    data: Vec<u8>,
-    pool: Arc<BufferPool>,
-}
-
-impl AsRef<[u8]> for PooledBuffer {
-    fn as_ref(&self) -> &[u8] {
-        &self.data
-    }
-}
-
-impl Drop for PooledBuffer {
-    fn drop(&mut self) {
-        self.pool.give(std::mem::take(&mut self.data));
-    }
 }

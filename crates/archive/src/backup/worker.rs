@@ -18,7 +18,7 @@ use crate::id::BlobId;
 use crate::repository::{BlobSealer, BlobType, LARGEST_BLOB, Repository, RepositoryError};
 use crate::tree::Node;
 
-/// Memory that a larger chunk needed is given back: few chunks are that large, and every thread would keep it.
+/// A buffer that a larger chunk made grow is given back: few chunks are that large, and there are more buffers than threads.
 const KEEP: usize = BUFFER + 64 * 1024;
 
 /// What all threads of a backup share.
@@ -145,7 +145,7 @@ impl Worker {
         add(blobs, 1);
         add(bytes, content.len() as u64);
         add(&counters.sealed_bytes, sealed.len() as u64);
-        self.sealer.shrink(KEEP);
+        self.sealer.shrink();
         Ok(id)
     }
 

@@ -10,7 +10,9 @@ use futures::{StreamExt, stream};
 use super::report::Collector;
 use super::{CheckError, Finding, reason};
 use crate::id::{BlobId, FileId};
-use crate::repository::{BlobLocation, BlobType, PackedBlob, Repository, RepositoryError, read_header};
+use crate::repository::{
+    BlobLocation, BlobOpener, BlobType, PackedBlob, Repository, RepositoryError, read_header,
+};
 use crate::store::{FileKind, StoreError};
 
 /// So many packs are read at the same time.
@@ -256,6 +258,7 @@ impl PackToRead {
             Err(error) => collector.find(Finding::DamagedPack { id, reason: error.to_string() }),
         }
         let mut damaged = Vec::new();
+        let mut opener = BlobOpener::default();
         for blob in &self.blobs {
             if collector.stop.is_cancelled() {
                 break;
@@ -264,7 +267,7 @@ impl PackToRead {
             let sealed = bytes.get(start..start.saturating_add(blob.length as usize));
             let opened = sealed
                 .ok_or_else(|| RepositoryError::damaged(format_args!("pack {id}"), "it is too short"))
-                .and_then(|sealed| repository.open_blob_blocking(blob, sealed));
+                .and_then(|sealed| repository.open_blob_blocking(&mut opener, blob, sealed));
             let problem = match opened {
                 Ok(content) if content.len() == content_length(blob) => continue,
                 Ok(_) => "it has not the length that the index says".to_owned(),

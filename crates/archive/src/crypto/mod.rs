@@ -114,14 +114,25 @@ impl MasterKey {
     /// # Errors
     /// It was sealed with another key, or changed.
     pub fn open(&self, sealed: &[u8]) -> Result<Vec<u8>, CryptoError> {
+        let mut plain = Vec::new();
+        self.open_into(sealed, &mut plain)?;
+        Ok(plain)
+    }
+
+    /// Puts the content of something sealed into `plain`, in the place of what was there. After an error it is empty.
+    pub(crate) fn open_into(&self, sealed: &[u8], plain: &mut Vec<u8>) -> Result<(), CryptoError> {
+        plain.clear();
         let (iv, rest) = sealed.split_first_chunk::<IV_LENGTH>().ok_or(CryptoError::TooShort)?;
         let (cipher, mac) = rest.split_last_chunk::<MAC_LENGTH>().ok_or(CryptoError::TooShort)?;
         let expected = self.authenticate(iv, cipher)?;
         aws_lc_rs::constant_time::verify_slices_are_equal(&expected, mac)
             .map_err(|_| CryptoError::Unauthenticated)?;
-        let mut plain = cipher.to_vec();
-        self.apply_cipher(iv, &mut plain)?;
-        Ok(plain)
+        plain.extend_from_slice(cipher);
+        let applied = self.apply_cipher(iv, plain);
+        if applied.is_err() {
+            plain.clear();
+        }
+        applied
     }
 
     /// Counter mode: the same operation encrypts and decrypts.

@@ -8,6 +8,7 @@ use zstd::zstd_safe::CParameter;
 
 use super::error::RepositoryError;
 use super::pack::PackedBlob;
+use crate::chunker::MAX_SIZE;
 use crate::crypto::{IV_LENGTH, MasterKey, OVERHEAD};
 use crate::id::BlobId;
 
@@ -24,6 +25,8 @@ const SAMPLES: usize = 8;
 const SAMPLE: usize = 8 * 1024;
 /// The first byte of a compressed file that is not a pack.
 const COMPRESSED_FILE: u8 = 2;
+/// Room for the largest chunk, compressed in vain and sealed: zstd may need 1/256 more than it was given.
+const USUAL_ROOM: usize = MAX_SIZE + MAX_SIZE / 128;
 /// No index or snapshot is larger than this when it is unpacked.
 const LARGEST_FILE: u64 = 512 * 1024 * 1024;
 /// No blob is larger than this: data blobs have 8 MiB at most, the trees of huge directories more.
@@ -56,10 +59,9 @@ impl BlobSealer {
         content: &[u8],
     ) -> Result<(&[u8], Option<u32>), RepositoryError> {
         let needed = zstd::zstd_safe::compress_bound(content.len()) + OVERHEAD;
-        // The buffer never gets shorter here, so that it is not zeroed again and again.
         if self.buffer.len() < needed {
-            self.buffer = Vec::new();
-            self.buffer.resize(needed, 0);
+            // What is not used of it stays untouched and takes no memory, so it is made for any chunk at once.
+            self.buffer = vec![0; needed.max(USUAL_ROOM)];
         }
         let compressed =
             if self.seems_incompressible(content)? { content.len() } else { self.compress(content)? };
@@ -97,11 +99,55 @@ impl BlobSealer {
         Ok(true)
     }
 
-    /// Gives back the memory of an unusually large blob.
-    pub(crate) fn shrink(&mut self, to: usize) {
-        if self.buffer.capacity() > to {
+    /// Gives back the memory of a blob that is larger than any chunk: the listing of a huge directory.
+    pub(crate) fn shrink(&mut self) {
+        if self.buffer.len() > USUAL_ROOM {
             self.buffer = Vec::new();
         }
+    }
+}
+
+/// Opens and decompresses blobs, with buffers that are used again.
+#[derive(Default)]
+pub(crate) struct BlobOpener {
+    plain: Vec<u8>,
+    unpacked: Vec<u8>,
+}
+
+impl BlobOpener {
+    /// The content of a blob from its sealed form, compared with its id.
+    pub(crate) fn open(
+        &mut self,
+        key: &MasterKey,
+        blob: &PackedBlob,
+        sealed: &[u8],
+    ) -> Result<&[u8], RepositoryError> {
+        self.open_to_vec(key, blob, sealed).map(|content| content.as_slice())
+    }
+
+    fn open_to_vec(
+        &mut self,
+        key: &MasterKey,
+        blob: &PackedBlob,
+        sealed: &[u8],
+    ) -> Result<&mut Vec<u8>, RepositoryError> {
+        let damaged = |reason: &dyn ToString| {
+            RepositoryError::damaged(format_args!("{} {}", blob.blob_type, blob.id), reason.to_string())
+        };
+        key.open_into(sealed, &mut self.plain).map_err(|error| damaged(&error))?;
+        let content = match blob.uncompressed_length {
+            None => &mut self.plain,
+            Some(length) if length > LARGEST_BLOB => return Err(damaged(&"it claims an absurd length")),
+            Some(length) => {
+                decompress(&self.plain, length as usize, &mut self.unpacked)
+                    .map_err(|error| damaged(&error))?;
+                &mut self.unpacked
+            }
+        };
+        if BlobId::of(content) != blob.id {
+            return Err(damaged(&"its content is not what its id says"));
+        }
+        Ok(content)
     }
 }
 
@@ -111,20 +157,7 @@ pub(crate) fn open_blob(
     blob: &PackedBlob,
     sealed: &[u8],
 ) -> Result<Vec<u8>, RepositoryError> {
-    let damaged = |reason: &dyn ToString| {
-        RepositoryError::damaged(format_args!("{} {}", blob.blob_type, blob.id), reason.to_string())
-    };
-    let mut content = key.open(sealed).map_err(|error| damaged(&error))?;
-    if let Some(length) = blob.uncompressed_length {
-        if length > LARGEST_BLOB {
-            return Err(damaged(&"it claims an absurd length"));
-        }
-        content = decompress(&content, length as usize).map_err(|error| damaged(&error))?;
-    }
-    if BlobId::of(&content) != blob.id {
-        return Err(damaged(&"its content is not what its id says"));
-    }
-    Ok(content)
+    BlobOpener::default().open_to_vec(key, blob, sealed).map(std::mem::take)
 }
 
 thread_local! {
@@ -132,13 +165,22 @@ thread_local! {
     static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
 }
 
-fn decompress(compressed: &[u8], length: usize) -> std::io::Result<Vec<u8>> {
+/// Puts at most `most` bytes into `content`, in the place of what was there.
+fn decompress(compressed: &[u8], most: usize, content: &mut Vec<u8>) -> std::io::Result<()> {
+    content.clear();
+    if content.capacity() < most {
+        // Nothing is to be copied to the larger one.
+        *content = Vec::with_capacity(most);
+    }
     DECOMPRESSOR.with_borrow_mut(|slot| {
         let mut decompressor = slot.take().map_or_else(Decompressor::new, Ok)?;
-        let content = decompressor.decompress(compressed, length)?;
+        decompressor.decompress_to_buffer(compressed, content)?;
         // After an error it is not used again.
         *slot = Some(decompressor);
-        Ok(content)
+        if content.len() > most {
+            return Err(std::io::Error::other("it is longer than it claims"));
+        }
+        Ok(())
     })
 }
 

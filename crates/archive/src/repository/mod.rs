@@ -38,7 +38,7 @@ pub use repair::Salvaged;
 pub use retire::Retired;
 pub use snapshot::{Snapshot, SnapshotSummary};
 
-pub(crate) use codec::{BlobSealer, LARGEST_BLOB};
+pub(crate) use codec::{BlobOpener, BlobSealer, LARGEST_BLOB};
 pub(crate) use index::{IndexFile, IndexedPack, MOST_BLOBS_PER_FILE};
 pub(crate) use pack::PackBuilder;
 
@@ -260,12 +260,17 @@ impl Repository {
         Ok(opened)
     }
 
-    /// The content of a blob from its sealed bytes, compared with its id, on the calling thread.
+    /// The content of a blob from its sealed bytes, compared with its id, on the calling thread, in the buffers of `opener`.
     ///
     /// # Errors
     /// The bytes are not those of this blob.
-    pub fn open_blob_blocking(&self, blob: &PackedBlob, sealed: &[u8]) -> Result<Vec<u8>, RepositoryError> {
-        codec::open_blob(&self.key, blob, sealed)
+    pub(crate) fn open_blob_blocking<'a>(
+        &self,
+        opener: &'a mut BlobOpener,
+        blob: &PackedBlob,
+        sealed: &[u8],
+    ) -> Result<&'a [u8], RepositoryError> {
+        opener.open(&self.key, blob, sealed)
     }
 
     /// All snapshots, each with its name verified.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::crypto::{CryptoError, MasterKey, OVERHEAD};
 use crate::id::BlobId;
+use crate::store::Buffer;
 
 /// Bytes of the header's length at the end of a pack.
 pub(super) const LENGTH_FIELD: usize = 4;
@@ -84,14 +85,13 @@ pub enum HeaderError {
 /// Collects sealed blobs until there are enough for a pack.
 #[derive(Default)]
 pub(crate) struct PackBuilder {
-    data: Vec<u8>,
+    data: Buffer,
     blobs: Vec<PackedBlob>,
 }
 
 impl PackBuilder {
-    /// An empty pack that uses `buffer` again.
-    pub(crate) fn with_buffer(mut buffer: Vec<u8>) -> Self {
-        buffer.clear();
+    /// An empty pack in an empty buffer.
+    pub(crate) fn with_buffer(buffer: Buffer) -> Self {
         Self { data: buffer, blobs: Vec::new() }
     }
 
@@ -135,7 +135,7 @@ impl PackBuilder {
     }
 
     /// Appends the header; gives the pack's bytes and what is in it.
-    pub(crate) fn finish(mut self, key: &MasterKey) -> Result<(Vec<u8>, Vec<PackedBlob>), HeaderError> {
+    pub(crate) fn finish(mut self, key: &MasterKey) -> Result<(Buffer, Vec<PackedBlob>), HeaderError> {
         let header = key.seal(&write_header(&self.blobs))?;
         let length = u32::try_from(header.len()).map_err(|_| HeaderError::InvalidLength)?;
         self.data.extend_from_slice(&header);

@@ -1,7 +1,7 @@
 //! Carries out a batch: reads from several packs at a time, opens on all cores, writes.
 
 use std::num::NonZero;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
@@ -12,7 +12,7 @@ use super::batch::{Batch, Files, Part, Reads, Run};
 use super::context::{Context, Stopped};
 use super::write::{Writer, give_up};
 use super::{existing, metadata, others};
-use crate::repository::{Repository, RepositoryError};
+use crate::repository::{BlobOpener, Repository, RepositoryError};
 use crate::store::{FileKind, StoreError};
 
 /// So many reads are in flight.
@@ -76,6 +76,7 @@ async fn fetch_files(
         files: Arc::clone(files),
         reads: Arc::new(reads),
         cores: Semaphore::new(cores()),
+        openers: Arc::default(),
     };
     let mut runs = stream::iter(0..fetch.reads.runs.len())
         .map(|number| Box::pin(fetch.run(number)))
@@ -124,6 +125,8 @@ struct Fetch {
     reads: Arc<Reads>,
     /// Permits for opening and writing.
     cores: Semaphore,
+    /// Those that nobody uses at the moment: with the permits, there are no more of them than cores.
+    openers: Arc<Mutex<Vec<BlobOpener>>>,
 }
 
 /// Parts with one blob, by their place in the list, and why its content could not be had.
@@ -163,9 +166,11 @@ impl Fetch {
     async fn open_and_write(&self, number: usize, bytes: Bytes) -> Result<Vec<Missing>, Stopped> {
         let permit = self.unless_stopped(self.cores.acquire()).await?;
         let (repository, files) = (Arc::clone(&self.repository), Arc::clone(&self.files));
-        let reads = Arc::clone(&self.reads);
+        let (reads, openers) = (Arc::clone(&self.reads), Arc::clone(&self.openers));
         let done = blocking(&self.context, move || {
             let run = &reads.runs[number];
+            let unused = openers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let mut opener = unused.unwrap_or_default();
             let mut writer = Writer::default();
             let mut missing = Vec::new();
             for group in groups(&reads.parts, run) {
@@ -173,11 +178,12 @@ impl Fetch {
                     break;
                 }
                 let parts = &reads.parts[group.clone()];
-                match open(&repository, run, &parts[0], &bytes) {
-                    Ok(content) => writer.write(&files, parts, &content),
+                match open(&repository, &mut opener, run, &parts[0], &bytes) {
+                    Ok(content) => writer.write(&files, parts, content),
                     Err(error) => missing.push(Missing { parts: group, error }),
                 }
             }
+            openers.lock().unwrap_or_else(PoisonError::into_inner).push(opener);
             missing
         })
         .await;
@@ -229,12 +235,18 @@ impl Fetch {
     }
 }
 
-fn open(repository: &Repository, run: &Run, part: &Part, bytes: &Bytes) -> Result<Vec<u8>, RepositoryError> {
+fn open<'a>(
+    repository: &Repository,
+    opener: &'a mut BlobOpener,
+    run: &Run,
+    part: &Part,
+    bytes: &[u8],
+) -> Result<&'a [u8], RepositoryError> {
     let start = usize::try_from(u64::from(part.blob.offset) - run.bytes.start).unwrap_or(usize::MAX);
     let sealed = bytes
         .get(start..start.saturating_add(part.blob.length as usize))
         .ok_or_else(|| RepositoryError::damaged(format_args!("pack {}", run.pack), "it is too short"))?;
-    repository.open_blob_blocking(&part.blob, sealed).map_err(|error| error.in_pack(&run.pack))
+    repository.open_blob_blocking(opener, &part.blob, sealed).map_err(|error| error.in_pack(&run.pack))
 }
 
 /// The parts of a read, those with the same blob together.

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{FileId, FileKind, Store, StoreError, StoredFile};
+use super::{Buffers, FileId, FileKind, Store, StoreError, StoredFile};
 
 /// No file of a repository is larger than this: a larger one is not read into memory.
 const LARGEST_FILE: u64 = 512 * 1024 * 1024;
@@ -24,6 +24,7 @@ const LARGEST_FILE: u64 = 512 * 1024 * 1024;
 pub struct LocalStore {
     root: Arc<Path>,
     counter: Arc<AtomicU64>,
+    buffers: Buffers,
 }
 
 impl LocalStore {
@@ -40,7 +41,7 @@ impl LocalStore {
                 source: io::Error::from(nix::errno::Errno::ENOTDIR).into(),
             });
         }
-        Ok(Self { root: root.into(), counter: Arc::default() })
+        Ok(Self { root: root.into(), counter: Arc::default(), buffers: Buffers::default() })
     }
 
     /// A store in the directory `root`, which is made if it is not there, readable for its owner only.
@@ -134,7 +135,7 @@ impl LocalStore {
             file.seek(SeekFrom::Start(range.start)).map_err(io_error(what()))?;
         }
         let length = range.end - range.start;
-        let mut data = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
+        let mut data = self.buffers.take(usize::try_from(length).unwrap_or(0));
         file.take(length).read_to_end(&mut data).map_err(io_error(what()))?;
         if data.len() as u64 != length {
             let reason = "it got shorter while it was read".to_owned();

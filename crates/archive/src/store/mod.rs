@@ -3,6 +3,7 @@
 //! A store keeps opaque files named by the SHA-256 of their content. It needs no keys and is not trusted: whatever it
 //! returns is verified by the [repository](crate::repository).
 
+mod buffers;
 mod local;
 mod system;
 #[cfg(test)]
@@ -15,6 +16,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub use crate::id::FileId;
+pub use buffers::{Buffer, Buffers};
 pub use local::LocalStore;
 pub use system::SystemError;
 

@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
-use kith_wire::bytes_body;
+use kith_wire::{bytes_body, collect};
 
 use super::operation::MOST_OBJECT_BYTES;
 use super::*;
