@@ -62,7 +62,10 @@ pub enum ClientError {
 pub(super) fn socket(path: &Path, source: io::Error) -> ClientError {
     let path = path.to_owned();
     match source.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::DaemonNotRunning { path },
+        // Reset: it ended with our dial in its queue.
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => {
+            ClientError::DaemonNotRunning { path }
+        }
         io::ErrorKind::PermissionDenied => ClientError::NotAllowed(not_allowed(&path)),
         _ => ClientError::Socket { path, source },
     }
@@ -80,5 +83,21 @@ fn not_allowed(path: &Path) -> String {
             )
         }
         None => format!("{own} may not control the daemon behind {}", path.display()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_daemon_that_ends_while_it_is_dialled_is_one_that_does_not_run() {
+        let dialled = |kind: io::ErrorKind| socket(Path::new("/run/kith.sock"), kind.into());
+        for kind in
+            [io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused, io::ErrorKind::ConnectionReset]
+        {
+            assert!(matches!(dialled(kind), ClientError::DaemonNotRunning { .. }), "{kind}");
+        }
+        assert!(matches!(dialled(io::ErrorKind::TimedOut), ClientError::Socket { .. }));
     }
 }
