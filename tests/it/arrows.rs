@@ -1,6 +1,7 @@
 //! The dependency arrows between the crates.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::process::Command;
 
 use e2e::run;
@@ -86,4 +87,29 @@ fn nothing_depends_on_the_program_but_the_program() {
         assert!(tests || !to.contains("kith"), "{from} depends on the composition root");
         assert!(!TESTS.iter().any(|tests| to.contains(*tests)), "{from} depends on the tests");
     }
+}
+
+/// Proxies, allowed destinations and local ports hold for whatever goes through there.
+#[test]
+fn one_place_of_the_peer_crate_makes_connections() {
+    let place = Path::new("outbound/local_port.rs");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/peer/src");
+    let mut directories = vec![source.clone()];
+    let mut making = BTreeSet::new();
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                directories.push(path);
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            let product = text.split("#[cfg(test)]\nmod").next().unwrap();
+            let makes = ["TcpStream::connect", "TcpSocket::new", "Socket::new"];
+            if !path.ends_with("tests.rs") && makes.iter().any(|call| product.contains(call)) {
+                making.insert(path.strip_prefix(&source).unwrap().to_owned());
+            }
+        }
+    }
+    assert_eq!(making, BTreeSet::from([place.to_owned()]));
 }

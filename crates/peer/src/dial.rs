@@ -12,12 +12,13 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::greeting::{NotTls, SkipGreeting};
-use crate::socket::{tune, widen};
+use crate::outbound::{Outbound, Way};
+use crate::socket::widen;
 
 /// Longest wait for name resolution.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest wait for the TCP connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest wait for the TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -45,6 +46,14 @@ pub enum DialError {
     /// The network said no.
     #[error("unreachable: {0}")]
     Unreachable(String),
+    /// The settings don't allow it.
+    #[error(
+        "the settings don't allow connections to {0}: no entry of network.allowed-destinations covers it"
+    )]
+    NotAllowed(String),
+    /// The proxy did not do what it was asked for; a sentence.
+    #[error("{0}")]
+    Proxy(String),
     /// Something else answers there.
     #[error("another program answers there: {0}")]
     NotKith(String),
@@ -89,9 +98,24 @@ pub enum DialError {
     OlderInstallation,
 }
 
+impl DialError {
+    /// What the system said of a TCP connection that did not come about.
+    pub(crate) fn of_connecting(error: &std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::ConnectionRefused => Self::Refused,
+            std::io::ErrorKind::TimedOut => Self::NoResponse(CONNECT_TIMEOUT),
+            _ => Self::Unreachable(error.to_string()),
+        }
+    }
+}
+
 /// How somebody is dialled.
 #[derive(Clone)]
 pub(crate) struct Dialing {
+    /// How connections leave this computer.
+    pub(crate) outbound: Outbound,
+    /// Who is expected, if that is known beforehand.
+    pub(crate) friend: Option<DeviceId>,
     pub(crate) config: Arc<ClientConfig>,
     pub(crate) us: DeviceId,
     /// By which he may recognise us, best first.
@@ -111,8 +135,11 @@ impl Dialing {
 /// An outgoing connection whose other end was proved.
 pub(crate) struct Dialed {
     pub(crate) stream: Stream,
+    /// The other end of the TCP connection.
     pub(crate) remote: SocketAddr,
     pub(crate) local: SocketAddr,
+    /// Whether that is a proxy's.
+    pub(crate) proxied: bool,
 }
 
 /// Splits `host:port`, `ip:port` or `[v6]:port`.
@@ -144,27 +171,11 @@ pub(crate) async fn resolve(address: &str) -> Result<Vec<SocketAddr>, DialError>
     if addresses.is_empty() { Err(DialError::NameNotFound(host.to_owned())) } else { Ok(addresses) }
 }
 
-/// Connects by TCP.
-pub(crate) async fn connect(address: SocketAddr) -> Result<TcpStream, DialError> {
-    match tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
-        Err(_elapsed) => Err(DialError::NoResponse(CONNECT_TIMEOUT)),
-        Ok(Ok(stream)) => {
-            tune(&stream);
-            Ok(stream)
-        }
-        Ok(Err(error)) => Err(match error.kind() {
-            std::io::ErrorKind::ConnectionRefused => DialError::Refused,
-            std::io::ErrorKind::TimedOut => DialError::NoResponse(CONNECT_TIMEOUT),
-            _ => DialError::Unreachable(error.to_string()),
-        }),
-    }
-}
-
-/// Name, TCP, TLS: tries each IP address of the name in turn.
+/// Name, TCP, TLS: tries each way to the address in turn.
 pub(crate) async fn dial(address: &str, dialing: &Dialing) -> Result<Dialed, DialError> {
     let mut last = None;
-    for remote in resolve(address).await? {
-        match dial_one(remote, dialing).await {
+    for way in dialing.outbound.ways(dialing.friend.as_ref(), address).await? {
+        match dial_by(&way, dialing).await {
             Ok(dialed) => return Ok(dialed),
             Err(error) => last = Some(error),
         }
@@ -172,17 +183,17 @@ pub(crate) async fn dial(address: &str, dialing: &Dialing) -> Result<Dialed, Dia
     Err(last.unwrap_or_else(|| DialError::NameNotFound(address.to_owned())))
 }
 
-async fn dial_one(remote: SocketAddr, dialing: &Dialing) -> Result<Dialed, DialError> {
-    let stream = dial_over(dialing, || async move {
-        let stream = connect(remote).await?;
+async fn dial_by(way: &Way, dialing: &Dialing) -> Result<Dialed, DialError> {
+    let stream = dial_over(dialing, || async {
+        let stream = dialing.outbound.connect(way).await?;
         // TCP's simultaneous open with oneself: a dial from an ephemeral port to that same port.
-        if local(&stream)? == remote { Err(DialError::Myself) } else { Ok(stream) }
+        if local(&stream)? == way.hop { Err(DialError::Myself) } else { Ok(stream) }
     });
     let stream = stream.await?;
     let socket = stream.get_ref().0.get_ref();
     widen(socket);
     let local = local(socket)?;
-    Ok(Dialed { stream, remote, local })
+    Ok(Dialed { stream, remote: way.hop, local, proxied: way.is_proxied() })
 }
 
 fn local(stream: &TcpStream) -> Result<SocketAddr, DialError> {
@@ -306,11 +317,14 @@ mod tests {
             }
         };
         let dialing = Dialing {
+            outbound: Outbound::default(),
+            friend: None,
             config: tls::client_config(&identity(1), identity(2).device_id()),
             us: identity(1).device_id(),
             keys: keys.clone(),
         };
-        let connecting = || connect(address);
+        let (outbound, way) = (Outbound::default(), Way::direct(address));
+        let connecting = || outbound.connect(&way);
         let (dialled, _answered) = tokio::join!(dial_over(&dialing, connecting), answer);
         dialled
     }
@@ -327,10 +341,13 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let keys = [1, 2].map(|byte| DialInKey::from_bytes([byte; 32])).to_vec();
         let dialing = Dialing {
+            outbound: Outbound::default(),
+            friend: None,
             config: tls::client_config(&identity(1), identity(2).device_id()),
             us: identity(1).device_id(),
             keys,
         };
+        let way = Way::direct(address);
         let close = async {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
@@ -338,7 +355,7 @@ mod tests {
             }
         };
         tokio::select! {
-            dialled = dial_over(&dialing, || connect(address)) => {
+            dialled = dial_over(&dialing, || dialing.outbound.connect(&way)) => {
                 assert_eq!(dialled.map(drop).unwrap_err(), DialError::BrokenOff);
             }
             () = close => {}
@@ -360,6 +377,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let closed = listener.local_addr().unwrap();
         drop(listener);
-        assert_eq!(connect(closed).await.unwrap_err(), DialError::Refused);
+        let connected = Outbound::default().connect(&Way::direct(closed)).await;
+        assert_eq!(connected.unwrap_err(), DialError::Refused);
     }
 }

@@ -17,6 +17,7 @@ use crate::dial_back::DialBacks;
 use crate::dialer::{Dialer, Jitter};
 use crate::guests::Guests;
 use crate::host::{Connection, Host, PeerState, Standing};
+use crate::outbound::Outbound;
 use crate::prefer::{Existing, Keep, prefer};
 use crate::race::{Attempt, race};
 use crate::runs::Runs;
@@ -33,6 +34,7 @@ pub(crate) struct Shared {
     us: DeviceId,
     identity: Arc<Identity>,
     host: Arc<dyn Host>,
+    outbound: Outbound,
     book: Mutex<AddressBook>,
     state: Mutex<PeerState>,
     link: watch::Sender<Option<Link>>,
@@ -83,6 +85,7 @@ impl Friend {
         book: AddressBook,
         identity: Arc<Identity>,
         host: Arc<dyn Host>,
+        outbound: Outbound,
         dialer: Dialer,
     ) -> Self {
         let shared = Arc::new(Shared {
@@ -98,7 +101,8 @@ impl Friend {
             turned_away: Mutex::default(),
             guests: Mutex::default(),
             promising: Notify::new(),
-            dial_backs: Arc::default(),
+            dial_backs: Arc::new(DialBacks::new(outbound.clone())),
+            outbound,
             network: Notify::new(),
         });
         let (arrivals, arriving) = mpsc::channel(MOST_ARRIVALS);
@@ -181,6 +185,8 @@ impl Shared {
     async fn dial_all(self: Arc<Self>, serial: u64) -> Result<Session, Vec<Attempt>> {
         let candidates = lock(&self.book).candidates();
         let dialing = Dialing {
+            outbound: self.outbound.clone(),
+            friend: Some(self.friend),
             config: tls::client_config(&self.identity, self.friend),
             us: self.us,
             keys: self.host.dial_in_keys(&self.friend),
@@ -196,7 +202,7 @@ impl Shared {
                 if shared.claim(Side::Dialer, serial) == Keep::Existing {
                     return Err(DialError::Duplicate);
                 }
-                let presence = shared.dial_backs.connected(dialed.remote.ip());
+                let presence = shared.dial_backs.connected((!dialed.proxied).then_some(dialed.remote.ip()));
                 let greeted = greet(dialed, address, shared.friend, shared.host.clone(), presence).await;
                 match greeted {
                     Ok(session) if matches!(session.standing, Standing::Guest | Standing::Visitor) => {
@@ -234,7 +240,7 @@ impl Shared {
         let Arrival { stream, remote, local } = arrival;
         let claimant = self.clone();
         let admit = Box::new(move |hello: &Hello| claimant.admit(hello, serial));
-        let presence = self.dial_backs.connected(remote.ip());
+        let presence = self.dial_backs.connected(Some(remote.ip()));
         let mut accepting =
             Accepting::start(stream, self.friend, remote.ip(), self.host.clone(), admit, presence);
         let mut makes_room = false;
@@ -263,6 +269,7 @@ impl Shared {
             side: Side::Acceptor,
             remote,
             local,
+            proxied: false,
             dialled: None,
             since: SystemTime::now(),
             seen_as: seen_as(&hello),
@@ -335,8 +342,8 @@ fn sentence(attempts: &[Attempt]) -> String {
             DialError::RefusedUs(_) | DialError::OtherVersion(_) => 0,
             DialError::NotRecognised | DialError::OtherDevice { .. } | DialError::OlderInstallation => 1,
             DialError::Broken(_) | DialError::BrokenOff | DialError::Tls(_) => 2,
-            DialError::NotKith(_) => 3,
-            DialError::Refused => 4,
+            DialError::NotKith(_) | DialError::Proxy(_) => 3,
+            DialError::Refused | DialError::NotAllowed(_) => 4,
             DialError::NoResponse(_) => 5,
             DialError::NameNotFound(_) | DialError::Unreachable(_) => 6,
             DialError::Myself | DialError::BadAddress(_) | DialError::Duplicate => 7,

@@ -11,8 +11,8 @@ use crate::race::Attempt;
 
 /// The program around this crate. All but [`Host::serve`]'s future must answer from memory.
 pub trait Host: Send + Sync + 'static {
-    /// What we say of ourselves to this friend, who is seen from this IP address.
-    fn hello(&self, to: &DeviceId, seen_from: IpAddr) -> Hello;
+    /// What we say of ourselves to this friend, who is seen from this IP address; none if only a proxy is seen.
+    fn hello(&self, to: &DeviceId, seen_from: Option<IpAddr>) -> Hello;
     /// The keys by which this friend may recognise our calls, best first: his own, as he told us, and whatever else he may know us
     /// by.
     fn dial_in_keys(&self, friend: &DeviceId) -> Vec<DialInKey>;
@@ -67,10 +67,12 @@ pub struct Caller {
 pub struct Connection {
     /// Which end dialled.
     pub side: Side,
-    /// The friend's end, as we see it.
+    /// The other end of the TCP connection: the friend's as we see it, or a proxy's.
     pub remote: SocketAddr,
     /// Our end.
     pub local: SocketAddr,
+    /// Whether a proxy of ours made the connection, so that `remote` says nothing of the friend.
+    pub proxied: bool,
     /// The address we dialled, `host:port`; none if we were dialled.
     pub dialled: Option<String>,
     /// Since when.
@@ -88,6 +90,8 @@ pub enum PathKind {
     Lan,
     /// Between public addresses.
     Public,
+    /// Made by a proxy, or by a port of a firewall that stands for the friend.
+    Proxied,
 }
 
 impl PathKind {
@@ -97,6 +101,7 @@ impl PathKind {
         match self {
             Self::Lan => "lan",
             Self::Public => "public",
+            Self::Proxied => "proxied",
         }
     }
 }
@@ -111,7 +116,17 @@ impl Connection {
     /// How the link gets to the friend.
     #[must_use]
     pub fn path(&self) -> PathKind {
-        if crate::book::is_internal(self.remote.ip()) { PathKind::Lan } else { PathKind::Public }
+        match self.friend_ip() {
+            None => PathKind::Proxied,
+            Some(ip) if crate::book::is_internal(ip) => PathKind::Lan,
+            Some(_) => PathKind::Public,
+        }
+    }
+
+    /// The friend's IP address, as we see it.
+    #[must_use]
+    pub fn friend_ip(&self) -> Option<IpAddr> {
+        (!self.proxied).then_some(self.remote.ip())
     }
 }
 

@@ -22,6 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::book::Candidate;
 use crate::dial::{DialError, Dialing, dial};
+use crate::outbound::Outbound;
 use crate::race::{Attempt, race};
 
 /// Longest time for the exchange.
@@ -113,6 +114,7 @@ pub enum JoinError {
 /// # Errors
 /// See [`JoinError`].
 pub async fn ask(
+    outbound: &Outbound,
     identity: &Identity,
     key: &OneTimeKey,
     other: DeviceId,
@@ -120,6 +122,8 @@ pub async fn ask(
     message: &JoinMessage,
 ) -> Result<(JoinMessage, String), JoinError> {
     let dialing = Dialing {
+        outbound: outbound.clone(),
+        friend: Some(other),
         config: tls::join_client_config(key, other),
         us: identity.device_id(),
         keys: vec![key.dial_in_key().clone()],
@@ -313,8 +317,9 @@ mod tests {
                 stream.peek(&mut [0]).await.unwrap();
             }
         };
+        let outbound = Outbound::default();
         tokio::select! {
-            asked = ask(&joiner, &key, inviter, &addresses, &message) => {
+            asked = ask(&outbound, &joiner, &key, inviter, &addresses, &message) => {
                 let error = asked.map(drop).unwrap_err();
                 assert!(matches!(&error, JoinError::NoAddress(attempts) if attempts.len() == 1), "{error:?}");
             }

@@ -15,6 +15,7 @@ use crate::book::AddressBook;
 use crate::dialer::Dialer;
 use crate::friend::{Arrival, Friend, Shared};
 use crate::host::{Host, PeerState};
+use crate::outbound::Outbound;
 
 /// Most friends of one computer.
 pub const MOST_FRIENDS: usize = 4096;
@@ -29,6 +30,7 @@ pub struct Peers {
 struct Inner {
     identity: Arc<Identity>,
     host: Arc<dyn Host>,
+    outbound: Outbound,
     friends: Mutex<BTreeMap<DeviceId, Friend>>,
     /// Held, so that it goes on being watched.
     _network: Network,
@@ -37,12 +39,17 @@ struct Inner {
 
 impl Peers {
     /// Starts without friends. Changes of the network and a resume from sleep start dials and checks of the links by
-    /// themselves.
+    /// themselves. Connections are made as `outbound` has it.
     #[must_use]
-    pub fn start(identity: Arc<Identity>, host: Arc<dyn Host>, network: &Network) -> Self {
+    pub fn start(
+        identity: Arc<Identity>,
+        host: Arc<dyn Host>,
+        outbound: Outbound,
+        network: &Network,
+    ) -> Self {
         let mut news = network.watch();
         let (friends, watch, network) = (Mutex::default(), Mutex::default(), network.clone());
-        let inner = Arc::new(Inner { identity, host, friends, _network: network, watch });
+        let inner = Arc::new(Inner { identity, host, outbound, friends, _network: network, watch });
         let weak = Arc::downgrade(&inner);
         let watch = tokio::spawn(async move {
             while news.changed().await.is_ok() {
@@ -74,8 +81,10 @@ impl Peers {
         if let Some(known) = friends.get(&friend) {
             known.shared.set_book(book);
         } else if friends.len() < MOST_FRIENDS && friend != self.inner.identity.device_id() {
-            let task =
-                Friend::start(friend, book, self.inner.identity.clone(), self.inner.host.clone(), dialer);
+            let task = {
+                let Inner { identity, host, outbound, .. } = &*self.inner;
+                Friend::start(friend, book, identity.clone(), host.clone(), outbound.clone(), dialer)
+            };
             friends.insert(friend, task);
         }
     }

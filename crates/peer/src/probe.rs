@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use kith_identity::{DeviceId, DialInKey, DialInTag, Identity, tls};
 use tokio_rustls::TlsConnector;
 
-use crate::dial::{DialError, connect, explain, resolve};
+use crate::dial::{DialError, explain};
 use crate::greeting::SkipGreeting;
+use crate::outbound::{Outbound, Way};
 
 /// Longest wait for an answer on the open connection.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -59,13 +60,14 @@ pub struct Probe {
 /// [`MOST_PROBE_KEYS`] are tried, one after the other. `made_for_it` is shown to whatever answers: an identity that was made for the
 /// test.
 pub async fn probe(
+    outbound: &Outbound,
     address: &str,
     made_for_it: &Identity,
     keys: &[DialInKey],
     expected: Option<DeviceId>,
 ) -> Vec<Probe> {
     let started = Instant::now();
-    let resolved = resolve(address).await;
+    let resolved = outbound.ways(expected.as_ref(), address).await;
     let took = started.elapsed();
     match resolved {
         Err(error) => {
@@ -75,16 +77,16 @@ pub async fn probe(
             };
             vec![Probe { address: None, result, resolve: took, connect: None, answer: None }]
         }
-        Ok(addresses) => {
-            let tests =
-                addresses.into_iter().map(|address| probe_one(address, made_for_it, keys, expected, took));
+        Ok(ways) => {
+            let tests = ways.iter().map(|way| probe_one(outbound, way, made_for_it, keys, expected, took));
             futures::future::join_all(tests).await
         }
     }
 }
 
 async fn probe_one(
-    address: SocketAddr,
+    outbound: &Outbound,
+    way: &Way,
     made_for_it: &Identity,
     keys: &[DialInKey],
     expected: Option<DeviceId>,
@@ -96,7 +98,7 @@ async fn probe_one(
     }
     let mut last = None;
     for tag in tags {
-        let probe = probe_with(address, made_for_it, &tag, expected, resolve).await;
+        let probe = probe_with(outbound, way, made_for_it, &tag, expected, resolve).await;
         let decided = match &probe.result {
             ProbeResult::Connected { device: None } | ProbeResult::OtherDevice { found: None } => false,
             // As whoever is no stranger doesn't meet it.
@@ -109,25 +111,26 @@ async fn probe_one(
         }
     }
     let nothing = ProbeResult::NoResponse;
-    last.unwrap_or(Probe { address: Some(address), result: nothing, resolve, connect: None, answer: None })
+    last.unwrap_or(Probe { address: Some(way.hop), result: nothing, resolve, connect: None, answer: None })
 }
 
 async fn probe_with(
-    address: SocketAddr,
+    outbound: &Outbound,
+    way: &Way,
     made_for_it: &Identity,
     tag: &DialInTag,
     expected: Option<DeviceId>,
     resolve: Duration,
 ) -> Probe {
     let mut probe = Probe {
-        address: Some(address),
+        address: Some(way.hop),
         result: ProbeResult::NoResponse,
         resolve,
         connect: None,
         answer: None,
     };
     let started = Instant::now();
-    let stream = match connect(address).await {
+    let stream = match outbound.connect(way).await {
         Ok(stream) => stream,
         Err(error) => {
             probe.result = match error {

@@ -48,13 +48,13 @@ pub(crate) async fn greet(
     host: Arc<dyn Host>,
     presence: Presence,
 ) -> Result<Session, DialError> {
-    let Dialed { stream, remote, local } = dialed;
+    let Dialed { stream, remote, local, proxied } = dialed;
     let (caller, known) = watch::channel(None);
     let service =
         Arc::new(FriendService { friend, host: host.clone(), gate: Gate::open(), presence, caller: known });
     let (link, driver) = Link::start(Box::new(stream), Side::Dialer, service, LinkLimits::default());
     let driver = AbortOnDropHandle::new(tokio::spawn(driver));
-    let ours = host.hello(&friend, remote.ip());
+    let ours = host.hello(&friend, (!proxied).then_some(remote.ip()));
     let hello = match tokio::time::timeout(HELLO_TIMEOUT, say_hello(&link, &ours)).await {
         Ok(answer) => {
             let HelloAnswer { hello, twin, .. } = judge_answer(answer?)?;
@@ -71,6 +71,7 @@ pub(crate) async fn greet(
         side: Side::Dialer,
         remote,
         local,
+        proxied,
         dialled: Some(address),
         since: SystemTime::now(),
         seen_as: seen_as(&hello),
@@ -325,7 +326,7 @@ impl FriendService {
             let Some((verdict, seen_from, twin)) = gate.judge(said.as_ref().map_err(Clone::clone)) else {
                 return text(StatusCode::CONFLICT, "hello was said already");
             };
-            let answer = HelloAnswer { verdict, hello: host.hello(&friend, seen_from), twin };
+            let answer = HelloAnswer { verdict, hello: host.hello(&friend, Some(seen_from)), twin };
             json(&answer)
         })
     }

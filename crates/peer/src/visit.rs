@@ -8,6 +8,7 @@ use kith_wire::{Body, Hello, HelloAnswer, Link, LinkLimits, ServeFuture, Side, e
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::dial::{DialError, Dialing, dial};
+use crate::outbound::Outbound;
 use crate::session::{HELLO_TIMEOUT, judge_answer, say_hello};
 
 /// A link to a computer that has proved its key, though we did not know which to expect. It ends when this is dropped.
@@ -29,13 +30,19 @@ pub struct Visit {
 /// # Errors
 /// See [`DialError`].
 pub async fn visit(
+    outbound: &Outbound,
     address: &str,
     identity: &Identity,
     keys: &[DialInKey],
     hello: &Hello,
 ) -> Result<Visit, DialError> {
-    let dialing =
-        Dialing { config: tls::client_config_any(identity), us: identity.device_id(), keys: keys.to_vec() };
+    let dialing = Dialing {
+        outbound: outbound.clone(),
+        friend: None,
+        config: tls::client_config_any(identity),
+        us: identity.device_id(),
+        keys: keys.to_vec(),
+    };
     let dialed = dial(address, &dialing).await?;
     let connection = dialed.stream.get_ref().1;
     let device = tls::peer_device_id(connection)

@@ -14,6 +14,7 @@ pub struct SiteKind {
     pub(super) inbound: Inbound,
     pub(super) source_ports: SourcePorts,
     pub(super) families: Families,
+    pub(super) leaves: Leaves,
 }
 
 /// Version of the UPnP Internet Gateway Device.
@@ -53,6 +54,15 @@ pub(super) enum SourcePorts {
     Random,
 }
 
+/// Which connections from inside the router lets out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leaves {
+    Everything,
+    /// Those to this TCP port.
+    Port(u16),
+    Nothing,
+}
+
 /// Families of addresses that the site has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Families {
@@ -80,6 +90,7 @@ impl SiteKind {
             inbound: Inbound::Dropped,
             source_ports: SourcePorts::Kept,
             families: Families::V4,
+            leaves: Leaves::Everything,
         }
     }
 
@@ -150,6 +161,20 @@ impl SiteKind {
     #[must_use]
     pub const fn ipv6_only(mut self) -> Self {
         self.families = Families::V6;
+        self
+    }
+
+    /// Nothing leaves but connections to this TCP port.
+    #[must_use]
+    pub const fn letting_out_only(mut self, port: u16) -> Self {
+        self.leaves = Leaves::Port(port);
+        self
+    }
+
+    /// Nothing leaves: what is to leave needs a proxy on the router, or a port of it that stands for what is outside.
+    #[must_use]
+    pub const fn closed(mut self) -> Self {
+        self.leaves = Leaves::Nothing;
         self
     }
 

@@ -40,7 +40,7 @@ pub(super) fn start(shared: &Shared, router: &Router, http_port: u16) -> u32 {
 }
 
 /// Whether somebody listens on this port, in the namespace of that process.
-fn listens(pid: u32, tables: &[&str], port: u16) -> bool {
+pub(super) fn listens(pid: u32, tables: &[&str], port: u16) -> bool {
     let wanted = format!(":{port:04X}");
     tables.iter().any(|table| {
         let table = std::fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap_or_default();

@@ -26,6 +26,7 @@ mod line;
 mod miniupnpd;
 mod namespace;
 mod processes;
+mod proxies;
 mod router;
 mod rules;
 mod site;

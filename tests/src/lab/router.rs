@@ -12,7 +12,7 @@ use super::kind::{SiteKind, Speaks};
 use super::namespace::Namespace;
 use super::site::Line;
 use super::table::{self, Entry};
-use super::{Host, Shared, ip, miniupnpd, rules, site};
+use super::{Host, Shared, ip, miniupnpd, proxies, rules, site};
 
 /// A port that no test asks for.
 const OWN_PORT: u16 = 59_999;
@@ -310,6 +310,38 @@ impl Router {
         let chain = rules::BY_HAND;
         let rule = format!("add rule inet filter {chain} iifname \"wan\" tcp dport {port} dnat ip to {to}\n");
         ip::nft(&self.namespace, &rule);
+    }
+
+    /// Lets a TCP port of its near side stand for an address outside, as application gateways do. Gives back where it is.
+    ///
+    /// # Panics
+    /// If that fails.
+    #[must_use]
+    pub fn stand_in(&self, port: u16, to: SocketAddr) -> SocketAddr {
+        let (chain, here) = (rules::BY_HAND, self.lan_address());
+        let rule = format!(
+            "add rule inet filter {chain} iifname \"lan\" ip daddr {here} tcp dport {port} dnat ip to {to}\n"
+        );
+        ip::nft(&self.namespace, &rule);
+        SocketAddr::new(here.into(), port)
+    }
+
+    /// Starts a SOCKS proxy for those inside. Gives back where it is. Needs `microsocks`.
+    ///
+    /// # Panics
+    /// If it does not listen soon.
+    #[must_use]
+    pub fn start_socks(&self, login: Option<(&str, &str)>) -> SocketAddr {
+        proxies::start_socks(&self.shared, self, login)
+    }
+
+    /// Starts an HTTP proxy for those inside. Gives back where it is. Needs `tinyproxy`.
+    ///
+    /// # Panics
+    /// If it does not listen soon.
+    #[must_use]
+    pub fn start_http_proxy(&self, login: Option<(&str, &str)>) -> SocketAddr {
+        proxies::start_http(&self.shared, self, login)
     }
 
     /// Ends its `miniupnpd`, which leaves its rules behind.

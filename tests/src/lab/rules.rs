@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::host::Firewall;
-use super::kind::{Inbound, SiteKind, SourcePorts, Speaks};
+use super::kind::{Inbound, Leaves, SiteKind, SourcePorts, Speaks};
 
 /// The chain with the mappings, as `miniupnpd` calls it.
 pub(super) const MAPPINGS: &str = "prerouting_miniupnpd";
@@ -24,6 +24,11 @@ pub(super) fn router(kind: &SiteKind) -> String {
     let random = match kind.source_ports {
         SourcePorts::Kept => "",
         SourcePorts::Random => " fully-random",
+    };
+    let leaves = match kind.leaves {
+        Leaves::Everything => "iifname \"lan\" accept".to_owned(),
+        Leaves::Port(port) => format!("iifname \"lan\" tcp dport {port} accept\n    iifname \"lan\" drop"),
+        Leaves::Nothing => "iifname \"lan\" ct status dnat accept\n    iifname \"lan\" drop".to_owned(),
     };
     // `ct status dnat accept`: miniupnpd 2.3.1 that deletes the mapping of a TCP port deletes the accepting rule of the UDP
     // port of that number.
@@ -49,7 +54,7 @@ table inet filter {{
   chain forward {{
     type filter hook forward priority 0; policy drop;
     ct state established,related accept
-    iifname \"lan\" accept
+    {leaves}
     meta l4proto ipv6-icmp accept
     iifname \"wan\" ct status dnat accept
     jump {ADMITTED}

@@ -2,7 +2,7 @@
 
 use kith_control::view::FriendView;
 use kith_identity::{DeviceId, DialInKey, Identity, RecoveryPhrase};
-use kith_peer::{Probe, ProbeResult};
+use kith_peer::{Outbound, Probe, ProbeResult};
 use serde::Serialize;
 
 use super::Place;
@@ -11,6 +11,7 @@ use super::error::{CliError, CliResult, Code};
 use super::output::{json, line, safe};
 use super::recovery::known_friends;
 use crate::daemon::KnownFriend;
+use crate::settings::SettingsSources;
 
 /// One tested address, for programs.
 #[derive(Serialize)]
@@ -59,7 +60,7 @@ pub(super) async fn probe(
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let address = if bare.contains(':') { format!("[{bare}]:{port}") } else { format!("{bare}:{port}") };
     let keys = dial_in_keys(place, bare, &address, expected).await;
-    let probes = kith_peer::probe(&address, &nobody()?, &keys, expected).await;
+    let probes = kith_peer::probe(&outbound(place)?, &address, &nobody()?, &keys, expected).await;
     let views: Vec<ProbeView> = probes.into_iter().map(|probe| view(bare, port, probe, &friends)).collect();
     let best = views.iter().min_by_key(|view| rank(view.result));
     let (result, device_id) = best.map_or(("unreachable", None), |best| (best.result, best.device_id));
@@ -86,6 +87,12 @@ fn expected(wanted: &str, friends: &[FriendView]) -> CliResult<DeviceId> {
 }
 
 /// An identity for this test alone: whatever answers learns nothing of ours.
+/// By the settings of this home: a test goes the way that a link would.
+fn outbound(place: &Place) -> CliResult<Outbound> {
+    let loaded = SettingsSources::of_process(&place.home()?)?.load()?;
+    Ok(Outbound::new(loaded.settings().network.outbound_rules()))
+}
+
 fn nobody() -> CliResult<Identity> {
     Identity::from_seed(&RecoveryPhrase::generate().derive().identity).map_err(|error| {
         CliError::new(format!("no identity could be made for the test: {error}"), "try again")

@@ -88,15 +88,7 @@ async fn set(place: &Place, key: &str, value: &str) -> CliResult {
             let home = place.home()?;
             home.prepare()?;
             let sources = SettingsSources::of_process(&home)?;
-            let before = std::fs::read(home.settings_file()).ok();
             let edited = edit::set(&sources, key, value)?;
-            if let Some(refusal) = crate::settings::not_yet(edited.loaded.settings()) {
-                match before {
-                    Some(before) => crate::home::write_atomically(&home.settings_file(), &before, 0o600)?,
-                    None => std::fs::remove_file(home.settings_file())?,
-                }
-                return Err(CliError::new(refusal, "nothing was changed"));
-            }
             line(format!("{} = {}", edited.entry.key, edited.entry.value));
             if !edited.effective {
                 warn_if_hidden(place, &edited.entry.origin.to_string());

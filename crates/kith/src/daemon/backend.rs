@@ -348,15 +348,10 @@ impl Core {
             Err(_ending) => return Err(failure(FailureKind::Failed, "the daemon ends", "start it again")),
         };
         let old = self.loaded();
-        let refusal = match crate::settings::not_yet(edited.loaded.settings()) {
-            Some(refusal) => Some(refusal),
-            None => {
-                self.put_in_force(edited.loaded.clone()).await;
-                // A port that was in use before this change is no fault of the change.
-                let touched = old.settings().listener != edited.loaded.settings().listener;
-                lock(&self.listener_error).clone().filter(|_| touched)
-            }
-        };
+        self.put_in_force(edited.loaded.clone()).await;
+        // A port that was in use before this change is no fault of the change.
+        let touched = old.settings().listener != edited.loaded.settings().listener;
+        let refusal = lock(&self.listener_error).clone().filter(|_| touched);
         let Some(refusal) = refusal else { return Ok(edited) };
         let file = self.home.settings_file();
         let taken_back = tokio::task::spawn_blocking(move || match before {
@@ -375,19 +370,19 @@ impl Core {
         let sources = self.sources.clone();
         let Ok(loaded) = tokio::task::spawn_blocking(move || sources.load()).await else { return Ok(()) };
         let loaded = loaded?;
-        if let Some(refusal) = crate::settings::not_yet(loaded.settings()) {
-            return Err(SettingsError::Value {
-                origin: loaded.origin("network"),
-                key: "network".to_owned(),
-                problem: refusal,
-            });
-        }
         self.put_in_force(loaded).await;
         Ok(())
     }
 
     async fn put_in_force(self: &Arc<Self>, loaded: Loaded) {
+        let before = self.loaded();
+        let ways_changed = before.settings().network != loaded.settings().network;
+        self.outbound.set(loaded.settings().network.outbound_rules());
         self.set_loaded(loaded);
+        if ways_changed && let Some(peers) = self.peers() {
+            // A link by a way that is not allowed any more must not live on.
+            peers.reauthenticate();
+        }
         self.apply_vault_policy();
         self.apply_listener().await;
         self.report_to_all();

@@ -11,7 +11,7 @@ use kith_identity::{DeviceId, Identity, InstallationId, StateKey, tls};
 use kith_listener::{Faces, Incoming, Listener};
 use kith_nat::{Family, Nat, Proof};
 use kith_network::Network;
-use kith_peer::Peers;
+use kith_peer::{Outbound, Peers};
 use kith_vault::{Accepting, Owner, Vault};
 use kith_wire::{Hello, Installed, Report, VersionRange};
 use tokio::sync::{Notify, broadcast, mpsc, watch};
@@ -118,6 +118,8 @@ pub struct Core {
     pub(super) vault: Vault,
     pub(super) jobs: Arc<Jobs>,
     pub(super) network: Network,
+    /// How connections leave this computer.
+    pub(super) outbound: Outbound,
     pub(super) peers: OnceLock<Peers>,
     pub(super) nat: OnceLock<Nat>,
     /// What came of dials to the forwardings that were made by hand.
@@ -172,6 +174,7 @@ impl Core {
         let paused_until = db.get(Table::Values, value::PAUSED_UNTIL).await?;
         let roster = Roster::load(db.clone()).await?;
         let invites = Invites::load(db.clone()).await?;
+        let outbound = Outbound::new(loaded.settings().network.outbound_rules());
         let events = broadcast::Sender::new(EVENT_BACKLOG);
         let history = History::new(db.clone());
         let complete = history.complete().await?;
@@ -210,6 +213,7 @@ impl Core {
             vault,
             jobs,
             network,
+            outbound,
             peers: OnceLock::new(),
             nat: OnceLock::new(),
             static_proofs: Mutex::default(),
@@ -390,7 +394,7 @@ impl Core {
     /// What we tell a friend about ourselves.
     pub(super) fn report_to(&self, friend: &DeviceId) -> Report {
         let connection = self.peers().and_then(|peers| peers.state(friend)?.connection);
-        let family = connection.map_or(Family::V4, |connection| Family::of(connection.remote.ip()));
+        let family = connection.and_then(|connection| connection.friend_ip()).map_or(Family::V4, Family::of);
         self.report_over(friend, family)
     }
 
@@ -422,7 +426,7 @@ impl Core {
     }
 
     /// Our hello to a friend who is seen from this IP address.
-    pub(super) fn hello_to(&self, friend: &DeviceId, seen_from: IpAddr) -> Hello {
+    pub(super) fn hello_to(&self, friend: &DeviceId, seen_from: Option<IpAddr>) -> Hello {
         Hello {
             wire: VersionRange::OURS,
             program: PROGRAM.to_owned(),
@@ -432,9 +436,9 @@ impl Core {
             proof: self.installed.proof.clone(),
             run: Some(self.run),
             capabilities: vec![kith_wire::DIAL_BACK_CAPABILITY.to_owned()],
-            you_are: seen_from.to_canonical().to_string(),
+            you_are: seen_from.map(|ip| ip.to_canonical().to_string()).unwrap_or_default(),
             time: Timestamp::now().as_second(),
-            report: self.report_over(friend, Family::of(seen_from)),
+            report: self.report_over(friend, seen_from.map_or(Family::V4, Family::of)),
         }
     }
 }

@@ -103,7 +103,7 @@ impl UnderWay {
 pub(super) struct DaemonHost(pub(super) Weak<Core>);
 
 impl Host for DaemonHost {
-    fn hello(&self, to: &DeviceId, seen_from: IpAddr) -> Hello {
+    fn hello(&self, to: &DeviceId, seen_from: Option<IpAddr>) -> Hello {
         match self.0.upgrade() {
             Some(core) => core.hello_to(to, seen_from),
             // Only while the program ends: the link is about to be closed.
@@ -116,7 +116,7 @@ impl Host for DaemonHost {
                 proof: String::new(),
                 run: None,
                 capabilities: Vec::new(),
-                you_are: seen_from.to_string(),
+                you_are: String::new(),
                 time: 0,
                 report: Report::default(),
             },
@@ -178,9 +178,8 @@ impl Host for DaemonHost {
                     next
                 };
                 let Some(report) = next else { return };
-                let remote =
-                    core.peers().and_then(|peers| peers.state(&friend)?.connection).map(|c| c.remote.ip());
-                core.note_report(&friend, &report, remote).await;
+                let connection = core.peers().and_then(|peers| peers.state(&friend)?.connection);
+                core.note_report(&friend, &report, connection.as_ref()).await;
                 tokio::time::sleep(BETWEEN_REPORTS).await;
             }
         });
@@ -231,12 +230,15 @@ impl Core {
         if let Err(error) = changed.await {
             warn!(%error, "what a friend said was not saved");
         }
-        self.note_report(friend, &hello.report, Some(connection.remote.ip())).await;
+        self.note_report(friend, &hello.report, Some(connection)).await;
         self.note_kept_state(friend, hello.report.state_sequence).await;
     }
 
-    /// A friend told of himself.
-    async fn note_report(&self, friend: &DeviceId, report: &Report, remote: Option<IpAddr>) {
+    /// A friend told of himself, over this connection if it is still there.
+    async fn note_report(&self, friend: &DeviceId, report: &Report, connection: Option<&Connection>) {
+        let remote = connection.and_then(Connection::friend_ip).map(|ip| ip.to_canonical());
+        // Whose link is gone was looked at before.
+        let beside_us = connection.is_none() || remote.is_some_and(|ip| ip.is_loopback());
         if let Some(newest) = &report.newest {
             self.note_newest(friend, newest);
         }
@@ -249,9 +251,9 @@ impl Core {
             if !friend.named_here && !report.name.is_empty() && !in_a_set(&friend.name) {
                 friend.name = report.name.clone();
             }
-            friend.addresses.internal = worth_dialling(&report.internal, remote);
-            friend.addresses.public = worth_dialling(&report.public, remote);
-            if let (Some(ip), Some(port)) = (remote.map(|ip| ip.to_canonical()), report.public_port)
+            friend.addresses.internal = worth_dialling(&report.internal, beside_us);
+            friend.addresses.public = worth_dialling(&report.public, beside_us);
+            if let (Some(ip), Some(port)) = (remote, report.public_port)
                 && !kith_peer::is_internal(ip)
             {
                 let seen = std::net::SocketAddr::new(ip, port).to_string();
@@ -316,9 +318,8 @@ impl Core {
             && let Ok(report) = serde_json::from_slice::<Report>(&body)
             && report.check().is_ok()
         {
-            let remote =
-                self.peers().and_then(|peers| peers.state(friend)?.connection).map(|c| c.remote.ip());
-            self.note_report(friend, &report, remote).await;
+            let connection = self.peers().and_then(|peers| peers.state(friend)?.connection);
+            self.note_report(friend, &report, connection.as_ref()).await;
         }
     }
 
@@ -425,8 +426,7 @@ fn back(request: &Request<Body>) -> usize {
 
 /// The addresses of a report that may be dialled. A friend has no say in what is dialled on this very computer, unless
 /// he is on it himself.
-fn worth_dialling(addresses: &[String], remote: Option<IpAddr>) -> Vec<String> {
-    let beside_us = remote.is_none_or(|remote| remote.to_canonical().is_loopback());
+fn worth_dialling(addresses: &[String], beside_us: bool) -> Vec<String> {
     let may_be_dialled = |address: &&String| {
         let Ok(parsed) = address.parse::<crate::settings::HostPort>() else { return false };
         match parsed.ip().map(|ip| ip.to_canonical()) {
@@ -488,7 +488,7 @@ mod tests {
             "10.0.0.7:4242",
         ]
         .map(str::to_owned);
-        let from = |ip: [u8; 4]| worth_dialling(&addresses, Some(IpAddr::from(ip)));
+        let from = |ip: [u8; 4]| worth_dialling(&addresses, IpAddr::from(ip).is_loopback());
         assert_eq!(from([11, 0, 0, 1]), ["10.0.0.7:4242"]);
         assert_eq!(from([127, 0, 0, 1]).len(), 4, "another home on this computer may be dialled");
     }

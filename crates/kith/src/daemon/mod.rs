@@ -54,7 +54,7 @@ use self::core::{Core, Parts};
 use self::db::{Db, Table};
 use self::host::DaemonHost;
 use crate::home::{DaemonLock, Home, Ports};
-use crate::settings::{SettingsSources, not_yet};
+use crate::settings::SettingsSources;
 
 /// Longest time for everything that ends with the daemon.
 const SHUTDOWN: Duration = Duration::from_millis(4500);
@@ -78,8 +78,8 @@ pub async fn run(home: Home, sources: SettingsSources) -> anyhow::Result<()> {
 
 async fn run_once(home: &Home, sources: &SettingsSources, signals: &mut Signals) -> anyhow::Result<Exit> {
     let (lock, core, received) = start(home, sources).await?;
-    let peers =
-        Peers::start(core.identity.clone(), Arc::new(DaemonHost(Arc::downgrade(&core))), &core.network);
+    let host = Arc::new(DaemonHost(Arc::downgrade(&core)));
+    let peers = Peers::start(core.identity.clone(), host, core.outbound.clone(), &core.network);
     // Set once: this core was made a moment ago.
     drop(core.peers.set(peers.clone()));
     let mut tasks = tokio::task::JoinSet::new();
@@ -157,9 +157,6 @@ async fn start(
     })
     .await??;
     let settings = loaded.settings();
-    if let Some(refusal) = not_yet(settings) {
-        anyhow::bail!(refusal);
-    }
     let path = home.path_of(&settings.vault.path);
     refuse_lost_vault(&db, &path).await?;
     let config = VaultConfig { path: path.clone(), free_space_floor: settings.vault.keep_free.bytes() };

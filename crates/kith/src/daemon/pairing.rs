@@ -90,7 +90,7 @@ impl Core {
         let message = self.join_message(&invite, own, request.quota_bytes, &invite.inviter());
         let us_there = invite.inviter();
         let sentence = safety(&self.us(), &us_there, &invite);
-        match join::ask(&self.identity, &key, us_there, invite.addresses(), &message).await {
+        match join::ask(&self.outbound, &self.identity, &key, us_there, invite.addresses(), &message).await {
             Ok((answer, address)) => {
                 let friend = self
                     .befriend(
@@ -171,7 +171,9 @@ impl Core {
         let quota = request.quota_bytes.or(record.quota_bytes);
         let message = self.join_message(&invite, own, quota, &reply.joiner());
         let sentence = safety(&self.us(), &reply.joiner(), &invite);
-        match join::ask(&self.identity, &key, reply.joiner(), reply.addresses(), &message).await {
+        match join::ask(&self.outbound, &self.identity, &key, reply.joiner(), reply.addresses(), &message)
+            .await
+        {
             Ok((answer, address)) => {
                 if !self.invites.claim(&record.one_time, reply.joiner()).await.map_err(failed)? {
                     return Err(failure(

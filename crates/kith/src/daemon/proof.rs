@@ -164,7 +164,7 @@ impl Core {
     fn way(&self, friend: &Friend, target: &Target) -> Option<Way> {
         let external = target.external.ip();
         let connection = self.peers()?.state(&friend.device_id)?.connection?;
-        let theirs = connection.remote.ip().to_canonical();
+        let theirs = connection.friend_ip()?.to_canonical();
         // Who shares our network, or our router's address, does not come from outside.
         if !connection.can(DIAL_BACK_CAPABILITY) || theirs == external || !self.is_outside(theirs) {
             return None;
@@ -228,7 +228,7 @@ impl Core {
             Way::Link(link) => kith_peer::ask_dial_back(&link, &addresses, nonce, PATIENCE).await,
             Way::Own { to, from } => {
                 let keys = self.dial_in_keys(&friend);
-                let asker = Asker { identity: &self.identity, keys: &keys };
+                let asker = Asker { identity: &self.identity, keys: &keys, outbound: &self.outbound };
                 let asking =
                     kith_peer::ask_dial_back_from(asker, friend, to, Some(from), &addresses, nonce, PATIENCE);
                 Box::pin(asking).await

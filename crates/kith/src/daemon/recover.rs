@@ -12,7 +12,7 @@ use kith_control::{Failure, FailureKind, NewestBackup, RecoverRequest, RecoverVi
 use kith_identity::{
     ArchiveId, DerivedSecrets, DeviceId, DialInKey, Identity, InstallationId, RecoveryPhrase,
 };
-use kith_peer::{Visit, visit};
+use kith_peer::{Outbound, Visit, visit};
 use kith_wire::{Hello, Report, VISIT_CAPABILITY, VersionRange, collect, empty_body, paths};
 use tracing::{debug, info};
 
@@ -66,9 +66,11 @@ pub async fn recover(
             "give --from HOST:PORT of a friend",
         ));
     }
-    let found = find_state(&request.from, &identity, &derived).await?;
+    // The administrator's rules are there before the friends are.
+    let outbound = Outbound::new(sources.load().map_err(failed)?.settings().network.outbound_rules());
+    let found = find_state(&outbound, &request.from, &identity, &derived).await?;
     // He may be the one who missed the newest: the others are asked, too.
-    let found = ask_others(found, &identity, &derived).await;
+    let found = ask_others(&outbound, found, &identity, &derived).await;
     // Somebody may have paired while the friends were asked.
     refuse_unless_blank(home, db, &identity).await?;
     let newest = newest(&found);
@@ -134,7 +136,12 @@ fn newest_backup(known: &BTreeMap<ArchiveId, Known>, friends: &[Friend]) -> Opti
 
 /// Asks the friends that the newest copy names, as long as newer copies name more of them. One success was enough to go
 /// on: what does not answer in time is taken over when it is met.
-async fn ask_others(first: Found, identity: &Identity, derived: &DerivedSecrets) -> Vec<Found> {
+async fn ask_others(
+    outbound: &Outbound,
+    first: Found,
+    identity: &Identity,
+    derived: &DerivedSecrets,
+) -> Vec<Found> {
     let mut asked = BTreeSet::from([first.visit.device]);
     let mut found = vec![first];
     let deadline = tokio::time::Instant::now() + OTHERS_TIMEOUT;
@@ -150,7 +157,7 @@ async fn ask_others(first: Found, identity: &Identity, derived: &DerivedSecrets)
         if others.is_empty() {
             return found;
         }
-        let answers = stream::iter(others).map(|friend| ask_friend(friend, identity, derived));
+        let answers = stream::iter(others).map(|friend| ask_friend(outbound, friend, identity, derived));
         let mut answers = std::pin::pin!(answers.buffer_unordered(OTHERS_AT_ONCE));
         while let Ok(Some(answer)) = tokio::time::timeout_at(deadline, answers.next()).await {
             match answer {
@@ -165,14 +172,20 @@ async fn ask_others(first: Found, identity: &Identity, derived: &DerivedSecrets)
 }
 
 /// Asks one friend under all his addresses at once; the first that leads to him counts.
-async fn ask_friend(friend: Friend, identity: &Identity, derived: &DerivedSecrets) -> Result<Found, String> {
+async fn ask_friend(
+    outbound: &Outbound,
+    friend: Friend,
+    identity: &Identity,
+    derived: &DerivedSecrets,
+) -> Result<Found, String> {
     let known = KnownFriend::from(friend.clone());
     let addresses = known.addresses().into_iter().take(MOST_ADDRESSES);
     let hello = hello();
     // What he told us opens his port even if he has lost what we told him.
     let keys: Vec<DialInKey> = known.dial_in_key().into_iter().chain(recovery_keys(derived)).collect();
     let (hello, keys) = (&hello, &keys);
-    let visits = addresses.map(|address| async move { visit(&address, identity, keys, hello).await });
+    let visits =
+        addresses.map(|address| async move { visit(outbound, &address, identity, keys, hello).await });
     let mut visits: FuturesUnordered<_> = visits.collect();
     let mut problem = "no address of him is known".to_owned();
     while let Some(outcome) = visits.next().await {
@@ -267,6 +280,7 @@ async fn wants_to_write_again(home: &Home, db: &Db, identity: &Identity) -> Resu
 
 /// Asks one address after the other.
 async fn find_state(
+    outbound: &Outbound,
     addresses: &[String],
     identity: &Identity,
     derived: &DerivedSecrets,
@@ -275,7 +289,7 @@ async fn find_state(
     let keys = recovery_keys(derived);
     let mut problems = Vec::new();
     for address in addresses {
-        let outcome = match visit(address, identity, &keys, &hello).await {
+        let outcome = match visit(outbound, address, identity, &keys, &hello).await {
             Ok(visit) => fetch(visit, derived).await,
             Err(error) => Err(explain_dial(&error)),
         };

@@ -110,13 +110,16 @@ enum DestinationHost {
 }
 
 impl Destination {
-    /// True when a connection to this address, called by this name or none, is allowed by this entry.
-    pub fn allows(&self, name: Option<&str>, address: IpAddr, port: u16) -> bool {
+    /// True when a connection to this address, called by this name or none, is allowed by this entry. The address of a name that only
+    /// a proxy resolves is not known.
+    pub fn allows(&self, name: Option<&str>, address: Option<IpAddr>, port: u16) -> bool {
         let port_fits = self.ports.is_none_or(|(first, last)| (first..=last).contains(&port));
         port_fits
             && match &self.host {
                 DestinationHost::Any => true,
-                DestinationHost::Net(net, prefix) => in_net(address.to_canonical(), *net, *prefix),
+                DestinationHost::Net(net, prefix) => {
+                    address.is_some_and(|address| in_net(address.to_canonical(), *net, *prefix))
+                }
                 DestinationHost::Name(allowed) => name.is_some_and(|name| name.eq_ignore_ascii_case(allowed)),
             }
     }

@@ -19,7 +19,7 @@ mod layer;
 pub mod load;
 mod merge;
 mod model;
-mod not_yet;
+mod outbound;
 mod ports;
 pub mod schema;
 #[cfg(test)]
@@ -32,6 +32,5 @@ pub use self::error::SettingsError;
 pub use self::layer::Origin;
 pub use self::load::{Entry, Loaded, SettingsSources};
 pub use self::model::{Accept, ComputerName, Control, Listener, Nat, Network, Settings, Vault};
-pub use self::not_yet::not_yet;
 pub use self::ports::{ListenPort, LocalPort, PortRange, Role};
 pub use self::units::{ByteSize, HoldDays, parse_duration};

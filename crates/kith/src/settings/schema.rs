@@ -173,20 +173,20 @@ pub const KEYS: [Key; 26] = [
             "network.proxy",
             Text,
             "\"\"",
-            "The proxy for connections to friends: socks5://user:pass@host:1080 or http://host:3128; empty: none. This version refuses to run when it is set.",
+            "The proxy for connections to friends: socks5://user:pass@host:1080 or http://host:3128; empty: none. Nothing goes past it.",
         )
     },
     Key::new(
         "network.allowed-destinations",
         Texts,
         "[]",
-        "Where connections may go, as \"10.0.0.0/8:443\", \"host:1024-5000\" or \"*:443\"; empty: anywhere. This version refuses to run when it is set.",
+        "Where connections may go, as \"10.0.0.0/8:443\", \"host:1024-5000\" or \"*:443\"; empty: anywhere.",
     ),
     Key::new(
         "network.outgoing-ports",
         Text,
         "\"\"",
-        "The local ports of outgoing connections, as \"1024-5000\"; empty: the system chooses. This version refuses to run when it is set.",
+        "The local ports of outgoing connections, as \"1024-5000\"; empty: the system chooses.",
     ),
     Key::new(
         "network.punch-port-ranges",
@@ -216,7 +216,7 @@ pub const KEYS: [Key; 26] = [
         "network.mapped",
         TextTable,
         "{}",
-        "Destinations reached through a port of a firewall: \"DEVICEID or host:port\" = \"firewall:port\". This version refuses to run when it is set.",
+        "Destinations reached through a port of a firewall: \"DEVICEID or host:port\" = \"firewall:port\".",
     ),
     Key::new(
         "set",

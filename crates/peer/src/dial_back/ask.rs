@@ -10,11 +10,12 @@ use kith_wire::{
     DIAL_BACK_LIMIT, DeviceId, DialBackAnswer, DialBackNonce, DialBackOrder, DialBackRefusal, Link,
     LinkError, LinkLimits, Side, collect, json_body, paths,
 };
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::dial::{DialError, Dialing, dial_over};
+use crate::outbound::{Outbound, local_port};
 use crate::visit::refuse;
 
 /// How long the goodbye of a connection that was made for the question may take.
@@ -56,6 +57,8 @@ pub struct Asker<'a> {
     pub identity: &'a Identity,
     /// See [`Host::dial_in_keys`](crate::Host::dial_in_keys).
     pub keys: &'a [DialInKey],
+    /// How connections leave this computer.
+    pub outbound: &'a Outbound,
 }
 
 /// Asks the friend at the other end of a link to call at these addresses, one of each family at most, and to bring this nonce.
@@ -96,11 +99,15 @@ pub async fn ask_dial_back_from(
     let until = Instant::now() + patience;
     let too_late = |_| AskDialBackError::NoAnswer(patience);
     let dialing = Dialing {
+        outbound: asker.outbound.clone(),
+        friend: Some(friend),
         config: tls::client_config(asker.identity, friend),
         us: asker.identity.device_id(),
         keys: asker.keys.to_vec(),
     };
-    let stream = timeout_at(until, dial_over(&dialing, || connect(to, from))).await.map_err(too_late)??;
+    let stream = timeout_at(until, dial_over(&dialing, || connect(asker.outbound, to, from)))
+        .await
+        .map_err(too_late)??;
     let (link, driver) = Link::start(Box::new(stream), Side::Dialer, Arc::new(refuse), LinkLimits::default());
     let _driver = AbortOnDropHandle::new(tokio::spawn(driver));
     let answer = timeout_at(until, ask(&link, &order)).await.map_err(too_late);
@@ -109,18 +116,12 @@ pub async fn ask_dial_back_from(
     answer?
 }
 
-async fn connect(to: SocketAddr, from: Option<IpAddr>) -> Result<TcpStream, DialError> {
-    let connecting = async {
-        let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        if let Some(from) = from {
-            socket.bind(SocketAddr::new(from, 0))?;
-        }
-        socket.connect(to).await
-    };
-    connecting.await.map_err(|error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::ConnectionRefused => DialError::Refused,
-        _ => DialError::Unreachable(error.to_string()),
-    })
+async fn connect(outbound: &Outbound, to: SocketAddr, from: Option<IpAddr>) -> Result<TcpStream, DialError> {
+    if !outbound.allows_directly(to) {
+        return Err(DialError::NotAllowed(to.to_string()));
+    }
+    let connected = local_port::connect(to, from, outbound.ports().as_ref(), |_| {}).await;
+    connected.map_err(|error| DialError::of_connecting(&error))
 }
 
 async fn ask(link: &Link, order: &DialBackOrder) -> Result<DialBackAnswer, AskDialBackError> {

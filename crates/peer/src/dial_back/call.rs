@@ -2,12 +2,15 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use kith_wire::{DialBackNonce, DialBackOutcome};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
+
+use crate::outbound::local_port;
 
 /// Longest wait for the TCP connection: three SYN on most systems.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
@@ -38,23 +41,26 @@ impl Met {
 }
 
 /// Connects from an ephemeral port, brings the nonce and closes.
-pub(super) async fn call(address: SocketAddr, nonce: &DialBackNonce) -> Met {
+pub(super) async fn call(
+    address: SocketAddr,
+    ports: Option<&RangeInclusive<u16>>,
+    nonce: &DialBackNonce,
+) -> Met {
     let hello = match nonce.client_hello() {
         Ok(hello) => hello,
         Err(error) => return Met::with(DialBackOutcome::Unreachable, error.to_string()),
     };
-    match timeout(CONNECT_TIMEOUT, connect(address)).await {
+    match timeout(CONNECT_TIMEOUT, connect(address, ports)).await {
         Err(_elapsed) => Met::plain(DialBackOutcome::NoResponse),
         Ok(Err(error)) => not_connected(&error),
         Ok(Ok(mut stream)) => bring(&mut stream, &hello).await,
     }
 }
 
-async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+async fn connect(address: SocketAddr, ports: Option<&RangeInclusive<u16>>) -> io::Result<TcpStream> {
     // A system that refuses keeps its own buffer, which is bounded too.
-    socket.set_recv_buffer_size(RECEIVE_BUFFER).ok();
-    let stream = socket.connect(address).await?;
+    let prepare = |socket: &TcpSocket| drop(socket.set_recv_buffer_size(RECEIVE_BUFFER));
+    let stream = local_port::connect(address, None, ports, prepare).await?;
     if stream.local_addr()? == address {
         // TCP's simultaneous open with oneself: the system gave out the very port that is called, so nobody listens there.
         return Err(io::ErrorKind::ConnectionRefused.into());

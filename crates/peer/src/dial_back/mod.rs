@@ -18,6 +18,8 @@ use kith_wire::{DialBackAnswer, DialBackNonce, DialBackOrder, DialBackOutcome, D
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use crate::outbound::Outbound;
+
 pub use ask::{AskDialBackError, Asker, ask_dial_back, ask_dial_back_from};
 use call::call;
 use guard::{Guard, Judgement, PresenceId};
@@ -31,13 +33,17 @@ static PLACES: Semaphore = Semaphore::const_new(MOST_AT_ONCE);
 
 /// What one friend asks for, and from where he is connected.
 #[derive(Debug, Default)]
-pub(crate) struct DialBacks(Mutex<Guard>);
+pub(crate) struct DialBacks {
+    guard: Mutex<Guard>,
+    outbound: Outbound,
+}
 
 /// A live connection whose other end has proved to be the friend; until this is dropped he may ask to be called at its address.
 #[derive(Debug)]
 pub(crate) struct Presence {
     dial_backs: Arc<DialBacks>,
-    id: PresenceId,
+    /// None if the address of its other end is not the friend's.
+    id: Option<PresenceId>,
 }
 
 impl Presence {
@@ -48,14 +54,21 @@ impl Presence {
 
 impl Drop for Presence {
     fn drop(&mut self) {
-        self.dial_backs.guard().leave(self.id);
+        if let Some(id) = self.id {
+            self.dial_backs.guard().leave(id);
+        }
     }
 }
 
 impl DialBacks {
-    /// Notes a connection of the friend that comes from this address, or that leads there.
-    pub(crate) fn connected(self: &Arc<Self>, remote: IpAddr) -> Presence {
-        Presence { dial_backs: self.clone(), id: self.guard().enter(remote) }
+    /// Calls as these rules let it.
+    pub(crate) fn new(outbound: Outbound) -> Self {
+        Self { guard: Mutex::default(), outbound }
+    }
+
+    /// Notes a connection of the friend that comes from this address, or that leads there; none if it is not his own.
+    pub(crate) fn connected(self: &Arc<Self>, remote: Option<IpAddr>) -> Presence {
+        Presence { dial_backs: self.clone(), id: remote.map(|remote| self.guard().enter(remote)) }
     }
 
     /// Does what the friend asks for, as far as he may ask for it; `is_outside` knows which addresses are [outside](is_outside()).
@@ -82,40 +95,45 @@ impl DialBacks {
         };
         let judged = self.guard().judge(order.addresses(), is_outside, Instant::now());
         let carried_out =
-            judged.into_iter().map(|(address, judgement)| carry_out(address, judgement, order.nonce()));
+            judged.into_iter().map(|(address, judgement)| self.carry_out(address, judgement, order.nonce()));
         DialBackAnswer { results: join_all(carried_out).await }
+    }
+
+    async fn carry_out(
+        &self,
+        address: std::net::SocketAddr,
+        judgement: Judgement,
+        nonce: DialBackNonce,
+    ) -> DialBackResult {
+        match judgement {
+            Judgement::Call => {
+                if !self.outbound.allows_directly(address) {
+                    let detail = "its settings let it connect only elsewhere, or by others".to_owned();
+                    return result(address, DialBackOutcome::NotAllowed, Some(detail));
+                }
+                let met = call(address, self.outbound.ports().as_ref(), &nonce).await;
+                tracing::debug!(%address, outcome = ?met.outcome, "called back for a friend");
+                result(address, met.outcome, met.detail)
+            }
+            Judgement::TooSoon { wait } => {
+                let detail = format!("it calls again in {} s", wait.as_secs() + 1);
+                result(address, DialBackOutcome::TooSoon, Some(detail))
+            }
+            Judgement::NotAllowed => {
+                let detail = "no connection of the asker comes from this address".to_owned();
+                result(address, DialBackOutcome::NotAllowed, Some(detail))
+            }
+            Judgement::Inside => {
+                let detail =
+                    "the asker comes from here by this address: a call to it would prove nothing".to_owned();
+                result(address, DialBackOutcome::NotAllowed, Some(detail))
+            }
+        }
     }
 
     fn guard(&self) -> MutexGuard<'_, Guard> {
         // No code that holds the lock can leave the guard half-written.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-async fn carry_out(
-    address: std::net::SocketAddr,
-    judgement: Judgement,
-    nonce: DialBackNonce,
-) -> DialBackResult {
-    match judgement {
-        Judgement::Call => {
-            let met = call(address, &nonce).await;
-            tracing::debug!(%address, outcome = ?met.outcome, "called back for a friend");
-            result(address, met.outcome, met.detail)
-        }
-        Judgement::TooSoon { wait } => {
-            let detail = format!("it calls again in {} s", wait.as_secs() + 1);
-            result(address, DialBackOutcome::TooSoon, Some(detail))
-        }
-        Judgement::NotAllowed => {
-            let detail = "no connection of the asker comes from this address".to_owned();
-            result(address, DialBackOutcome::NotAllowed, Some(detail))
-        }
-        Judgement::Inside => {
-            let detail =
-                "the asker comes from here by this address: a call to it would prove nothing".to_owned();
-            result(address, DialBackOutcome::NotAllowed, Some(detail))
-        }
+        self.guard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use http::{Request, StatusCode};
 use kith_identity::tls::{self, placeholder_name};
-use kith_peer::{Host, Visit, visit};
+use kith_peer::{Host, Outbound, Visit, visit};
 use kith_wire::{VISIT_CAPABILITY, empty_body};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -44,11 +44,11 @@ async fn visitors_who_stay_keep_out_no_other_visitor() {
     let alice = identity(1);
     bob.befriend(alice.device_id(), &[]);
     let address = bob.listen("127.0.0.1", alice.device_id()).await.to_string();
-    let mut hello = Silent.hello(&bob.id(), [127, 0, 0, 1].into());
+    let mut hello = Silent.hello(&bob.id(), None);
     hello.capabilities.push(VISIT_CAPABILITY.to_owned());
     let mut visits = Vec::new();
     for _ in 0..6 {
-        let visit = visit(&address, &alice, &[], &hello).await.unwrap();
+        let visit = visit(&Outbound::default(), &address, &alice, &[], &hello).await.unwrap();
         assert!(is_served(&visit).await, "the newest is always served");
         visits.push(visit);
     }

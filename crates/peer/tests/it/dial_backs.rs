@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::{Method, Request, Response, StatusCode};
 use kith_identity::{DialBackNonce, Identity};
-use kith_peer::{AskDialBackError, Asker, ask_dial_back, ask_dial_back_from};
+use kith_peer::{AskDialBackError, Asker, Outbound, ask_dial_back, ask_dial_back_from};
 use kith_wire::{
     Body, DIAL_BACK_CAPABILITY, DialBackAnswer, DialBackOutcome, DialBackRefusal, Link, LinkLimits,
     ServeFuture, Side, bytes_body, empty_body, paths,
@@ -54,8 +54,8 @@ async fn assert_called_over(link: &Link) {
 }
 
 /// Without a key: the doors here know no tags.
-fn asker(identity: &Identity) -> Asker<'_> {
-    Asker { identity, keys: &[] }
+fn asker<'a>(identity: &'a Identity, outbound: &'a Outbound) -> Asker<'a> {
+    Asker { identity, keys: &[], outbound }
 }
 
 #[tokio::test]
@@ -150,8 +150,9 @@ async fn the_other_family_is_asked_for_over_a_connection_of_its_own_and_the_link
     assert_eq!(outcomes(&only_the_links), [DialBackOutcome::NotAllowed]);
 
     let question = [v4, v6];
+    let outbound = Outbound::default();
     let asked = ask_dial_back_from(
-        asker(&alice.identity),
+        asker(&alice.identity, &outbound),
         bob.id(),
         bobs_other,
         Some(v6.ip()),
@@ -176,8 +177,9 @@ async fn nobody_asks_over_a_connection_of_its_own_who_is_no_friend() {
     let bobs = bob.listen("127.0.0.1", alice.id()).await;
     let mallory = identity(3);
     let question = ["127.0.0.1:4242".parse().unwrap()];
+    let outbound = Outbound::default();
     let asked = ask_dial_back_from(
-        asker(&mallory),
+        asker(&mallory, &outbound),
         bob.id(),
         bobs,
         None,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kith_network::{Network, News, Snapshot};
-use kith_peer::{AddressBook, Peers};
+use kith_peer::{AddressBook, Outbound, Peers};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
@@ -18,8 +18,12 @@ async fn dialled(door: &TcpListener, patience: Duration) -> bool {
 
 #[tokio::test]
 async fn whoever_became_a_friend_by_calling_is_left_the_first_dial() {
-    let peers =
-        Peers::start(Arc::new(identity(1)), Arc::new(Silent), &Network::played(Snapshot::default()).0);
+    let peers = Peers::start(
+        Arc::new(identity(1)),
+        Arc::new(Silent),
+        Outbound::default(),
+        &Network::played(Snapshot::default()).0,
+    );
     let (called, joined) =
         (TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap());
     let book = |door: &TcpListener| AddressBook {
@@ -38,7 +42,7 @@ async fn whoever_became_a_friend_by_calling_is_left_the_first_dial() {
 #[tokio::test]
 async fn a_change_of_the_network_and_a_resume_start_dials_at_once() {
     let (network, news) = Network::played(Snapshot::default());
-    let peers = Peers::start(Arc::new(identity(1)), Arc::new(Silent), &network);
+    let peers = Peers::start(Arc::new(identity(1)), Arc::new(Silent), Outbound::default(), &network);
     let door = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address: SocketAddr = door.local_addr().unwrap();
     let book = AddressBook { configured: vec![address.to_string()], ..AddressBook::default() };

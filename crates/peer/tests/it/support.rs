@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::{Request, Response, StatusCode};
 use kith_identity::tls::{self, Admission, Admitted};
 use kith_identity::{DeviceId, DialInKey, Identity, IdentitySeed, InstallationId};
-use kith_peer::{AddressBook, Caller, Connection, Host, Peers, Standing};
+use kith_peer::{AddressBook, Caller, Connection, Host, Outbound, Peers, Standing};
 use kith_wire::{
     Body, DIAL_BACK_CAPABILITY, Hello, Link, Report, ServeFuture, VISIT_CAPABILITY, VersionRange, empty_body,
 };
@@ -31,14 +31,14 @@ impl Host for Silent {
         true
     }
 
-    fn hello(&self, _to: &DeviceId, seen_from: IpAddr) -> Hello {
+    fn hello(&self, _to: &DeviceId, seen_from: Option<IpAddr>) -> Hello {
         Hello {
             wire: VersionRange::OURS,
             program: "test".into(),
             installation: InstallationId::from_bytes([0; 16]),
             incarnation: 0,
             capabilities: vec![DIAL_BACK_CAPABILITY.into()],
-            you_are: seen_from.to_string(),
+            you_are: seen_from.map(|ip| ip.to_string()).unwrap_or_default(),
             time: 0,
             report: Report::default(),
             since: 0,
@@ -91,7 +91,12 @@ pub(crate) struct Computer {
 impl Computer {
     pub(crate) fn new(byte: u8) -> Self {
         let identity = Arc::new(identity(byte));
-        let peers = Peers::start(identity.clone(), Arc::new(Silent), &kith_network::Network::start());
+        let peers = Peers::start(
+            identity.clone(),
+            Arc::new(Silent),
+            Outbound::default(),
+            &kith_network::Network::start(),
+        );
         Self { identity, peers, _doors: Vec::new() }
     }
 
