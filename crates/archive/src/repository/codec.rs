@@ -27,6 +27,8 @@ const SAMPLE: usize = 8 * 1024;
 const COMPRESSED_FILE: u8 = 2;
 /// Room for the largest chunk, compressed in vain and sealed: zstd may need 1/256 more than it was given.
 const USUAL_ROOM: usize = MAX_SIZE + MAX_SIZE / 128;
+/// So much of it is kept: one chunk in thirty needs more.
+const MOST_KEPT: usize = 4 * 1024 * 1024;
 /// No index or snapshot is larger than this when it is unpacked.
 const LARGEST_FILE: u64 = 512 * 1024 * 1024;
 /// No blob is larger than this: data blobs have 8 MiB at most, the trees of huge directories more.
@@ -36,6 +38,8 @@ pub(crate) const LARGEST_BLOB: u32 = 1024 * 1024 * 1024;
 pub(crate) struct BlobSealer {
     compressor: Compressor<'static>,
     buffer: Vec<u8>,
+    /// How much of the buffer was touched at most.
+    used: usize,
 }
 
 impl BlobSealer {
@@ -48,7 +52,7 @@ impl BlobSealer {
         };
         let compressor =
             make().map_err(|_: std::io::Error| RepositoryError::Internal("compression can't be set up"))?;
-        Ok(Self { compressor, buffer: Vec::new() })
+        Ok(Self { compressor, buffer: Vec::new(), used: 0 })
     }
 
     /// The sealed form of a blob, and its plain length if it was compressed. Content that does not get smaller is stored
@@ -62,7 +66,9 @@ impl BlobSealer {
         if self.buffer.len() < needed {
             // What is not used of it stays untouched and takes no memory, so it is made for any chunk at once.
             self.buffer = vec![0; needed.max(USUAL_ROOM)];
+            self.used = 0;
         }
+        self.used = self.used.max(needed);
         let compressed =
             if self.seems_incompressible(content)? { content.len() } else { self.compress(content)? };
         let length = u32::try_from(content.len()).ok().filter(|&length| length > 0);
@@ -99,10 +105,10 @@ impl BlobSealer {
         Ok(true)
     }
 
-    /// Gives back the memory of a blob that is larger than any chunk: the listing of a huge directory.
+    /// Gives back the memory of a blob that was larger than most: every thread would keep it.
     pub(crate) fn shrink(&mut self) {
-        if self.buffer.len() > USUAL_ROOM {
-            self.buffer = Vec::new();
+        if self.used > MOST_KEPT {
+            (self.buffer, self.used) = (Vec::new(), 0);
         }
     }
 }
