@@ -77,7 +77,7 @@ pub struct Connection {
     pub dialled: Option<String>,
     /// Since when.
     pub since: SystemTime,
-    /// The IP address under which the friend sees us, in his words.
+    /// The IP address under which the friend sees us, in his words; none if he sees a proxy.
     pub seen_as: Option<IpAddr>,
     /// What the friend's program can do, by name.
     pub capabilities: Vec<String>,

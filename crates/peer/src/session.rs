@@ -74,7 +74,8 @@ pub(crate) async fn greet(
         proxied,
         dialled: Some(address),
         since: SystemTime::now(),
-        seen_as: seen_as(&hello),
+        // He sees the proxy.
+        seen_as: seen_as(&hello).filter(|_| !proxied),
         capabilities: hello.capabilities.clone(),
     };
     Ok(Session { link, driver, connection, hello, standing })

@@ -36,6 +36,11 @@ fn check_proxied(anna: &Computer, bert: &Computer) {
     pair(bert, anna);
     assert_eq!(anna.friend("bert")["path"], "proxied");
     back_up_and_restore(anna);
+    // Nobody takes the address of what is between for anna's.
+    let seen = bert.friend("anna");
+    let between = seen["address"].as_str().unwrap().rsplit_once(':').unwrap().0;
+    let told = seen["public"].as_array().unwrap();
+    assert!(!told.iter().any(|address| address.as_str().unwrap().starts_with(between)), "{seen:#}");
 }
 
 /// What is said of an invite that leads nowhere.

@@ -19,7 +19,7 @@ use tokio::sync::broadcast;
 use super::core::{Core, Exit, lock, value};
 use super::db::Table;
 use super::failure::{failed, failure};
-use crate::settings::{Entry, Loaded, SettingsError, edit};
+use crate::settings::{Entry, Loaded, Network, SettingsError, edit};
 
 /// Longest pause.
 const LONGEST_PAUSE_SECONDS: u64 = 365 * 24 * 3600;
@@ -376,7 +376,12 @@ impl Core {
 
     async fn put_in_force(self: &Arc<Self>, loaded: Loaded) {
         let before = self.loaded();
-        let ways_changed = before.settings().network != loaded.settings().network;
+        let ways = |loaded: &Loaded| {
+            let network = &loaded.settings().network;
+            let Network { proxy, mapped, allowed_destinations, outgoing_ports, .. } = network.clone();
+            (proxy, mapped, allowed_destinations, outgoing_ports)
+        };
+        let ways_changed = ways(&before) != ways(&loaded);
         self.outbound.set(loaded.settings().network.outbound_rules());
         self.set_loaded(loaded);
         if ways_changed && let Some(peers) = self.peers() {

@@ -394,12 +394,13 @@ impl Core {
     /// What we tell a friend about ourselves.
     pub(super) fn report_to(&self, friend: &DeviceId) -> Report {
         let connection = self.peers().and_then(|peers| peers.state(friend)?.connection);
-        let family = connection.and_then(|connection| connection.friend_ip()).map_or(Family::V4, Family::of);
+        let family = connection.map_or(Some(Family::V4), |connection| connection.friend_ip().map(Family::of));
         self.report_over(friend, family)
     }
 
     /// What we tell a friend about ourselves over a link of that family.
-    fn report_over(&self, friend: &DeviceId, family: Family) -> Report {
+    /// Without a family, the friend sees a proxy, and a port of ours would be looked for at its address.
+    fn report_over(&self, friend: &DeviceId, family: Option<Family>) -> Report {
         let known = self.roster.get(friend);
         let newest = known.as_ref().and_then(|friend| friend.newest.clone());
         let stored_bytes = owner(friend).map_or(0, |owner| self.vault.usage(&owner).live_bytes);
@@ -407,7 +408,7 @@ impl Core {
             name: self.loaded().settings().computer_name(),
             internal: self.internal_addresses(),
             public: self.public_addresses(),
-            public_port: Some(self.outside_port(family)),
+            public_port: family.map(|family| self.outside_port(family)),
             offered_bytes: known.and_then(
                 |friend| {
                     if friend.paused { None } else { self.offered_to(&friend) }
@@ -438,7 +439,7 @@ impl Core {
             capabilities: vec![kith_wire::DIAL_BACK_CAPABILITY.to_owned()],
             you_are: seen_from.map(|ip| ip.to_canonical().to_string()).unwrap_or_default(),
             time: Timestamp::now().as_second(),
-            report: self.report_over(friend, seen_from.map_or(Family::V4, Family::of)),
+            report: self.report_over(friend, seen_from.map(Family::of)),
         }
     }
 }

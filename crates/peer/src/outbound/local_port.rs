@@ -6,6 +6,10 @@ use std::ops::RangeInclusive;
 
 use tokio::net::{TcpSocket, TcpStream};
 
+/// After so many ports that have a connection to the same place already, another reason is likelier: this computer may have no
+/// address to connect from.
+const MOST_COLLISIONS: usize = 64;
+
 /// Connects from a port of the range, or from one that the system chooses if there is none; from this IP address, or one that the
 /// system chooses. The socket is prepared before.
 pub(crate) async fn connect(
@@ -23,6 +27,7 @@ pub(crate) async fn connect(
         return socket.connect(to).await;
     };
     let from = from.unwrap_or_else(|| unspecified(to));
+    let mut collisions = 0;
     for port in shuffled(ports) {
         let socket = open(to)?;
         prepare(&socket);
@@ -35,7 +40,11 @@ pub(crate) async fn connect(
         match socket.connect(to).await {
             // This port has a connection to the same place already.
             Err(error)
-                if matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse) => {}
+                if matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse)
+                    && collisions < MOST_COLLISIONS =>
+            {
+                collisions += 1;
+            }
             connected => return connected,
         }
     }
