@@ -16,6 +16,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("kith-nat", &["kith-network"]),
     ("kith-peer", &["kith-identity", "kith-wire", "kith-network"]),
     ("kith-hub", &["kith-identity", "kith-wire"]),
+    ("kith-near", &["kith-identity", "kith-network"]),
     ("kith-vault", &["kith-wire"]),
     ("kith-archive", &[]),
     ("kith-backup", &["kith-archive"]),
@@ -89,13 +90,11 @@ fn nothing_depends_on_the_program_but_the_program() {
     }
 }
 
-/// Proxies, allowed destinations and local ports hold for whatever goes through there.
-#[test]
-fn one_place_of_the_peer_crate_makes_connections() {
-    let place = Path::new("outbound/local_port.rs");
+/// The product's files of the peer crate that have one of these words in them.
+fn files_of_the_peer_crate_with(words: &[&str]) -> BTreeSet<String> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/peer/src");
     let mut directories = vec![source.clone()];
-    let mut making = BTreeSet::new();
+    let mut found = BTreeSet::new();
     while let Some(directory) = directories.pop() {
         for entry in std::fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();
@@ -104,12 +103,30 @@ fn one_place_of_the_peer_crate_makes_connections() {
                 continue;
             }
             let text = std::fs::read_to_string(&path).unwrap();
-            let product = text.split("#[cfg(test)]\nmod").next().unwrap();
-            let makes = ["TcpStream::connect", "TcpSocket::new", "Socket::new"];
-            if !path.ends_with("tests.rs") && makes.iter().any(|call| product.contains(call)) {
-                making.insert(path.strip_prefix(&source).unwrap().to_owned());
+            // Tests that are in a file of their own are only named here, perhaps above the product.
+            let product = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+            if !path.ends_with("tests.rs") && words.iter().any(|word| product.contains(word)) {
+                found.insert(path.strip_prefix(&source).unwrap().to_str().unwrap().to_owned());
             }
         }
     }
-    assert_eq!(making, BTreeSet::from([place.to_owned()]));
+    found
+}
+
+/// Proxies, allowed destinations and local ports hold for whatever goes through there.
+#[test]
+fn one_place_of_the_peer_crate_makes_connections() {
+    let making = files_of_the_peer_crate_with(&["TcpStream::connect", "TcpSocket::new", "Socket::new"]);
+    assert_eq!(making, BTreeSet::from(["outbound/local_port.rs".to_owned()]));
+}
+
+/// A port that is to be seen from outside, as for a punch, is given out beside the question whether that is allowed; a fresh one is reserved, and
+/// connects nowhere by that.
+#[test]
+fn sockets_with_a_port_of_ours_are_asked_for_where_the_settings_are() {
+    let places = |word| files_of_the_peer_crate_with(&[word]).into_iter().collect::<Vec<_>>();
+    assert_eq!(places("local_port::shared("), ["outbound/mod.rs"]);
+    assert_eq!(places("local_port::reserve("), ["reach/port.rs"]);
+    assert_eq!(places(".socket_at("), ["reach/observe.rs", "reach/punch.rs"]);
+    assert_eq!(places(".allows_from_port("), ["reach/observe.rs", "reach/punch.rs"]);
 }

@@ -2,6 +2,11 @@
 
 use std::time::Duration;
 
+use kith_identity::{Identity, IdentitySeed, Invite};
+use kith_peer::Outbound;
+use kith_peer::join::{self, JoinMessage};
+use kith_wire::{Report, VersionRange};
+
 use e2e::{Computer, free_port, pair, pair_with, wait_until};
 
 #[test]
@@ -67,6 +72,49 @@ fn of_two_joiners_at_the_same_time_one_gets_the_invite() {
     let joined = outcomes.iter().filter(|outcome| outcome.code == 0).count();
     assert_eq!(joined, 1, "{} {}", outcomes[0], outcomes[1]);
     assert_eq!(anna.kith(&["friends", "--json"]).json().as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_pairing_of_which_the_other_side_breaks_off_is_done_to_its_end_or_not_at_all() {
+    let anna = Computer::started("anna");
+    let invite = Invite::parse(anna.kith(&["invite"]).ok()).unwrap();
+    let identity = Identity::from_seed(&IdentitySeed::from_bytes([9; 32])).unwrap();
+    let key = invite.one_time_key().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let join = |address: &str, patience| {
+        let report = Report { name: "bert".into(), internal: vec![address.into()], ..Report::default() };
+        let message = JoinMessage {
+            wire: VersionRange::OURS,
+            program: "test".into(),
+            invite: invite.id().to_string(),
+            own: false,
+            dial_in: "07".repeat(32),
+            recovery: String::new(),
+            reach: String::new(),
+            report,
+        };
+        let asking = async {
+            let outbound = Outbound::default();
+            join::ask(&outbound, &identity, &key, invite.inviter(), invite.addresses(), &message).await
+        };
+        runtime.block_on(async { tokio::time::timeout(patience, asking).await })
+    };
+    join("192.0.2.1:4242", Duration::from_secs(30)).unwrap().unwrap();
+    assert_eq!(anna.friend("bert")["internal"], serde_json::json!(["192.0.2.1:4242"]));
+    // He joins once more, and goes away while it is being written down.
+    let database = rusqlite::Connection::open(anna.home().join("state.db")).unwrap();
+    database.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let left = join("192.0.2.2:4242", Duration::from_secs(2));
+    assert!(left.is_err(), "it waits for the disk: {left:?}");
+    database.execute_batch("ROLLBACK").unwrap();
+    drop(database);
+    let there = serde_json::json!(["192.0.2.2:4242"]);
+    wait_until("anna to know what she wrote down", Duration::from_secs(10), || {
+        anna.friend("bert")["internal"] == there
+    });
+    anna.stop();
+    anna.start();
+    assert_eq!(anna.friend("bert")["internal"], there);
 }
 
 #[test]

@@ -126,6 +126,19 @@ impl Computer {
         )
     }
 
+    /// Carries it to another host of the laboratory, while no daemon runs. Its settings there are the default ones but for the name,
+    /// and these.
+    ///
+    /// # Panics
+    /// If a daemon runs.
+    pub fn carry_to(&mut self, host: &Host, settings: &str) {
+        assert!(self.daemon().is_none(), "the daemon of {} runs", self.name);
+        self.host = Some(host.clone());
+        [self.listen, self.control, self.app] = DEFAULT_PORTS.map(Port::fixed);
+        let settings = format!("name = \"{}\"\n{settings}", self.name);
+        std::fs::write(self.home().join("kith.toml"), settings).unwrap();
+    }
+
     /// Gives it another inbound port, while no daemon runs. Gives back the old one: whoever drops it lets others have it.
     ///
     /// # Panics
@@ -303,13 +316,19 @@ impl Computer {
     /// As [`Self::start`].
     #[track_caller]
     pub fn start_with(&self, environment: &[(&str, &str)]) {
+        self.start_program("daemon", environment);
+        self.wait_ready();
+    }
+
+    #[track_caller]
+    fn start_program(&self, program: &str, environment: &[(&str, &str)]) {
         assert!(self.daemon().is_none(), "the daemon of {} runs already", self.name);
         let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
         let command = match &self.isolation {
             Some(isolation) => isolation.command(&self.program),
             None => self.as_user(&self.program),
         };
-        let mut command = self.with_home(command, &["daemon"]);
+        let mut command = self.with_home(command, &[program]);
         command.envs(environment.iter().copied());
         if self.host.is_some() {
             command = lab::tied_to_us(&command);
@@ -318,7 +337,20 @@ impl Computer {
         // A test that is killed leaves no daemon in its laboratory.
         let child = if self.host.is_some() { lab::spawn(command) } else { command.spawn() };
         *self.daemon() = Some(child.unwrap());
-        self.wait_ready();
+    }
+
+    /// Starts a hub in place of a daemon, and waits until this port of it is open.
+    ///
+    /// # Panics
+    /// If that takes too long or it ends.
+    #[track_caller]
+    pub fn start_hub(&self, port: u16) {
+        self.start_program("hub", &[]);
+        let host = self.host.as_ref().expect("a hub stands in the laboratory");
+        wait_until(&format!("the hub of {} to listen", self.name), START, || {
+            self.check_running();
+            host.reaches(host.at(port), START)
+        });
     }
 
     /// Waits until the daemon answers.
@@ -329,11 +361,16 @@ impl Computer {
     pub fn wait_ready(&self) {
         let socket = self.home().join("run/control.sock");
         wait_until(&format!("the daemon of {} to be ready", self.name), START, || {
-            if let Some(ended) = self.daemon().as_mut().and_then(|child| child.try_wait().unwrap()) {
-                panic!("the daemon of {} ended with {ended}:\n{}", self.name, self.log());
-            }
+            self.check_running();
             UnixStream::connect(&socket).is_ok() && self.kith(&["status", "--json"]).code == 0
         });
+    }
+
+    #[track_caller]
+    fn check_running(&self) {
+        if let Some(ended) = self.daemon().as_mut().and_then(|child| child.try_wait().unwrap()) {
+            panic!("the daemon of {} ended with {ended}:\n{}", self.name, self.log());
+        }
     }
 
     /// Runs a daemon that is expected to end by itself.

@@ -7,6 +7,12 @@
 //!
 //! [`lab`] builds whole networks with routers between computers, for the superuser.
 //!
+//! [`matrix`] connects every kind of site with every kind.
+//!
+//! [`hubs`] are hubs under test, and computers that use them.
+//!
+//! [`relayed`] are two friends who are linked by a hub or by `socat` in turns.
+//!
 //! [`hostile`] is a friend who does what no friend should: it has a friend's key and disk, and lies.
 //!
 //! It does not reach into the program: what is not said by the command line, by a port or by a file in the contract is
@@ -20,22 +26,31 @@ mod computer;
 mod disk;
 pub mod far;
 pub mod hostile;
+pub mod hubs;
 pub mod lab;
+pub mod matrix;
+mod meeting;
 mod need;
 mod outcome;
 mod ports;
 mod process;
+mod puppet;
 mod random;
+pub mod relayed;
 mod tree;
 mod wait;
 
 pub use binary::{kith_binary, release_binary};
 pub use computer::{Computer, UNPRIVILEGED, pair, pair_with};
 pub use disk::{Isolation, make_readable_by_all};
+pub use meeting::{befriend, meet};
 pub use need::{alone, is_root, need, need_lab, need_mounts, say};
 pub use outcome::Outcome;
 pub use ports::{Port, free_port};
-pub use process::{forget_memory_peak, memory_peak_kib, memory_resident_kib, run, run_with};
+pub use process::{
+    forget_memory_peak, memory_peak_kib, memory_resident_kib, processor_seconds, run, run_with,
+};
+pub use puppet::{Answers, Puppet, secrets_of};
 pub use random::Random;
 pub use tree::{Tree, assert_same, differences, write_random, write_tree};
 pub use wait::{wait_for, wait_until};

@@ -99,3 +99,15 @@ fn memory(pid: u32, field: &str) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
     line.trim().trim_end_matches(" kB").trim().parse().unwrap()
 }
+
+/// Processor time of a process so far, in seconds: of all its threads, and of the system for them; 0 if there is no such process.
+#[must_use]
+pub fn processor_seconds(pid: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name in parentheses may contain anything; user and system time are the 12th and 13th field after it.
+    let fields = stat.rsplit_once(')').map(|(_, fields)| fields).unwrap_or_default();
+    let ticks: f64 =
+        fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum();
+    // Linux tells programs 100 ticks a second whatever it counts itself.
+    ticks / 100.0
+}

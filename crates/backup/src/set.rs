@@ -85,6 +85,7 @@ pub struct BackupSet {
     name: SetName,
     paths: Vec<PathBuf>,
     destinations: Vec<String>,
+    alternates: Vec<String>,
     excludes: Vec<String>,
 }
 
@@ -111,7 +112,25 @@ impl BackupSet {
         check_overlap(&name, &paths)?;
         check_texts(&name, "destination", &destinations)?;
         check_texts(&name, "exclusion", &excludes)?;
-        Ok(Self { name, paths, destinations, excludes })
+        Ok(Self { name, paths, destinations, alternates: Vec::new(), excludes })
+    }
+
+    /// The same set with alternates: friends who take over while one of the destinations is away, the first who is there.
+    ///
+    /// # Errors
+    /// [`SetError`] if one is a destination as well, or is named twice, or there is nobody for whom to take over.
+    pub fn with_alternates(self, alternates: Vec<String>) -> Result<Self, SetError> {
+        check_length(&self.name, "alternates", alternates.len())?;
+        check_texts(&self.name, "alternate", &alternates)?;
+        if self.destinations.is_empty() && !alternates.is_empty() {
+            return Err(SetError::NothingToTakeOver { set: self.name });
+        }
+        let both =
+            alternates.iter().find(|it| self.destinations.iter().any(|to| to.eq_ignore_ascii_case(it)));
+        if let Some(friend) = both {
+            return Err(SetError::DestinationAndAlternate { set: self.name, friend: friend.clone() });
+        }
+        Ok(Self { alternates, ..self })
     }
 
     /// Its name, unique on one computer.
@@ -127,6 +146,16 @@ impl BackupSet {
     /// Names or device ids of the friends who get it.
     pub fn destinations(&self) -> &[String] {
         &self.destinations
+    }
+
+    /// Names or device ids of the friends who take over while a destination is away.
+    pub fn alternates(&self) -> &[String] {
+        &self.alternates
+    }
+
+    /// Everybody to whom it may go: destinations, then alternates.
+    pub fn friends(&self) -> impl Iterator<Item = &String> {
+        self.destinations.iter().chain(&self.alternates)
     }
 
     /// Glob patterns of what to leave out.
@@ -170,10 +199,28 @@ pub enum SetError {
     TooMany {
         /// The set.
         set: SetName,
-        /// "paths", "destinations" or "exclusions".
+        /// "paths", "destinations", "alternates" or "exclusions".
         what: &'static str,
         /// How many it has.
         count: usize,
+    },
+    /// Alternates and no destination.
+    #[error(
+        "the set \"{set}\" has alternates and no destination for which they could take over; name one (`to`)"
+    )]
+    NothingToTakeOver {
+        /// The set.
+        set: SetName,
+    },
+    /// One friend as both.
+    #[error(
+        "the set \"{set}\" names {friend:?} as a destination and as an alternate; leave out one of the two"
+    )]
+    DestinationAndAlternate {
+        /// The set.
+        set: SetName,
+        /// The friend.
+        friend: String,
     },
     /// A path that isn't absolute.
     #[error(
@@ -281,6 +328,8 @@ struct RawSet {
     paths: Vec<PathBuf>,
     #[serde(default)]
     to: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    alternate: Vec<String>,
     #[serde(default)]
     exclude: Vec<String>,
 }
@@ -289,12 +338,18 @@ impl TryFrom<RawSet> for BackupSet {
     type Error = SetError;
 
     fn try_from(raw: RawSet) -> Result<Self, SetError> {
-        Self::new(raw.name, raw.paths, raw.to, raw.exclude)
+        Self::new(raw.name, raw.paths, raw.to, raw.exclude)?.with_alternates(raw.alternate)
     }
 }
 
 impl From<BackupSet> for RawSet {
     fn from(set: BackupSet) -> Self {
-        Self { name: set.name.0, paths: set.paths, to: set.destinations, exclude: set.excludes }
+        Self {
+            name: set.name.0,
+            paths: set.paths,
+            to: set.destinations,
+            alternate: set.alternates,
+            exclude: set.excludes,
+        }
     }
 }

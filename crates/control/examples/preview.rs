@@ -1,4 +1,4 @@
-//! Shows the app with invented data: `cargo run -p kith-control --example preview [live|rich|empty|friends|quiet|picture|hostile|long]`,
+//! Shows the app with invented data: `cargo run -p kith-control --example preview [live|rich|empty|friends|quiet|picture|near|hostile|long]`,
 //! or with the name of a network: `mapped`, `unproved`, `router-off`, ... (see `tests/it/networks.rs`).
 //!
 //! Prints a fresh address whenever Enter is pressed (each works once). `live` moves a backup forward.
@@ -35,6 +35,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             state.jobs.retain(|job| job.state.is_over());
             state.status.jobs.clear();
             state.status.recovery_unseen = true;
+            state
+        }
+        "near" => {
+            let mut state = stand_in::rich();
+            state.near = stand_in::looking();
+            state.jobs.retain(|job| job.state.is_over());
+            state.status.jobs.clear();
             state
         }
         // The one in the README.

@@ -10,8 +10,8 @@ use tokio::sync::broadcast;
 use utoipa::ToSchema;
 
 use crate::view::{
-    ArchiveAccess, EntryView, FindsView, FriendView, InviteView, JobView, JoinView, PortView, SetView,
-    SettingView, SnapshotView, StatusView, UndeleteView,
+    ArchiveAccess, EntryView, FindsView, FirewallView, FriendView, InviteView, JobView, JoinView,
+    MeetingView, NearView, PortView, SetView, SettingView, SnapshotView, StatusView, UndeleteView,
 };
 
 /// A streaming body, in either direction.
@@ -91,10 +91,25 @@ pub enum Event {
         #[schema(value_type = String)]
         device_id: DeviceId,
     },
+    /// The link to a friend came, went, or took another way. An event of the friend comes with it.
+    #[serde(rename = "friend.path")]
+    FriendPath {
+        /// Which friend.
+        #[schema(value_type = String)]
+        device_id: DeviceId,
+        /// The way before, as in the friend's `path`; null when he was not connected.
+        from: Option<String>,
+        /// The way since; null when he is not connected.
+        to: Option<String>,
+        /// Why, a part of a sentence.
+        reason: String,
+    },
     /// Friends were added or removed.
     Friends,
     /// Sets changed.
     Sets,
+    /// The search for computers nearby: opened, closed, somebody listed or gone, a meeting.
+    Near,
     /// A job moved; at most five times a second per job.
     Job {
         /// The job as it is now.
@@ -127,6 +142,24 @@ pub struct JoinRequest {
     pub own: bool,
 }
 
+/// Whom to ask for a meeting.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MeetingRequest {
+    /// The device id of a computer that shows itself.
+    pub device_id: String,
+}
+
+/// The person has compared the words, and agrees.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct MeetingConsent {
+    /// Whether both computers are this person's own. It counts if it is said on both.
+    pub own: bool,
+    /// Bytes offered to the other; null = the setting.
+    pub quota_bytes: Option<u64>,
+}
+
 /// What to change of a friend. Absent = unchanged.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -153,6 +186,9 @@ pub struct SetRequest {
     pub paths: Vec<String>,
     /// Friends, by name or device id.
     pub to: Vec<String>,
+    /// Friends who take over while one of those is away, by name or device id: the first who is there.
+    #[serde(default)]
+    pub alternate: Vec<String>,
     /// Globs left out.
     #[serde(default)]
     pub exclude: Vec<String>,
@@ -263,6 +299,18 @@ pub trait Backend: Send + Sync + 'static {
     async fn change_friend(&self, friend: &str, change: FriendChange) -> Result<FriendView, Failure>;
     /// Forgets a friend. What is stored here for him stays on the disk.
     async fn remove_friend(&self, friend: &str) -> Result<(), Failure>;
+    /// Computers nearby, and meetings with them. Answers from memory.
+    async fn near(&self) -> NearView;
+    /// Shows this computer in the local network and lists others, for ten minutes from now.
+    async fn open_near(&self) -> Result<NearView, Failure>;
+    /// Ends that at once.
+    async fn close_near(&self) -> Result<(), Failure>;
+    /// Asks a computer nearby for a meeting; answers before it does.
+    async fn ask_meeting(&self, request: MeetingRequest) -> Result<MeetingView, Failure>;
+    /// The person agrees: as soon as the other does too, the two are friends.
+    async fn confirm_meeting(&self, id: u64, consent: MeetingConsent) -> Result<MeetingView, Failure>;
+    /// The person does not: nothing has happened.
+    async fn refuse_meeting(&self, id: u64) -> Result<MeetingView, Failure>;
     /// All sets.
     async fn sets(&self) -> Result<Vec<SetView>, Failure>;
     /// Adds a set.
@@ -319,6 +367,8 @@ pub trait Backend: Send + Sync + 'static {
     async fn restart(&self) -> Result<(), Failure>;
     /// The port table.
     async fn ports(&self) -> Result<Vec<PortView>, Failure>;
+    /// What firewalls must let through.
+    async fn firewall(&self) -> Result<FirewallView, Failure>;
     /// Becomes the computer of the 24 words. Only ever called for the Unix socket. Waits for the network.
     async fn recover(&self, request: RecoverRequest) -> Result<RecoverView, Failure>;
 }

@@ -23,8 +23,8 @@ pub mod view;
 
 pub use backend::{
     Backend, BackupRequest, Body, BodyError, CheckRequest, Event, Failure, FailureKind, FriendChange,
-    InviteRequest, JoinRequest, NewestBackup, RecoverRequest, RecoverView, SetRequest, SharedBackend,
-    SnapshotQuery, UndeleteRequest,
+    InviteRequest, JoinRequest, MeetingConsent, MeetingRequest, NewestBackup, RecoverRequest, RecoverView,
+    SetRequest, SharedBackend, SnapshotQuery, UndeleteRequest,
 };
 pub use client::{Client, ClientError, EventStream};
 pub use request::{AppCodeView, PauseRequest, SettingChange};

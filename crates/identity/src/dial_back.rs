@@ -40,11 +40,7 @@ impl DialBackNonce {
     pub fn client_hello(&self) -> Result<Vec<u8>, rustls::Error> {
         let name = DnsName::try_from(self.server_name())
             .map_err(|_| rustls::Error::General("the nonce of a dial-back makes no server name".into()))?;
-        let mut client =
-            rustls::ClientConnection::new(tls::anonymous_client_config(), ServerName::DnsName(name))?;
-        let mut bytes = Vec::new();
-        client.write_tls(&mut bytes).map_err(|error| rustls::Error::General(error.to_string()))?;
-        Ok(bytes)
+        tls::client_hello_for(ServerName::DnsName(name))
     }
 }
 

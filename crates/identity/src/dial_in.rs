@@ -13,8 +13,10 @@ use subtle::{Choice, ConstantTimeEq};
 use zeroize::Zeroizing;
 
 use crate::derive::{DialInKey, StateKey, expand};
+use crate::device_id::DeviceId;
 use crate::invite::InviteSecret;
 use crate::random::random_bytes;
+use crate::tls;
 
 /// No name of the public tree ends like this (RFC 6761, section 6.4), so that no other program means it; and it says nothing.
 const SUFFIX: &str = ".invalid";
@@ -27,6 +29,7 @@ const RECOVERY: &[u8] = b"recovery dial-in key";
 const OLDER_RECOVERY: &[u8] = b"older recovery dial-in key";
 const INVITE: &[u8] = b"invite dial-in key";
 const REPLY: &[u8] = b"reply dial-in key";
+const HUB: &[u8] = b"hub dial-in key";
 
 /// What a dialer puts into the server name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +67,15 @@ impl DialInTag {
         ServerName::DnsName(name)
     }
 
+    /// The bytes of one ClientHello that carries the tag, and nothing by which its sender could be known: for those who say nothing
+    /// else in TLS, as at a relay.
+    ///
+    /// # Errors
+    /// If rustls makes none.
+    pub fn client_hello(&self) -> Result<Vec<u8>, rustls::Error> {
+        tls::client_hello_for(self.server_name())
+    }
+
     /// The tag in a server name, if it has the form of one; case doesn't matter.
     #[must_use]
     pub fn from_server_name(name: &str) -> Option<Self> {
@@ -91,6 +103,13 @@ impl DialInKey {
     #[must_use]
     pub fn recovery_of_older(&self) -> Self {
         Self::from_bytes(*expand(self.as_bytes(), &[OLDER_RECOVERY]))
+    }
+
+    /// The key by which a hub is called. No secret: it follows from the hub's device id, so that whoever knows the hub's address may
+    /// call, and whoever only tries ports meets what every stranger meets.
+    #[must_use]
+    pub fn of_hub(hub: &DeviceId) -> Self {
+        Self::from_bytes(*expand(hub.as_bytes(), &[HUB]))
     }
 
     /// The key as text, to be told to a friend or kept; wiped when dropped.

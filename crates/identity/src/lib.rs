@@ -19,12 +19,16 @@ mod device_id;
 mod dial_back;
 mod dial_in;
 mod head;
+mod hub_token;
 mod identity;
 mod invite;
+mod meeting;
 mod name;
+mod pair;
 mod phrase;
 mod random;
 mod safety;
+mod seal;
 mod secret;
 mod state_key;
 pub mod tls;
@@ -37,12 +41,15 @@ pub use derive::{
 pub use device_id::{DeviceId, ParseDeviceIdError};
 pub use dial_in::{DialInRing, DialInTag};
 pub use head::{HEAD_LENGTH, Head, HeadError, SignedHead, SnapshotSetHash};
+pub use hub_token::{HubToken, HubTokenKey, ParseHubTokenError};
 pub use identity::{BadSignature, Identity, PublicKey, SIGNATURE_LENGTH};
 pub use invite::{
-    AddressError, Invite, InviteError, InviteId, InviteSecret, InviteTerms, LineKind, MAX_ADDRESSES,
-    OneTimeKey, Ownership, ReplyError, ReplyLine,
+    AddressError, Invite, InviteError, InviteHub, InviteId, InviteSecret, InviteTerms, LineKind,
+    MAX_ADDRESSES, MOST_INVITE_HUBS, OneTimeKey, Ownership, ReplyError, ReplyLine,
 };
+pub use meeting::{Commitment, MeetingNumber, meeting_sentence};
 pub use name::{MAX_NAME_CHARACTERS, sanitise_name};
+pub use pair::{DAY, HOUR, PairKey, PairTag, ReachKey, Sealed, TagUse};
 pub use phrase::{PhraseError, RecoveryPhrase, WORDS_IN_A_PHRASE, is_phrase_word};
 pub use safety::{SafetySentence, safety_sentence};
 pub use secret::WrongKeyLength;

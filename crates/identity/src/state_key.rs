@@ -1,15 +1,13 @@
 //! Sealing the state object, which friends keep and can't read.
 
-use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::derive::StateKey;
-use crate::random::random_bytes;
+use crate::seal;
 
 /// The first byte of what [`StateKey::seal`] writes.
 const VERSION: u8 = 1;
-const TAG: usize = 16;
 
 /// A sealed object can't be opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -34,20 +32,11 @@ pub enum OpenStateError {
 }
 
 impl StateKey {
-    /// Seals `plaintext`: version byte, random nonce, AES-256-GCM-SIV ciphertext with tag. The mode survives even a
-    /// repeated nonce, so the key never wears out.
+    /// Seals `plaintext`: version byte, random nonce, AES-256-GCM-SIV ciphertext with tag.
     #[must_use]
     pub fn seal(&self, plaintext: &[u8]) -> Vec<u8> {
-        let nonce: [u8; NONCE_LEN] = random_bytes();
-        let mut body = plaintext.to_vec();
-        self.cipher()
-            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from([VERSION]), &mut body)
-            .expect("AES-GCM-SIV seals up to 64 GiB and the state fits into memory");
-        let mut sealed = Vec::with_capacity(1 + NONCE_LEN + body.len());
-        sealed.push(VERSION);
-        sealed.extend_from_slice(&nonce);
-        sealed.append(&mut body);
-        sealed
+        let sealed = seal::seal(self.as_bytes(), &[VERSION], plaintext);
+        [&[VERSION], sealed.as_slice()].concat()
     }
 
     /// Opens what [`seal`](Self::seal) wrote.
@@ -60,24 +49,10 @@ impl StateKey {
             Some(&found) => return Err(OpenStateError::UnknownVersion { found }),
             None => return Err(OpenStateError::TooShort { found: 0 }),
         }
-        if sealed.len() < 1 + NONCE_LEN + TAG {
+        if sealed.len() < 1 + seal::OVERHEAD {
             return Err(OpenStateError::TooShort { found: sealed.len() });
         }
-        let (nonce, body) = sealed[1..].split_at(NONCE_LEN);
-        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| OpenStateError::WrongKey)?;
-        let mut body = Zeroizing::new(body.to_vec());
-        let length = self
-            .cipher()
-            .open_in_place(nonce, Aad::from([VERSION]), body.as_mut_slice())
-            .map_err(|_| OpenStateError::WrongKey)?
-            .len();
-        body.truncate(length);
-        Ok(body)
-    }
-
-    fn cipher(&self) -> LessSafeKey {
-        let key = UnboundKey::new(&AES_256_GCM_SIV, self.as_bytes()).expect("the state key has 32 bytes");
-        LessSafeKey::new(key)
+        seal::open(self.as_bytes(), &[VERSION], &sealed[1..]).ok_or(OpenStateError::WrongKey)
     }
 }
 

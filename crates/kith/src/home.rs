@@ -38,6 +38,9 @@ pub use self::secrets::{Secret, Secrets};
 /// Home of the system's daemon.
 pub const SYSTEM_HOME: &str = "/var/lib/kith";
 
+/// Home of the system's hub.
+pub const SYSTEM_HUB_HOME: &str = "/var/lib/kith-hub";
+
 /// Longest path that fits into a Unix socket address on Linux and macOS, with room for the final NUL.
 const SOCKET_PATH_MAX: usize = 103;
 
@@ -100,6 +103,25 @@ impl Home {
             Some(home) => Ok(home),
             None if environment.superuser => Ok(Self::at(SYSTEM_HOME)),
             None => Self::of_user(environment),
+        }
+    }
+
+    /// The home of a hub: as [`Home::resolve`], with `kith-hub` in the place of `kith`, so that a hub and a daemon on one computer have
+    /// nothing to do with each other.
+    ///
+    /// # Errors
+    /// As [`Home::resolve`].
+    pub fn resolve_hub(flag: Option<PathBuf>, environment: &Environment) -> Result<Self, HomeError> {
+        let unit = environment.state_directory.as_ref().and_then(|list| {
+            std::env::split_paths(list).next().filter(|path| path.is_absolute() && path.ends_with("kith-hub"))
+        });
+        match Self::chosen(flag, &Environment { state_directory: None, ..environment.clone() })? {
+            Some(home) => Ok(home),
+            None => match unit {
+                Some(root) => Ok(Self::at(root)),
+                None if environment.superuser => Ok(Self::at(SYSTEM_HUB_HOME)),
+                None => Self::of_user(environment).map(|home| Self::at(home.root.with_file_name("kith-hub"))),
+            },
         }
     }
 

@@ -6,6 +6,9 @@
 pub mod bugreport;
 pub mod cli;
 pub mod daemon;
+pub mod firewall;
 pub mod home;
+mod hub;
+mod names;
 pub mod remote_store;
 pub mod settings;

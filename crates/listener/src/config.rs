@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::bind::BindError;
+use crate::limits::KnownPlaces;
 
 /// The port of Kith.
 pub const DEFAULT_PORT: u16 = 4242;
@@ -21,6 +22,8 @@ pub struct ListenerConfig {
     pub greeting: bool,
     /// Whether a port below 1024 is taken. For hubs, where 443 gets through firewalls that nothing else does.
     pub allow_privileged: bool,
+    /// How many of those who are recognised are served at once. Counts for the start only.
+    pub known: KnownPlaces,
 }
 
 impl Default for ListenerConfig {
@@ -31,6 +34,7 @@ impl Default for ListenerConfig {
             bind: vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()],
             greeting: true,
             allow_privileged: false,
+            known: KnownPlaces::default(),
         }
     }
 }

@@ -14,6 +14,8 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tokio_rustls::server::TlsStream;
 
+use crate::awaited::Table;
+use crate::config::ListenerConfig;
 use crate::conversation::{Look, look};
 use crate::expected::Registry;
 use crate::faces::{Faces, UsedTags};
@@ -51,6 +53,7 @@ pub(crate) struct Door {
     left: Notify,
     /// Of the whole listener and not of one of its sockets, which come and go.
     pub(crate) expected: Arc<Registry>,
+    pub(crate) awaited: Arc<Table>,
 }
 
 #[derive(Default)]
@@ -69,20 +72,21 @@ impl Door {
     pub(crate) fn new(
         faces: Faces,
         incoming: mpsc::Sender<Incoming>,
-        greeting: bool,
+        config: &ListenerConfig,
         draw: fn() -> u8,
     ) -> Arc<Self> {
         Arc::new(Self {
             faces,
             incoming,
-            greeting: AtomicBool::new(greeting),
-            books: Mutex::default(),
+            greeting: AtomicBool::new(config.greeting),
+            books: Mutex::new(Books { places: Places::new(config.known), ..Books::default() }),
             stranger_places: Semaphore::new(MAX_STRANGERS),
             penalties: Mutex::default(),
             used: Mutex::default(),
             draw,
             left: Notify::new(),
             expected: Arc::default(),
+            awaited: Arc::default(),
         })
     }
 
@@ -92,7 +96,16 @@ impl Door {
         if books.closed {
             return;
         }
-        let (id, evicted) = match peek_with(&stream, look) {
+        let seen = peek_with(&stream, look);
+        // Whoever has spoken already is a caller: the other end of a punch waits for us.
+        let stream = match &seen {
+            Err(_nothing_yet) => match self.awaited.hand_out(stream, remote) {
+                Some(stream) => stream,
+                None => return tracing::debug!(%remote, "a punched connection arrived"),
+            },
+            Ok(_) => stream,
+        };
+        let (id, evicted) = match seen {
             Ok(Look::Hello) => books.room.enter_spoken(),
             // Nothing is there yet, or what is there is seen to when its turn comes.
             _ => books.room.enter(Prefix::of(remote.ip())),
@@ -109,6 +122,11 @@ impl Door {
     /// Whether somebody is recognised by this tag, for the first and only time.
     pub(crate) fn recognises(&self, tag: &DialInTag) -> bool {
         self.faces.callers.recognises(tag) && lock(&self.used).use_up(tag)
+    }
+
+    /// Whether a connection with this tag was promised to be joined with another, for the first and only time.
+    pub(crate) fn awaits_leg(&self, tag: &DialInTag) -> bool {
+        self.faces.legs.is_some() && self.faces.callers.leg(tag) && lock(&self.used).use_up(tag)
     }
 
     /// Notes that a stranger from there asks for what leads to nothing; false if he is not to be served.

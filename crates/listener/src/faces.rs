@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use kith_identity::DialInTag;
 use rustls::ServerConfig;
+use tokio::sync::mpsc;
 
+use crate::leg::Leg;
 use crate::limits::MAX_USED_TAGS;
 
 /// Knows by which tags callers are recognised.
@@ -13,9 +15,15 @@ pub trait Callers: Send + Sync {
     /// Whether the tag was made with a key that this computer gave out. Asked for whatever has the form of a tag, also in the middle of a
     /// flood: the answer must come at once, from memory. Whether the tag was used before is not asked here.
     fn recognises(&self, tag: &DialInTag) -> bool;
+
+    /// Whether a connection that brings this tag is a [`Leg`] that was promised to be joined with another. Asked for tags by which nobody
+    /// is recognised, under the same conditions.
+    fn leg(&self, _tag: &DialInTag) -> bool {
+        false
+    }
 }
 
-/// The two faces of a listener.
+/// The two faces of a listener, and where those go who are not to see one.
 #[derive(Clone)]
 pub struct Faces {
     /// For those who are recognised: who this computer is. It admits whom its
@@ -25,6 +33,8 @@ pub struct Faces {
     pub unknown: Arc<ServerConfig>,
     /// Who is recognised.
     pub callers: Arc<dyn Callers>,
+    /// Where promised connections go; none: nobody was promised any, and [`Callers::leg`] isn't asked.
+    pub legs: Option<mpsc::Sender<Leg>>,
 }
 
 /// The nonces of tags that were used: a tag that was seen on its way opens nothing to whoever sends it again. Only tags that were

@@ -12,12 +12,18 @@ use kith_identity::{DialBackNonce, DialInTag};
 const DECODE_ERROR: u8 = 50;
 const NO_APPLICATION_PROTOCOL: u8 = 120;
 
+/// Before what is in a record, and in a message of the handshake (RFC 8446, sections 5.1 and 4).
+const RECORD_HEADER: usize = 5;
+const MESSAGE_HEADER: usize = 4;
+const CLIENT_HELLO: u8 = 1;
+
 /// How to go on.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// With a handshake among the strangers' places.
     Stranger,
-    /// With a handshake among the places of those who are known, if this tag is; else as with any stranger.
+    /// With a handshake among the places of those who are known, if this tag is; with none, if the connection is one that is awaited
+    /// to be joined with another; else as with any stranger.
     Tagged(DialInTag),
     /// Not at all, and without a word, if somebody waits for this nonce; else as with any stranger.
     DialBack(DialBackNonce),
@@ -64,6 +70,16 @@ fn judge_hello(hello: &ClientHello<'_>) -> Verdict {
         (None, Some(nonce)) => Verdict::DialBack(nonce),
         (None, None) => Verdict::Stranger,
     }
+}
+
+/// How long the ClientHello is that lies there, if it fills one record exactly; what comes after it is somebody else's.
+pub(crate) fn hello_length(bytes: &[u8]) -> Option<usize> {
+    let (header, rest) = bytes.split_first_chunk::<RECORD_HEADER>()?;
+    let in_record = usize::from(u16::from_be_bytes([header[3], header[4]]));
+    let [CLIENT_HELLO, high, middle, low] = *rest.first_chunk::<MESSAGE_HEADER>()? else { return None };
+    let in_message = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
+    let is_whole = in_record == MESSAGE_HEADER + in_message && rest.len() >= in_record;
+    is_whole.then_some(RECORD_HEADER + in_record)
 }
 
 /// A fatal alert in the clear: record type, version, length, level, description.

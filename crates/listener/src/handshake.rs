@@ -16,6 +16,7 @@ use tokio_rustls::server::TlsStream;
 use crate::door::{Incoming, Ticket};
 use crate::expected::Arrival;
 use crate::gate::{self, Verdict};
+use crate::leg::leg;
 use crate::serve::{linger, peek_with};
 use crate::tune::tune;
 
@@ -25,6 +26,9 @@ pub(crate) async fn handshake(mut stream: TcpStream, remote: SocketAddr, ticket:
     match peek_with(&stream, gate::judge) {
         Ok(Verdict::Tagged(tag)) if ticket.door().recognises(&tag) => {
             return Box::pin(known(stream, remote, ticket, deadline)).await;
+        }
+        Ok(Verdict::Tagged(tag)) if ticket.door().awaits_leg(&tag) => {
+            return Box::pin(leg(stream, remote, tag, ticket, deadline)).await;
         }
         Ok(Verdict::DialBack(nonce)) => match stream.local_addr() {
             Ok(local) if ticket.door().expected.tell(&nonce, Arrival { remote, local }) => {

@@ -31,6 +31,31 @@ pub const KEPT_FOR_FAMILIAR: usize = 16;
 /// So many wait for one of these places. One more, and the oldest of the network or address of which most wait is turned away.
 pub const MAX_KNOWN_WAITING: usize = 64;
 
+/// How many of those who brought a tag that was recognised are served at once, and how many wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnownPlaces {
+    /// Handshakes at once.
+    pub at_once: usize,
+    /// So many wait for one.
+    pub waiting: usize,
+    /// A handshake makes room after this time, while others wait.
+    pub stale_after: Duration,
+}
+
+impl Default for KnownPlaces {
+    /// [`MAX_KNOWN`], [`MAX_KNOWN_WAITING`] and [`STALE_KNOWN`]: for friends.
+    fn default() -> Self {
+        Self { at_once: MAX_KNOWN, waiting: MAX_KNOWN_WAITING, stale_after: STALE_KNOWN }
+    }
+}
+
+impl KnownPlaces {
+    /// For a hub, to which thousands come back at once when it was away: to turn one of them away costs more than to let it wait for a
+    /// second. A connection that waits takes some kilobytes. Over a round trip of 150 ms so many places are 3,000 handshakes a second, more than
+    /// a small computer can do; so they take longer than their round trip then, and nothing is won by breaking them off.
+    pub const HUB: Self = Self { at_once: 512, waiting: 8192, stale_after: Duration::from_secs(3) };
+}
+
 /// Such a handshake makes room after this time, while others wait. An honest one takes a round trip, and the longest on Earth that isn't
 /// by way of a satellite is 0.3 s.
 pub const STALE_KNOWN: Duration = Duration::from_millis(500);
@@ -82,6 +107,13 @@ pub const MAX_EXPECTED: usize = 16;
 
 /// Arrivals of one dial-back that wait to be heard of; one for each family of addresses is what was asked for.
 pub const MAX_UNTOLD_ARRIVALS: usize = 4;
+
+/// Connections of friends' punches that are waited for at once.
+pub const MAX_AWAITED: usize = 64;
+
+/// Whoever comes from the IP address of an awaited punch by another port than expected, and has said nothing for this time, is that punch: every
+/// other caller speaks as soon as the connection stands.
+pub const SILENT_PUNCH: Duration = Duration::from_millis(250);
 
 /// How many silent connections are given up when the process has no file descriptors left.
 pub const EVICTED_ON_EXHAUSTION: usize = 16;

@@ -4,12 +4,13 @@ use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
-use kith_identity::DialBackNonce;
+use kith_identity::{DialBackNonce, DialInTag};
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::accept::accept_loop;
+use crate::awaited::{AwaitError, AwaitedPunch, PunchSender};
 use crate::bind::{BindError, BindFailure, Sharing, bind_all};
 use crate::config::ListenerConfig;
 use crate::door::{Door, Incoming};
@@ -66,7 +67,7 @@ impl Listener {
     ) -> Result<Self, BindError> {
         let addresses = config.addresses()?;
         let sockets = bind_all(&addresses, Sharing::Exclusive).map_err(BindFailure::explain)?;
-        let door = Door::new(faces, incoming, config.greeting, draw);
+        let door = Door::new(faces, incoming, config, draw);
         let state = Arc::new(StateCell::new());
         let bound = spawn_all(sockets, &door, &state)?;
         state.listening(&bound);
@@ -115,6 +116,23 @@ impl Listener {
     /// If too many are waited for; see [`ExpectError`].
     pub fn expect(&self, nonce: DialBackNonce) -> Result<Expected, ExpectError> {
         self.0.door.expected.expect(nonce)
+    }
+
+    /// From now on, whoever connects from this address is handed out there, unread, instead of being served: it is the half of a punch of
+    /// which ours begins TLS. So is who comes from the same IP address by another port and keeps silent: its router translated it otherwise than
+    /// it was thought. Whoever speaks first is served as ever. The address is forgotten when the guard is dropped.
+    ///
+    /// # Errors
+    /// If too many are waited for.
+    pub fn await_punch(&self, from: SocketAddr, to: PunchSender) -> Result<AwaitedPunch, AwaitError> {
+        self.0.door.awaited.wait_for(from, to)
+    }
+
+    /// Whether somebody is recognised by this tag, for the first and only time: for who serves a connection that came by another way. A
+    /// tag that was seen there opens nothing here, nor the other way round.
+    #[must_use]
+    pub fn recognises(&self, tag: &DialInTag) -> bool {
+        self.0.door.recognises(tag)
     }
 
     /// Whether, and where, connections are taken in; changes are announced.

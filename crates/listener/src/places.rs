@@ -14,12 +14,12 @@
 //! 5. *Few wait: one more, and the oldest of the source of which most wait is turned away.* He hears it at once, and tries again.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use tokio::time::Instant;
 
-use crate::limits::{KEPT_FOR_FAMILIAR, MAX_KNOWN, MAX_KNOWN_WAITING, STALE_KNOWN};
+use crate::limits::{KEPT_FOR_FAMILIAR, KnownPlaces};
 use crate::waiting::{ConnectionId, Prefix};
 
 /// Whose places are counted together.
@@ -65,9 +65,39 @@ pub(crate) enum Order {
 /// The places, and who waits for one.
 #[derive(Debug, Default)]
 pub(crate) struct Places {
+    bounds: KnownPlaces,
     /// With the beginning of the handshake.
     held: BTreeMap<ConnectionId, (Source, Instant)>,
-    waiting: BTreeMap<ConnectionId, Source>,
+    waiting: Waiting,
+}
+
+/// Who waits, each source by itself: at a hub thousands wait, and all is done by source.
+#[derive(Debug, Default)]
+struct Waiting {
+    sources: HashMap<ConnectionId, Source>,
+    by_source: HashMap<Source, BTreeSet<ConnectionId>>,
+    /// How many come from familiar ones.
+    familiar: usize,
+}
+
+impl Waiting {
+    fn insert(&mut self, id: ConnectionId, source: Source) {
+        self.sources.insert(id, source);
+        self.familiar += usize::from(source.is_familiar());
+        self.by_source.entry(source).or_default().insert(id);
+    }
+
+    fn remove(&mut self, id: ConnectionId) -> bool {
+        let Some(source) = self.sources.remove(&id) else { return false };
+        self.familiar -= usize::from(source.is_familiar());
+        if let Some(neighbours) = self.by_source.get_mut(&source) {
+            neighbours.remove(&id);
+            if neighbours.is_empty() {
+                self.by_source.remove(&source);
+            }
+        }
+        true
+    }
 }
 
 /// How somebody gets a place.
@@ -77,14 +107,19 @@ enum Room {
 }
 
 impl Places {
+    /// No place is taken.
+    pub(crate) fn new(bounds: KnownPlaces) -> Self {
+        Self { bounds, ..Self::default() }
+    }
+
     /// Somebody wants a place. He gets it at once, or waits, or somebody goes.
     pub(crate) fn ask(&mut self, id: ConnectionId, source: Source, now: Instant) -> Vec<Order> {
         self.waiting.insert(id, source);
         let mut orders = self.settle(now);
-        if self.waiting.len() > MAX_KNOWN_WAITING
+        if self.waiting.sources.len() > self.bounds.waiting
             && let Some(id) = self.crowding()
         {
-            self.waiting.remove(&id);
+            self.waiting.remove(id);
             orders.push(Order::Close(id));
         }
         orders
@@ -92,7 +127,7 @@ impl Places {
 
     /// Somebody gives back his place, or waits no more.
     pub(crate) fn leave(&mut self, id: ConnectionId, now: Instant) -> Vec<Order> {
-        let was_there = self.held.remove(&id).is_some() | self.waiting.remove(&id).is_some();
+        let was_there = self.held.remove(&id).is_some() | self.waiting.remove(id);
         if was_there { self.settle(now) } else { Vec::new() }
     }
 
@@ -103,7 +138,11 @@ impl Places {
 
     /// When the next handshake will have taken long, so that somebody who waits may get its place.
     pub(crate) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
-        self.held.values().map(|(_, since)| *since + STALE_KNOWN).filter(|stale_at| *stale_at > now).min()
+        self.held
+            .values()
+            .map(|(_, since)| *since + self.bounds.stale_after)
+            .filter(|stale_at| *stale_at > now)
+            .min()
     }
 
     /// Gives places to those who wait, for as long as there is one.
@@ -114,7 +153,7 @@ impl Places {
                 self.held.remove(&other);
                 orders.push(Order::Close(other));
             }
-            self.waiting.remove(&id);
+            self.waiting.remove(id);
             self.held.insert(id, (source, now));
             orders.push(Order::Begin(id));
         }
@@ -123,14 +162,26 @@ impl Places {
 
     /// Who is served next, and how; none if nobody can be.
     fn next(&self, now: Instant) -> Option<(ConnectionId, Source, Room)> {
-        if self.waiting.is_empty() {
+        if self.waiting.sources.is_empty() {
             return None;
         }
         let held = counted(self.held.values().map(|(source, _)| *source));
+        // All of them wait because there was nothing for them: mostly there still is nothing, for nobody.
+        let room = self.held.len() < self.bounds.at_once;
+        let is_full =
+            !(room && (self.waiting.familiar > 0 || self.others() + KEPT_FOR_FAMILIAR < self.bounds.at_once));
+        if is_full
+            && held.values().all(|count| *count <= 1)
+            && !self.held.values().any(|(_, since)| self.is_stale(*since, now))
+        {
+            return None;
+        }
         let of = |source| held.get(source).copied().unwrap_or_default();
         // Of two from which nothing else is different the one whose source has fewer can be served if the other can.
         let best = |familiar: bool| {
-            let waiting = self.waiting.iter().filter(|(_, source)| source.is_familiar() == familiar);
+            let newest =
+                self.waiting.by_source.iter().filter_map(|(source, ids)| Some((ids.last()?, source)));
+            let waiting = newest.filter(|(_, source)| source.is_familiar() == familiar);
             waiting.min_by_key(|(id, source)| (of(*source), Reverse(**id)))
         };
         let mut best: Vec<_> = [best(true), best(false)].into_iter().flatten().collect();
@@ -148,9 +199,8 @@ impl Places {
         held: &HashMap<Source, usize>,
         now: Instant,
     ) -> Option<Room> {
-        let others = self.held.values().filter(|(source, _)| !source.is_familiar()).count();
-        let among_others = !source.is_familiar() && others >= MAX_KNOWN - KEPT_FOR_FAMILIAR;
-        if self.held.len() < MAX_KNOWN && !among_others {
+        let among_others = !source.is_familiar() && self.others() + KEPT_FOR_FAMILIAR >= self.bounds.at_once;
+        if self.held.len() < self.bounds.at_once && !among_others {
             return Some(Room::Free);
         }
         let places = self.held.iter().filter(|(_, (source, _))| !(among_others && source.is_familiar()));
@@ -159,20 +209,28 @@ impl Places {
             (held.get(source).copied(), Reverse(*since), Reverse(**id))
         };
         let of = |(_, (source, _)): &(&ConnectionId, &(Source, Instant))| held.get(source).copied();
-        let is_stale = |since: Instant| since + STALE_KNOWN <= now;
         let too_many = places.clone().max_by_key(first).filter(|place| of(place) > Some(mine + 1));
         let too_long = || {
-            let stale = places.filter(|place| is_stale(place.1.1) && of(place) >= Some(mine));
+            let stale = places.filter(|place| self.is_stale(place.1.1, now) && of(place) >= Some(mine));
             stale.max_by_key(first)
         };
         too_many.or_else(too_long).map(|(id, _)| Room::InsteadOf(*id))
     }
 
+    fn is_stale(&self, since: Instant, now: Instant) -> bool {
+        since + self.bounds.stale_after <= now
+    }
+
+    /// Places that are held by sources that are not familiar.
+    fn others(&self) -> usize {
+        self.held.values().filter(|(source, _)| !source.is_familiar()).count()
+    }
+
     /// The oldest of the source of which most wait.
     fn crowding(&self) -> Option<ConnectionId> {
-        let waiting = counted(self.waiting.values().copied());
-        let first = |(id, source): &(&ConnectionId, &Source)| (waiting.get(*source).copied(), Reverse(**id));
-        self.waiting.iter().max_by_key(first).map(|(id, _)| *id)
+        let oldest =
+            self.waiting.by_source.values().filter_map(|ids| Some((ids.len(), Reverse(*ids.first()?))));
+        oldest.max().map(|(_, Reverse(id))| id)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::conversation::{Conversation, Look, Step, look};
 use crate::door::Ticket;
 use crate::greeting;
 use crate::handshake::handshake;
-use crate::limits::{LINGER, MAX_DRAINED, MAX_PEEKED};
+use crate::limits::{GREETING_AFTER, LINGER, MAX_DRAINED, MAX_PEEKED, SILENT_PUNCH};
 
 /// How the time before the handshake ended.
 enum Ending {
@@ -28,12 +28,56 @@ enum Ending {
 /// Serves a connection until it is handed over or closed.
 pub(crate) async fn serve(mut stream: TcpStream, remote: SocketAddr, ticket: Ticket) {
     let mut conversation = Conversation::new(Instant::now(), ticket.greets());
-    match converse(&mut stream, remote, &mut conversation).await {
+    let awaited = &ticket.door().awaited;
+    if awaited.expects(remote.ip()) && is_silent(&stream).await {
+        stream = match awaited.hand_out_like(stream, remote) {
+            Some(stream) => stream,
+            None => return tracing::debug!(%remote, "a punched connection arrived by another port"),
+        };
+    }
+    let accepted = Instant::now();
+    let ending = tokio::select! {
+        biased;
+        ending = converse(&mut stream, remote, &mut conversation) => Some(ending),
+        () = awaited.begins(remote) => None,
+    };
+    let ending = match ending {
+        Some(ending) => ending,
+        None => {
+            // There is nothing to look at.
+            let is_silent = peek_with(&stream, look).is_err();
+            // Who was greeted takes it for the answer of another program.
+            if is_silent && accepted.elapsed() < GREETING_AFTER {
+                stream = match awaited.hand_out(stream, remote) {
+                    Some(stream) => stream,
+                    None => return tracing::debug!(%remote, "a punched connection had arrived early"),
+                };
+            }
+            converse(&mut stream, remote, &mut conversation).await
+        }
+    };
+    match ending {
         // Boxed, so that the many silent connections don't carry the room that a handshake takes.
         Ok(Ending::Hello) => Box::pin(handshake(stream, remote, ticket, conversation.deadline())).await,
         Ok(Ending::Answered) => linger(&mut stream).await,
         Ok(Ending::Over) => tracing::trace!(%remote, "closed before a handshake"),
         Err(error) => tracing::trace!(%remote, %error, "failed before a handshake"),
+    }
+}
+
+/// Whether nothing comes for as long as it takes to tell a caller from the other end of a punch.
+async fn is_silent(stream: &TcpStream) -> bool {
+    let until = Instant::now() + SILENT_PUNCH;
+    let mut seen = Look::Silence;
+    loop {
+        if peek(stream, &mut seen).is_err() || seen != Look::Silence {
+            return false;
+        }
+        match timeout_at(until, stream.ready(Interest::READABLE)).await {
+            Ok(Ok(ready)) if !ready.is_read_closed() => {}
+            Ok(_over) => return false,
+            Err(_elapsed) => return true,
+        }
     }
 }
 

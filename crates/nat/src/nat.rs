@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use futures::future::OptionFuture;
-use kith_network::{Network, News};
+use kith_network::{Network, News, Snapshot};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::task::AbortOnDropHandle;
@@ -57,12 +57,13 @@ struct Inner {
 struct Desired {
     wanted: Option<Wanted>,
     protocols: Protocols,
+    resting: bool,
     stopping: bool,
 }
 
 impl Desired {
     fn asks(&self) -> bool {
-        self.wanted.is_some() && !self.stopping
+        self.wanted.is_some() && !self.resting && !self.stopping
     }
 }
 
@@ -71,6 +72,7 @@ enum Outside {
     Proof(ProofReport),
     Seen { ip: IpAddr, local: IpAddr, heard_at: Instant },
     Doubt(String),
+    Anew,
 }
 
 impl Nat {
@@ -78,12 +80,16 @@ impl Nat {
     #[must_use]
     pub fn start(config: NatConfig) -> Self {
         let NatConfig { protocols, label, seed, remembered, memory, network } = config;
-        let core = Core::new(CoreConfig { protocols, label, seed, remembered }, Instant::now());
-        let desired = watch::Sender::new(Desired { wanted: None, protocols, stopping: false });
+        let config = CoreConfig { protocols, label, seed, remembered };
+        let core = Core::new(config.clone(), Instant::now());
+        let desired =
+            watch::Sender::new(Desired { wanted: None, protocols, resting: false, stopping: false });
         let (reports, outside) = mpsc::channel(MOST_REPORTS);
         let (published, state) = watch::channel(core.state(Instant::now(), SystemTime::now()));
         let shell = Shell {
+            config,
             core,
+            rest: Rest::Awake,
             clients: Arc::new(Clients::default()),
             asks: JoinSet::new(),
             running: BTreeMap::new(),
@@ -101,9 +107,21 @@ impl Nat {
         self.inner.state.clone()
     }
 
-    /// What shall be reachable from now on; none: nothing, and what is mapped is removed.
+    /// What shall be reachable from now on; none: nothing, and what is mapped is removed. Ends a [`Nat::rest`].
     pub fn want(&self, wanted: Option<Wanted>) {
-        self.change(|desired| desired.wanted = wanted);
+        self.change(|desired| {
+            desired.wanted = wanted;
+            desired.resting = false;
+        });
+    }
+
+    /// Nothing is sent to routers any more, and nothing heard, until something is wanted again. Only what is mapped at this moment is
+    /// removed first, within 1.5 seconds; what a router has not answered by then is removed when something is wanted again.
+    pub fn rest(&self) {
+        self.change(|desired| {
+            desired.wanted = None;
+            desired.resting = true;
+        });
     }
 
     /// Which protocols may be used from now on. The mappings of others are removed.
@@ -135,6 +153,11 @@ impl Nat {
         self.tell(Outside::Doubt(why.to_owned()));
     }
 
+    /// A person wants every router asked anew: what is held is looked at, and who refused or did not answer is asked again now.
+    pub fn ask_anew(&self) {
+        self.tell(Outside::Anew);
+    }
+
     fn tell(&self, outside: Outside) {
         if self.inner.reports.try_send(outside).is_err() {
             debug!("a report from outside was dropped: too many are waiting");
@@ -153,8 +176,22 @@ impl Nat {
     }
 }
 
+/// Whether routers are spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rest {
+    /// They are.
+    Awake,
+    /// Only to take back what they map, until this time at most.
+    FallingAsleep(Instant),
+    /// They are not.
+    Asleep,
+}
+
 struct Shell {
+    /// With what is remembered as of the last change.
+    config: CoreConfig,
     core: Core,
+    rest: Rest,
     clients: Arc<Clients>,
     asks: JoinSet<Answer>,
     running: BTreeMap<tokio::task::Id, (AskId, AbortHandle)>,
@@ -177,30 +214,70 @@ impl Shell {
         self.core.handle_network(&known.snapshot, Instant::now());
         loop {
             self.execute();
-            if self.core.is_stopped() {
+            if self.core.is_stopped() && !self.fall_asleep() {
                 return;
             }
-            let timer = self.core.poll_timeout().map(|(at, _why)| tokio::time::sleep_until(at.into()));
+            let timer = self.timer().map(|at| tokio::time::sleep_until(at.into()));
             tokio::select! {
                 Some(ended) = self.asks.join_next_with_id() => self.note(ended),
                 Ok(()) = desired.changed() => {
                     let desired = desired.borrow_and_update().clone();
                     let heard = if desired.asks() { desired.protocols } else { Protocols::NONE };
                     ears.listen(heard, &known.snapshot);
-                    self.desire(desired);
+                    self.desire(desired, &known.snapshot);
                 }
                 Ok(()) = news.changed() => {
                     let now = news.borrow_and_update().clone();
                     ears.interfaces(&now.snapshot);
                     self.clients.interfaces(now.snapshot.clone());
-                    self.network(&known, &now);
+                    if self.rest == Rest::Awake {
+                        self.network(&known, &now);
+                    }
                     known = now;
                 }
                 Some(hint) = hinted.recv() => self.hint(hint),
                 Some(outside) = outside.recv() => self.outside(outside),
-                Some(()) = OptionFuture::from(timer) => self.core.handle_timeout(Instant::now()),
+                Some(()) = OptionFuture::from(timer) => self.time_has_come(),
             }
         }
+    }
+
+    fn timer(&self) -> Option<Instant> {
+        let wants = self.core.poll_timeout().map(|(at, _why)| at);
+        match self.rest {
+            Rest::Awake => wants,
+            Rest::FallingAsleep(last) => Some(wants.map_or(last, |at| at.min(last))),
+            Rest::Asleep => None,
+        }
+    }
+
+    fn time_has_come(&mut self) {
+        let now = Instant::now();
+        match self.rest {
+            Rest::FallingAsleep(last) if now >= last => {
+                debug!("a router did not answer when its mappings were taken back");
+                self.begin_anew();
+            }
+            _ => self.core.handle_timeout(now),
+        }
+    }
+
+    /// After everything was taken back: false if that was the end.
+    fn fall_asleep(&mut self) -> bool {
+        if self.rest == Rest::Awake {
+            return false;
+        }
+        self.begin_anew();
+        true
+    }
+
+    /// A core that knows nothing but what is remembered, and is told nothing: it asks nobody.
+    fn begin_anew(&mut self) {
+        self.asks.abort_all();
+        self.running.clear();
+        self.rest = Rest::Asleep;
+        self.core = Core::new(self.config.clone(), Instant::now());
+        self.publish();
     }
 
     fn execute(&mut self) {
@@ -219,7 +296,10 @@ impl Shell {
                         .filter(|(running, _)| *running == id)
                         .for_each(|(_, ask)| ask.abort());
                 }
-                Command::Remember(mappings) => self.memory.remember(mappings),
+                Command::Remember(mappings) => {
+                    self.config.remembered.clone_from(&mappings);
+                    self.memory.remember(mappings);
+                }
                 Command::Changed => changed = true,
             }
         }
@@ -257,11 +337,26 @@ impl Shell {
         }
     }
 
-    fn desire(&mut self, desired: Desired) {
+    fn desire(&mut self, desired: Desired, network: &Snapshot) {
         let now = Instant::now();
+        self.config.protocols = desired.protocols;
         if desired.stopping {
+            // Whoever rests has taken back everything that can be.
+            self.rest = Rest::Awake;
             self.core.stop(now);
             return;
+        }
+        if desired.resting {
+            if self.rest == Rest::Awake {
+                self.rest = Rest::FallingAsleep(now + FAREWELL);
+                self.core.stop(now);
+            }
+            return;
+        }
+        if self.rest != Rest::Awake {
+            self.begin_anew();
+            self.rest = Rest::Awake;
+            self.core.handle_network(network, now);
         }
         self.core.handle_protocols(desired.protocols, now);
         self.core.handle_wanted(desired.wanted, now);
@@ -279,11 +374,17 @@ impl Shell {
     }
 
     fn hint(&mut self, hint: Hint) {
+        if self.rest != Rest::Awake {
+            return;
+        }
         debug!(?hint, "something happened at a router, or is said to have");
         self.core.handle_hint(hint, Instant::now());
     }
 
     fn outside(&mut self, outside: Outside) {
+        if self.rest != Rest::Awake {
+            return;
+        }
         let now = Instant::now();
         match outside {
             Outside::Proof(report) => self.core.handle_proof(report, now),
@@ -291,6 +392,7 @@ impl Shell {
                 self.core.handle_seen_from_outside(ip, local, heard_at, now);
             }
             Outside::Doubt(why) => self.hint(Hint::Doubt { why }),
+            Outside::Anew => self.core.handle_asked_anew(now),
         }
     }
 }

@@ -1,22 +1,22 @@
 //! One address, from name to authenticated stream.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use kith_identity::tls::{self, TlsRefusal};
 use kith_identity::{DeviceId, DialInKey, DialInTag};
 use rustls::ClientConfig;
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::calls::Dialed;
 use crate::greeting::{NotTls, SkipGreeting};
-use crate::outbound::{Outbound, Way};
+use crate::outbound::{self, NamedBy, Outbound};
 use crate::socket::widen;
+use crate::way::{Place, Way};
 
-/// Longest wait for name resolution.
-const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest wait for the TCP connection.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest wait for the TLS handshake.
@@ -93,6 +93,12 @@ pub enum DialError {
     /// The friend keeps the connection that he dialled himself.
     #[error("the other computer keeps the connection that it dialled itself")]
     Duplicate,
+    /// There is a link, and this way is no better.
+    #[error("there is a link, and this way is no better")]
+    NoBetter,
+    /// What was to be reached by the help of others was not; a sentence.
+    #[error("{0}")]
+    Helped(String),
     /// An installation of the friend answers that has been replaced by a newer one.
     #[error("an older installation of this computer answers there; it was recovered elsewhere")]
     OlderInstallation,
@@ -132,14 +138,23 @@ impl Dialing {
     }
 }
 
-/// An outgoing connection whose other end was proved.
-pub(crate) struct Dialed {
+/// A connection to an address, whose other end was proved.
+pub(crate) struct Made {
     pub(crate) stream: Stream,
     /// The other end of the TCP connection.
     pub(crate) remote: SocketAddr,
     pub(crate) local: SocketAddr,
     /// Whether that is a proxy's.
     pub(crate) proxied: bool,
+}
+
+impl Made {
+    /// The connection to an address that is in this place.
+    pub(crate) fn dialed(self, place: Place) -> Dialed {
+        let Self { stream, remote, local, proxied } = self;
+        let way = Way::dialled(remote, if proxied { Place::BehindProxy } else { place });
+        Dialed { stream: Box::new(stream), remote, local, way }
+    }
 }
 
 /// Splits `host:port`, `ip:port` or `[v6]:port`.
@@ -151,30 +166,10 @@ pub(crate) fn split(address: &str) -> Result<(&str, u16), DialError> {
     if host.is_empty() { Err(bad()) } else { Ok((host, port)) }
 }
 
-/// The IP addresses of `host:port`.
-pub(crate) async fn resolve(address: &str) -> Result<Vec<SocketAddr>, DialError> {
-    let (host, port) = split(address)?;
-    if let Ok(ip) = host.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(ip, port)]);
-    }
-    let found = tokio::time::timeout(RESOLVE_TIMEOUT, lookup_host((host, port))).await;
-    let addresses: Vec<SocketAddr> = match found {
-        Err(_elapsed) => {
-            return Err(DialError::NameNotFound(format!(
-                "the name server did not answer for {host} within {} s",
-                RESOLVE_TIMEOUT.as_secs()
-            )));
-        }
-        Ok(Err(error)) => return Err(DialError::NameNotFound(format!("{host}: {error}"))),
-        Ok(Ok(addresses)) => addresses.take(8).collect(),
-    };
-    if addresses.is_empty() { Err(DialError::NameNotFound(host.to_owned())) } else { Ok(addresses) }
-}
-
 /// Name, TCP, TLS: tries each way to the address in turn.
-pub(crate) async fn dial(address: &str, dialing: &Dialing) -> Result<Dialed, DialError> {
+pub(crate) async fn dial(address: &str, told: NamedBy, dialing: &Dialing) -> Result<Made, DialError> {
     let mut last = None;
-    for way in dialing.outbound.ways(dialing.friend.as_ref(), address).await? {
+    for way in dialing.outbound.ways(dialing.friend.as_ref(), address, told).await? {
         match dial_by(&way, dialing).await {
             Ok(dialed) => return Ok(dialed),
             Err(error) => last = Some(error),
@@ -183,7 +178,7 @@ pub(crate) async fn dial(address: &str, dialing: &Dialing) -> Result<Dialed, Dia
     Err(last.unwrap_or_else(|| DialError::NameNotFound(address.to_owned())))
 }
 
-async fn dial_by(way: &Way, dialing: &Dialing) -> Result<Dialed, DialError> {
+async fn dial_by(way: &outbound::Way, dialing: &Dialing) -> Result<Made, DialError> {
     let stream = dial_over(dialing, || async {
         let stream = dialing.outbound.connect(way).await?;
         // TCP's simultaneous open with oneself: a dial from an ephemeral port to that same port.
@@ -193,7 +188,7 @@ async fn dial_by(way: &Way, dialing: &Dialing) -> Result<Dialed, DialError> {
     let socket = stream.get_ref().0.get_ref();
     widen(socket);
     let local = local(socket)?;
-    Ok(Dialed { stream, remote: way.hop, local, proxied: way.is_proxied() })
+    Ok(Made { stream, remote: way.hop, local, proxied: way.is_proxied() })
 }
 
 fn local(stream: &TcpStream) -> Result<SocketAddr, DialError> {
@@ -220,7 +215,12 @@ where
     Err(if broken_off { DialError::BrokenOff } else { DialError::NotRecognised })
 }
 
-async fn handshake(stream: TcpStream, dialing: &Dialing, tag: &DialInTag) -> Result<Stream, DialError> {
+/// Shakes hands over a connection, with this tag.
+pub(crate) async fn handshake(
+    stream: TcpStream,
+    dialing: &Dialing,
+    tag: &DialInTag,
+) -> Result<Stream, DialError> {
     let connector = TlsConnector::from(dialing.config.clone());
     let connecting = connector.connect(tag.server_name(), SkipGreeting::new(stream));
     match tokio::time::timeout(HANDSHAKE_TIMEOUT, connecting).await {
@@ -323,7 +323,7 @@ mod tests {
             us: identity(1).device_id(),
             keys: keys.clone(),
         };
-        let (outbound, way) = (Outbound::default(), Way::direct(address));
+        let (outbound, way) = (Outbound::default(), outbound::Way::direct(address));
         let connecting = || outbound.connect(&way);
         let (dialled, _answered) = tokio::join!(dial_over(&dialing, connecting), answer);
         dialled
@@ -347,7 +347,7 @@ mod tests {
             us: identity(1).device_id(),
             keys,
         };
-        let way = Way::direct(address);
+        let way = outbound::Way::direct(address);
         let close = async {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
@@ -377,7 +377,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let closed = listener.local_addr().unwrap();
         drop(listener);
-        let connected = Outbound::default().connect(&Way::direct(closed)).await;
+        let connected = Outbound::default().connect(&outbound::Way::direct(closed)).await;
         assert_eq!(connected.unwrap_err(), DialError::Refused);
     }
 }

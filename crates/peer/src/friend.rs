@@ -1,71 +1,102 @@
-//! One friend: the task that keeps a link to him, and what it shares with the rest.
+//! One friend, or one hub: the task that keeps a link to him, and what it shares with the rest.
 
-use std::collections::VecDeque;
+mod accepting;
+mod dialling;
+mod run;
+mod telling;
+
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::SystemTime;
 
-use futures::future::OptionFuture;
-use kith_identity::{Identity, tls};
-use kith_wire::{DeviceId, Hello, HelloVerdict, Link, Side};
-use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc, oneshot, watch};
+use kith_identity::Identity;
+use kith_wire::{ByteStream, DeviceId, Link, LinkError};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
-use tracing::{Instrument, debug, info, info_span, warn};
+use tracing::{Instrument, info_span};
 
-use crate::book::AddressBook;
-use crate::dial::{DialError, Dialing, dial};
+use crate::attempts::Attempts;
+use crate::book::{AddressBook, Known};
+use crate::calls::Dialed;
+use crate::carriers::CarrierKind;
 use crate::dial_back::DialBacks;
-use crate::dialer::{Dialer, Jitter};
+use crate::dialer::Dialer;
 use crate::guests::Guests;
-use crate::host::{Connection, Host, PeerState, Standing};
-use crate::outbound::Outbound;
-use crate::prefer::{Existing, Keep, prefer};
-use crate::race::{Attempt, race};
+use crate::host::PeerState;
+use crate::outbound::{NamedBy, Outbound};
+use crate::prefer::Claims;
 use crate::runs::Runs;
-use crate::session::{Accepting, Admitted, Session, greet, seen_as};
+use crate::session::Household;
+use crate::way::{PathChange, Way};
 
 /// Connections of one friend that wait for their hello at once; one more, and the one that has waited for longest goes.
 const MOST_ARRIVALS: usize = 8;
-/// How long an old link may take to prove itself alive after a network change.
-const PROOF_OF_LIFE: Duration = Duration::from_secs(6);
+/// Links of one friend whose work moves to a better one, at once; one more, and the oldest is closed.
+const MOST_DRAINING: usize = 4;
 
 /// What the friend's task shares.
 pub(crate) struct Shared {
     pub(crate) friend: DeviceId,
+    pub(crate) kind: CarrierKind,
     us: DeviceId,
     identity: Arc<Identity>,
-    host: Arc<dyn Host>,
+    household: Household,
     outbound: Outbound,
-    book: Mutex<AddressBook>,
-    state: Mutex<PeerState>,
+    known: Mutex<Known>,
+    state: Mutex<Told>,
     link: watch::Sender<Option<Link>>,
-    current: Mutex<Option<Current>>,
+    /// Raised whenever a link of anybody came or went.
+    carriers: watch::Sender<u64>,
+    claims: Mutex<Claims>,
     /// Which runs of his program had the link.
     runs: Mutex<Runs>,
     /// Why his last hello was turned away, until there is a link: he dials, and can't be dialled perhaps.
     turned_away: Mutex<Option<String>>,
     /// Older installations of his, and visitors.
     guests: Mutex<Guests>,
+    /// Links whose work has moved, until it is done.
+    draining: Mutex<Vec<(Link, AbortOnDropHandle<LinkError>)>>,
     /// Something changed that makes a dial promising.
     promising: Notify,
+    /// An address of his became known that is news.
+    news: Notify,
     /// What he asks to be called at, and from where he is connected.
     dial_backs: Arc<DialBacks>,
     /// The network changed: links must prove themselves.
     network: Notify,
+    /// The link must prove itself.
+    doubted: Notify,
+    /// Whether that is still open.
+    is_doubted: watch::Sender<bool>,
 }
 
-/// The connection that holds the place of the link, from the moment it is admitted.
-#[derive(Clone, Copy)]
-struct Current {
-    side: Side,
-    since: Instant,
-    serial: u64,
+/// What people are told.
+#[derive(Default)]
+struct Told {
+    state: PeerState,
+    attempts: Attempts,
 }
 
-/// A connection that the listener handed over.
-pub(crate) struct Arrival {
-    pub(crate) stream: Box<dyn kith_wire::ByteStream>,
-    pub(crate) remote: std::net::SocketAddr,
-    pub(crate) local: std::net::SocketAddr,
+/// A connection that was made elsewhere.
+pub(crate) enum Arrival {
+    /// By the friend.
+    Accepted {
+        stream: Box<dyn ByteStream>,
+        remote: SocketAddr,
+        local: SocketAddr,
+        /// If that is known otherwise than from the addresses.
+        way: Option<Way>,
+    },
+    /// By us.
+    Dialed(Dialed),
+}
+
+/// What all friends' tasks are given.
+#[derive(Clone)]
+pub(crate) struct Common {
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) outbound: Outbound,
+    pub(crate) carriers: watch::Sender<u64>,
 }
 
 /// The handle to a friend's task; dropping it ends the task and its link.
@@ -79,55 +110,99 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The time by the clock that the timers go by.
+pub(crate) fn now() -> std::time::Instant {
+    tokio::time::Instant::now().into_std()
+}
+
 impl Friend {
-    pub(crate) fn start(
-        friend: DeviceId,
-        book: AddressBook,
-        identity: Arc<Identity>,
-        host: Arc<dyn Host>,
-        outbound: Outbound,
-        dialer: Dialer,
-    ) -> Self {
+    pub(crate) fn start(household: Household, book: AddressBook, common: Common, dialer: Dialer) -> Self {
+        let Common { identity, outbound, carriers } = common;
+        let (friend, kind) = (household.friend, household.kind);
         let shared = Arc::new(Shared {
             friend,
+            kind,
             us: identity.device_id(),
             identity,
-            host,
-            book: Mutex::new(book),
+            household,
+            known: Mutex::new(Known::new(book)),
             state: Mutex::default(),
             link: watch::Sender::new(None),
-            current: Mutex::new(None),
+            carriers,
+            claims: Mutex::default(),
             runs: Mutex::default(),
             turned_away: Mutex::default(),
             guests: Mutex::default(),
+            draining: Mutex::default(),
             promising: Notify::new(),
+            news: Notify::new(),
             dial_backs: Arc::new(DialBacks::new(outbound.clone())),
             outbound,
             network: Notify::new(),
+            doubted: Notify::new(),
+            is_doubted: watch::Sender::new(false),
         });
         let (arrivals, arriving) = mpsc::channel(MOST_ARRIVALS);
-        let span = info_span!("friend", id = %friend.short());
-        let task = tokio::spawn(run(shared.clone(), arriving, dialer).instrument(span));
+        let span = match kind {
+            CarrierKind::Friend => info_span!("friend", id = %friend.short()),
+            CarrierKind::Hub => info_span!("hub", id = %friend.short()),
+        };
+        let task = tokio::spawn(run::run(shared.clone(), arriving, dialer).instrument(span));
         Self { shared, arrivals, _task: AbortOnDropHandle::new(task) }
     }
 }
 
 impl Shared {
     pub(crate) fn state(&self) -> PeerState {
-        lock(&self.state).clone()
+        let told = lock(&self.state);
+        let mut state = told.state.clone();
+        state.attempts = told.attempts.all();
+        drop(told);
+        state.round_trip = self.link.borrow().as_ref().and_then(Link::round_trip);
+        state
     }
 
     pub(crate) fn link(&self) -> watch::Receiver<Option<Link>> {
         self.link.subscribe()
     }
 
-    /// Replaces what is known of the addresses; a real change starts a dial.
+    /// The link, if it lives.
+    pub(crate) fn live_link(&self) -> Option<Link> {
+        self.link.borrow().clone().filter(|link| !link.is_over())
+    }
+
+    /// The address by which he is to be dialled, who has dialled us from here.
+    pub(crate) fn likeliest(&self, remote: SocketAddr) -> Option<String> {
+        lock(&self.known).likeliest(remote.ip()).cloned()
+    }
+
+    /// Who named an address of his.
+    pub(crate) fn told(&self, address: &str) -> NamedBy {
+        lock(&self.known).told(address)
+    }
+
+    /// Replaces what is known of the addresses; news start a dial.
     pub(crate) fn set_book(&self, book: AddressBook) {
-        let mut known = lock(&self.book);
-        if *known != book {
-            *known = book;
-            drop(known);
-            self.promising.notify_one();
+        let is_news = lock(&self.known).set_book(book);
+        self.dial_if(is_news);
+    }
+
+    /// Replaces what his address record says; news start a dial.
+    pub(crate) fn set_record(&self, record: AddressBook) {
+        let is_news = lock(&self.known).set_record(record);
+        self.dial_if(is_news);
+    }
+
+    /// Replaces where he is seen in our network; news start a dial.
+    pub(crate) fn set_nearby(&self, nearby: &[SocketAddr]) {
+        let is_news = lock(&self.known).set_nearby(nearby);
+        self.dial_if(is_news);
+    }
+
+    fn dial_if(&self, is_news: bool) {
+        if is_news {
+            self.dial_now();
+            self.news.notify_one();
         }
     }
 
@@ -136,363 +211,55 @@ impl Shared {
     }
 
     pub(crate) fn network_changed(&self) {
-        self.promising.notify_one();
         self.network.notify_one();
     }
 
-    /// Claims the place of the link for a connection, if it is to be kept.
-    fn claim(&self, side: Side, serial: u64) -> Keep {
-        let mut current = lock(&self.current);
-        let existing = current.map(|c| Existing { side: c.side, age: c.since.elapsed() });
-        let keep = prefer(existing, side, &self.us, &self.friend);
-        if keep == Keep::New {
-            *current = Some(Current { side, since: Instant::now(), serial });
+    /// The friend says that there is no link: ours must prove that it lives.
+    pub(crate) fn doubt(&self) {
+        self.is_doubted.send_replace(true);
+        self.doubted.notify_one();
+    }
+
+    /// Waits until it is known whether the link lives.
+    async fn settled(&self) {
+        // The task that says so lives as long as this is waited for.
+        drop(self.is_doubted.subscribe().wait_for(|is_doubted| !is_doubted).await);
+    }
+
+    /// Ends the link, and those whose work has moved to it.
+    pub(crate) fn close(&self, reason: &str) {
+        for (link, _driver) in &*lock(&self.draining) {
+            link.close(reason);
         }
-        keep
-    }
-
-    /// Decides what becomes of a connection whose hello was just heard.
-    fn admit(&self, hello: &Hello, serial: u64) -> Admitted {
-        let twin = lock(&self.runs).is_twin(hello.installation, hello.run);
-        let standing = if twin { Standing::Guest } else { self.host.standing(&self.friend, hello) };
-        let has_link = lock(&self.current).is_some();
-        let beside = match standing {
-            Standing::Guest | Standing::Visitor => true,
-            Standing::LinkIfNone => has_link,
-            Standing::Link => false,
-        };
-        if beside {
-            return Admitted { verdict: HelloVerdict::Welcome, standing: guest(standing), twin };
-        }
-        let verdict = match self.claim(Side::Acceptor, serial) {
-            Keep::New => HelloVerdict::Welcome,
-            Keep::Existing => HelloVerdict::Duplicate,
-        };
-        Admitted { verdict, standing: Standing::Link, twin }
-    }
-
-    fn holds_place(&self, serial: u64) -> bool {
-        lock(&self.current).is_some_and(|current| current.serial == serial)
-    }
-
-    fn release(&self, serial: u64) {
-        let mut current = lock(&self.current);
-        if current.is_some_and(|current| current.serial == serial) {
-            *current = None;
+        if let Some(link) = &*self.link.borrow() {
+            link.close(reason);
         }
     }
 
-    async fn dial_all(self: Arc<Self>, serial: u64) -> Result<Session, Vec<Attempt>> {
-        let candidates = lock(&self.book).candidates();
-        let dialing = Dialing {
-            outbound: self.outbound.clone(),
-            friend: Some(self.friend),
-            config: tls::client_config(&self.identity, self.friend),
-            us: self.us,
-            keys: self.host.dial_in_keys(&self.friend),
-        };
-        // One hello at a time: the first proved connection asks for the link, the others wait for the outcome.
-        let turn = AsyncMutex::new(());
-        let (shared, turn, dialing) = (&self, &turn, &dialing);
-        race(candidates, |address| {
-            async move {
-                let dialed = dial(&address, dialing).await?;
-                let _turn = turn.lock().await;
-                // Claimed before hello is said: of two hellos that cross on the way, both ends then keep the same one.
-                if shared.claim(Side::Dialer, serial) == Keep::Existing {
-                    return Err(DialError::Duplicate);
-                }
-                let presence = shared.dial_backs.connected((!dialed.proxied).then_some(dialed.remote.ip()));
-                let greeted = greet(dialed, address, shared.friend, shared.host.clone(), presence).await;
-                match greeted {
-                    Ok(session) if matches!(session.standing, Standing::Guest | Standing::Visitor) => {
-                        shared.release(serial);
-                        // He may want to read, and perhaps he can't dial us.
-                        let visits = session.standing == Standing::Visitor;
-                        let mut guests = lock(&shared.guests);
-                        if guests.any(visits) {
-                            session.link.close("this computer was recovered elsewhere");
-                            session.driver.detach();
-                        } else {
-                            guests.serve(session, visits);
-                        }
-                        Err(DialError::OlderInstallation)
-                    }
-                    Ok(session) => Ok(session),
-                    Err(error) => {
-                        shared.release(serial);
-                        Err(error)
-                    }
-                }
-            }
-        })
-        .await
-        .map(|(_address, session)| session)
+    /// Lets what runs on a link finish there, while all else is done over the new one.
+    fn drain(&self, old: crate::session::Session, to: &Link, reason: &str) {
+        old.link.drain(reason, Some(to.clone()));
+        let mut draining = lock(&self.draining);
+        draining.retain(|(link, driver)| !link.is_over() && !driver.is_finished());
+        if draining.len() >= MOST_DRAINING {
+            let (oldest, driver) = draining.remove(0);
+            oldest.close("its work has moved to another connection long ago");
+            driver.detach();
+        }
+        draining.push((old.link, old.driver));
     }
 
-    /// Waits for the hello of a connection that came in, until `given_up`.
-    async fn accept(
-        self: Arc<Self>,
-        arrival: Arrival,
-        serial: u64,
-        mut given_up: oneshot::Receiver<()>,
-    ) -> Option<Session> {
-        let Arrival { stream, remote, local } = arrival;
-        let claimant = self.clone();
-        let admit = Box::new(move |hello: &Hello| claimant.admit(hello, serial));
-        let presence = self.dial_backs.connected(Some(remote.ip()));
-        let mut accepting =
-            Accepting::start(stream, self.friend, remote.ip(), self.host.clone(), admit, presence);
-        let mut makes_room = false;
-        let heard = tokio::select! {
-            heard = accepting.hello() => heard,
-            _ = &mut given_up => {
-                makes_room = true;
-                accepting.give_up()
-            }
-        };
-        let Some(Ok((hello, standing))) = heard else {
-            if let Some(Err(error)) = heard {
-                self.turn_away(error.to_string());
-            }
-            // Leaves the answer time to reach the other side before the connection is dropped.
-            let parting = tokio::time::timeout(Duration::from_secs(2), accepting.link.ended());
-            tokio::select! {
-                _ = parting, if !makes_room => {}
-                _ = &mut given_up, if !makes_room => {}
-                else => {}
-            }
-            self.release(serial);
+    /// Notes how he is linked now. None of it, if he is linked as before.
+    fn change_path(&self, told: &mut Told, reason: &str) -> Option<PathChange> {
+        let from = told.state.last_change.as_ref().and_then(|change| change.to);
+        let to = told.state.connection.as_ref().map(crate::host::Connection::path);
+        if from == to {
             return None;
-        };
-        let connection = Connection {
-            side: Side::Acceptor,
-            remote,
-            local,
-            proxied: false,
-            dialled: None,
-            since: SystemTime::now(),
-            seen_as: seen_as(&hello),
-            capabilities: hello.capabilities.clone(),
-        };
-        Some(Session { link: accepting.link, driver: accepting.driver, connection, hello, standing })
-    }
-
-    fn put_up(&self, session: &Session) {
-        {
-            let mut state = lock(&self.state);
-            state.connection = Some(session.connection.clone());
-            state.attempts.clear();
-            state.last_error = None;
         }
-        *lock(&self.turned_away) = None;
-        self.link.send_replace(Some(session.link.clone()));
-        lock(&self.runs).note(session.hello.installation, session.hello.run);
-        info!(remote = %session.connection.remote, dialled = session.connection.dialled.is_some(), "linked");
-        self.host.linked(&self.friend, &session.hello, &session.connection);
-        self.host.changed(&self.friend);
-    }
-
-    fn put_down(&self, reason: &str) {
-        self.link.send_replace(None);
-        {
-            let mut state = lock(&self.state);
-            state.connection = None;
-            state.last_error = Some(format!("the link ended: {reason}"));
-        }
-        info!(reason, "link ended");
-        self.host.unlinked(&self.friend, reason);
-        self.host.changed(&self.friend);
-    }
-
-    /// A hello of his could not be accepted.
-    fn turn_away(&self, error: String) {
-        let is_news = lock(&self.turned_away).replace(error.clone()).as_ref() != Some(&error);
-        if is_news {
-            warn!(%error, "the friend's hello was refused");
-        }
-        let mut state = lock(&self.state);
-        // Beside a link it is somebody else's concern, as of a copy of his home.
-        if state.connection.is_none() {
-            state.last_error = Some(error);
-            drop(state);
-            self.host.changed(&self.friend);
-        }
-    }
-
-    fn note_failures(&self, attempts: Vec<Attempt>) {
-        let spoke = attempts.iter().any(|attempt| matches!(attempt.error, DialError::OtherVersion(_)));
-        let turned_away = lock(&self.turned_away).clone().filter(|_| !spoke);
-        let error = turned_away.unwrap_or_else(|| sentence(&attempts));
-        let mut state = lock(&self.state);
-        let news = state.last_error.as_ref() != Some(&error);
-        state.last_error = Some(error);
-        state.attempts = attempts;
-        drop(state);
-        if news {
-            self.host.changed(&self.friend);
-        }
-    }
-}
-
-/// The most telling of the failures in one sentence.
-fn sentence(attempts: &[Attempt]) -> String {
-    const fn weight(error: &DialError) -> u8 {
-        match error {
-            DialError::RefusedUs(_) | DialError::OtherVersion(_) => 0,
-            DialError::NotRecognised | DialError::OtherDevice { .. } | DialError::OlderInstallation => 1,
-            DialError::Broken(_) | DialError::BrokenOff | DialError::Tls(_) => 2,
-            DialError::NotKith(_) | DialError::Proxy(_) => 3,
-            DialError::Refused | DialError::NotAllowed(_) => 4,
-            DialError::NoResponse(_) => 5,
-            DialError::NameNotFound(_) | DialError::Unreachable(_) => 6,
-            DialError::Myself | DialError::BadAddress(_) | DialError::Duplicate => 7,
-        }
-    }
-    match attempts.iter().min_by_key(|attempt| weight(&attempt.error)) {
-        None => "no address of this computer is known: add one, or wait until it connects by itself".into(),
-        Some(Attempt { address, error }) => {
-            let others = attempts.len() - 1;
-            let tail = match others {
-                0 => String::new(),
-                1 => " (and 1 other address failed)".into(),
-                n => format!(" (and {n} other addresses failed)"),
-            };
-            format!("{address}: {error}{tail}")
-        }
-    }
-}
-
-/// Keeps the link to one friend until the handle is dropped.
-async fn run(shared: Arc<Shared>, mut arriving: mpsc::Receiver<Arrival>, mut dialer: Dialer) {
-    let mut serial = 0;
-    let mut up: Option<(u64, Session)> = None;
-    let mut dialing = std::pin::pin!(OptionFuture::from(None));
-    let mut accepting = tokio::task::JoinSet::new();
-    let mut arrived: VecDeque<oneshot::Sender<()>> = VecDeque::new();
-    loop {
-        let timer = dialer.poll_timeout().map(|at| tokio::time::sleep_until(at.into()));
-        let link_end = up.as_ref().map(|(_, session)| {
-            let link = session.link.clone();
-            async move { link.ended().await }
-        });
-        tokio::select! {
-            Some(()) = OptionFuture::from(timer) => {
-                if dialer.handle_timeout(Instant::now()) {
-                    serial += 1;
-                    let (shared, serial) = (shared.clone(), serial);
-                    dialing.set(OptionFuture::from(Some(Box::pin(async move {
-                        (serial, shared.dial_all(serial).await)
-                    }))));
-                }
-            }
-            Some((serial, outcome)) = &mut dialing => {
-                dialing.set(OptionFuture::from(None));
-                match outcome {
-                    Ok(session) if shared.holds_place(serial) => {
-                        replace(&shared, &mut up, serial, session);
-                        dialer.handle_linked();
-                    }
-                    Ok(session) => {
-                        session.link.close("another connection to the same computer is kept");
-                        dialer.handle_duplicate(Instant::now());
-                    }
-                    Err(attempts) => {
-                        debug!(failures = attempts.len(), "no address led to the friend");
-                        if attempts.iter().any(|attempt| attempt.error == DialError::Duplicate) {
-                            dialer.handle_duplicate(Instant::now());
-                        } else {
-                            dialer.handle_failed(Instant::now(), draw());
-                            if up.is_none() {
-                                shared.note_failures(attempts);
-                            }
-                        }
-                    }
-                }
-            }
-            Some(arrival) = arriving.recv() => {
-                arrived.retain(|waiting| !waiting.is_closed());
-                if arrived.len() >= MOST_ARRIVALS
-                    && let Some(oldest) = arrived.pop_front()
-                {
-                    debug!("a connection that says no hello makes room for another");
-                    // One that is done by now doesn't hear it, and need not.
-                    oldest.send(()).ok();
-                }
-                let (give_up, given_up) = oneshot::channel();
-                arrived.push_back(give_up);
-                serial += 1;
-                let (shared, serial) = (shared.clone(), serial);
-                accepting.spawn(async move { (serial, shared.accept(arrival, serial, given_up).await) });
-            }
-            Some(accepted) = accepting.join_next() => {
-                if let Ok((serial, Some(session))) = accepted {
-                    if session.standing != Standing::Link {
-                        let visits = session.standing == Standing::Visitor;
-                        lock(&shared.guests).serve(session, visits);
-                    } else if shared.holds_place(serial) {
-                        replace(&shared, &mut up, serial, session);
-                        dialer.handle_linked();
-                        dialing.set(OptionFuture::from(None));
-                    } else {
-                        session.link.close("another connection to the same computer is kept");
-                    }
-                }
-            }
-            Some(reason) = OptionFuture::from(link_end) => {
-                if let Some((serial, _)) = up.take() {
-                    shared.release(serial);
-                    shared.put_down(&reason.to_string());
-                    dialer.handle_link_over(Instant::now(), draw());
-                }
-            }
-            () = shared.promising.notified() => dialer.handle_promising(Instant::now()),
-            () = shared.network.notified() => {
-                if let Some((_, session)) = &up {
-                    prove_life(session.link.clone());
-                }
-            }
-        }
-    }
-}
-
-/// The place of one who is not the link.
-const fn guest(standing: Standing) -> Standing {
-    match standing {
-        Standing::Visitor => Standing::Visitor,
-        _ => Standing::Guest,
-    }
-}
-
-/// Puts a new session in the place of the old one.
-fn replace(shared: &Shared, up: &mut Option<(u64, Session)>, serial: u64, session: Session) {
-    if let Some((_, old)) = up.take() {
-        old.link.close("replaced by a newer connection");
-        // The driver must live on for a moment to say goodbye; it ends by itself.
-        old.driver.detach();
-    }
-    shared.put_up(&session);
-    *up = Some((serial, session));
-}
-
-/// Closes a link that does not answer soon after a network change.
-fn prove_life(link: Link) {
-    tokio::spawn(async move {
-        let mut ping = http::Request::new(kith_wire::empty_body());
-        *ping.uri_mut() = http::Uri::from_static(kith_wire::paths::PING);
-        let pinged = tokio::time::timeout(PROOF_OF_LIFE, link.request(ping)).await;
-        // A pong may queue behind bulk data: whatever was read in the meantime proves life as well.
-        if pinged.is_err() && link.silent_for() >= PROOF_OF_LIFE {
-            link.close("it did not answer after the network changed");
-        }
-    });
-}
-
-fn draw() -> Jitter {
-    let mut bytes = [0; 4];
-    match getrandom::fill(&mut bytes) {
-        Ok(()) => Jitter(f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX)),
-        // Without randomness the pauses lose their jitter, nothing else.
-        Err(_unavailable) => Jitter(1.0),
+        let when = SystemTime::now();
+        let change = PathChange { when, from, to, reason: reason.to_owned() };
+        told.state.path_since = Some(when);
+        told.state.last_change = Some(change.clone());
+        Some(change)
     }
 }

@@ -19,11 +19,13 @@ use kith_wire::{
 };
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 
-use crate::book::Candidate;
-use crate::dial::{DialError, Dialing, dial};
-use crate::outbound::Outbound;
-use crate::race::{Attempt, race};
+use crate::book::{Candidate, Target};
+use crate::dial::{DialError, Dialing, Stream, dial, handshake};
+use crate::outbound::{NamedBy, Outbound};
+use crate::race::{Attempt, Failed, Raced, race};
+use crate::way::CandidateKind;
 
 /// Longest time for the exchange.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(15);
@@ -48,6 +50,9 @@ pub struct JoinMessage {
     /// Key by which the sender will dial if it has lost everything but its 24 words, hex; empty from those who have none.
     #[serde(default)]
     pub recovery: String,
+    /// The sender's half of what the two know and nobody else, hex; empty from those who have none.
+    #[serde(default)]
+    pub reach: String,
     /// Name, addresses and offered quota.
     pub report: Report,
 }
@@ -71,7 +76,7 @@ impl JoinMessage {
     /// # Errors
     /// A sentence.
     pub fn check(&self) -> Result<(), String> {
-        if [&self.program, &self.invite, &self.dial_in, &self.recovery]
+        if [&self.program, &self.invite, &self.dial_in, &self.recovery, &self.reach]
             .iter()
             .any(|text| text.len() > LONGEST_TEXT)
         {
@@ -121,6 +126,49 @@ pub async fn ask(
     addresses: &[String],
     message: &JoinMessage,
 ) -> Result<(JoinMessage, String), JoinError> {
+    let (stream, address) = connect(outbound, identity, key, other, addresses).await?;
+    let exchange = exchange(identity, stream, message);
+    let answer = tokio::time::timeout(EXCHANGE_TIMEOUT, exchange)
+        .await
+        .map_err(|_elapsed| JoinError::Broken("the other computer did not answer in time".into()))??;
+    Ok((answer, address))
+}
+
+/// Exchanges `message` for the other side's over a connection that was made for it, at whose other end the inviter is to be.
+///
+/// # Errors
+/// See [`JoinError`].
+pub async fn ask_over(
+    stream: TcpStream,
+    identity: &Identity,
+    key: &OneTimeKey,
+    other: DeviceId,
+    message: &JoinMessage,
+) -> Result<JoinMessage, JoinError> {
+    let dialing = Dialing {
+        outbound: Outbound::default(),
+        friend: Some(other),
+        config: tls::join_client_config(key, other),
+        us: identity.device_id(),
+        keys: Vec::new(),
+    };
+    let exchange = async {
+        let stream = handshake(stream, &dialing, &key.dial_in_key().tag()).await;
+        exchange(identity, stream.map_err(|error| JoinError::Broken(error.to_string()))?, message).await
+    };
+    tokio::time::timeout(EXCHANGE_TIMEOUT, Box::pin(exchange))
+        .await
+        .unwrap_or_else(|_elapsed| Err(JoinError::Broken("the other computer did not answer in time".into())))
+}
+
+/// Dials addresses as the holder of a one-time key; says which one led there.
+pub(crate) async fn connect(
+    outbound: &Outbound,
+    identity: &Identity,
+    key: &OneTimeKey,
+    other: DeviceId,
+    addresses: &[String],
+) -> Result<(Stream, String), JoinError> {
     let dialing = Dialing {
         outbound: outbound.clone(),
         friend: Some(other),
@@ -131,40 +179,40 @@ pub async fn ask(
     let candidates = addresses
         .iter()
         .enumerate()
-        .map(|(i, address)| Candidate {
-            address: address.clone(),
-            delay: Duration::from_millis(100).saturating_mul(u32::try_from(i).unwrap_or(u32::MAX)),
+        .map(|(i, address)| {
+            let delay = Duration::from_millis(100).saturating_mul(u32::try_from(i).unwrap_or(u32::MAX));
+            Candidate::address(address, CandidateKind::Invited, delay)
         })
         .collect();
     let dialing = &dialing;
-    let dial = |address: String| async move { dial(&address, dialing).await };
-    let (address, dialed) = race(candidates, dial).await.map_err(|attempts| {
+    let dial = |candidate: Candidate| async move {
+        match candidate.target {
+            Target::Address(address) => Ok((dial(&address, NamedBy::Others, dialing).await?, address)),
+            Target::Call => Err(Failed::Each(Vec::new())),
+        }
+    };
+    let Raced { won, failed: attempts } = race(candidates, dial).await;
+    let Some((_, (made, address))) = won else {
         let refused = attempts.iter().find_map(|attempt| match &attempt.error {
             DialError::RefusedUs(reason) | DialError::OtherVersion(reason) => Some(reason.clone()),
             _ => None,
         });
         // What doesn't recognise the invite may be another computer that has the address now: then the other way round works.
-        match refused {
+        return Err(match refused {
             Some(reason) => JoinError::Refused(reason),
             None => JoinError::NoAddress(attempts),
-        }
-    })?;
-    let exchange = exchange(identity, dialed.stream, message);
-    let answer = tokio::time::timeout(EXCHANGE_TIMEOUT, exchange)
-        .await
-        .map_err(|_elapsed| JoinError::Broken("the other computer did not answer in time".into()))??;
-    Ok((answer, address))
+        });
+    };
+    Ok((made.stream, address))
 }
 
 async fn exchange(
     identity: &Identity,
-    stream: crate::dial::Stream,
+    stream: Stream,
     message: &JoinMessage,
 ) -> Result<JoinMessage, JoinError> {
     let broken = |error: &dyn fmt::Display| JoinError::Broken(error.to_string());
-    let exporter = tls::exporter(stream.get_ref().1).map_err(|error| broken(&error))?;
-    let proof = tls::exporter_proof(identity, &exporter, ExporterRole::Dialer);
-    let request = JoinRequest { proof: HEXLOWER.encode(&proof), message: message.clone() };
+    let request = JoinRequest { proof: proof(identity, &stream)?, message: message.clone() };
     let request = Request::post(paths::JOIN)
         .header(header::HOST, "kith")
         .header(header::CONTENT_TYPE, "application/json")
@@ -192,8 +240,22 @@ async fn exchange(
     }
 }
 
+/// Proof of our identity for this very connection, hex.
+pub(crate) fn proof(identity: &Identity, stream: &Stream) -> Result<String, JoinError> {
+    let exporter = tls::exporter(stream.get_ref().1).map_err(|error| JoinError::Broken(error.to_string()))?;
+    Ok(HEXLOWER.encode(&tls::exporter_proof(identity, &exporter, ExporterRole::Dialer)))
+}
+
+/// Who proves his identity for a connection.
+pub(crate) fn proved(proof: &str, exporter: &[u8; EXPORTER_LENGTH]) -> Result<DeviceId, String> {
+    let proof =
+        HEXLOWER.decode(proof.as_bytes()).map_err(|_error| "the proof of identity is not hexadecimal")?;
+    tls::verify_exporter_proof(&proof, exporter, ExporterRole::Dialer)
+        .map_err(|_invalid| "the proof of identity does not hold for this connection".into())
+}
+
 /// A TLS alert about the one-time certificate comes only after our end has finished the handshake.
-fn refusal(error: &hyper::Error) -> Option<String> {
+pub(crate) fn refusal(error: &hyper::Error) -> Option<String> {
     let mut source = std::error::Error::source(error);
     while let Some(inner) = source {
         if let Some(io) = inner.downcast_ref::<std::io::Error>()
@@ -270,15 +332,11 @@ async fn judge_request<J: JoinJudge>(
         serde_json::from_slice(&body).map_err(|error| format!("not a pairing request: {error}"))?;
     request.message.check()?;
     VersionRange::OURS.agree(request.message.wire).map_err(|error| error.to_string())?;
-    let proof = HEXLOWER
-        .decode(request.proof.as_bytes())
-        .map_err(|_error| "the proof of identity is not hexadecimal")?;
-    let joiner = tls::verify_exporter_proof(&proof, &exporter, ExporterRole::Dialer)
-        .map_err(|_invalid| "the proof of identity does not hold for this connection")?;
+    let joiner = proved(&request.proof, &exporter)?;
     judge.judge(one_time, joiner, request.message).await.map_err(|refusal| refusal.reason)
 }
 
-fn refuse(status: StatusCode, reason: &str) -> Response<Body> {
+pub(crate) fn refuse(status: StatusCode, reason: &str) -> Response<Body> {
     let refusal = JoinRefusal { reason: reason.to_owned() };
     let body = json_body(&refusal).unwrap_or_else(|_never| bytes_body(reason.to_owned()));
     let mut response = Response::new(body);
@@ -306,6 +364,7 @@ mod tests {
             own: false,
             dial_in: String::new(),
             recovery: String::new(),
+            reach: String::new(),
             report: Report::default(),
         };
         let addresses = [address];

@@ -8,7 +8,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::dial::{DialError, explain};
 use crate::greeting::SkipGreeting;
-use crate::outbound::{Outbound, Way};
+use crate::outbound::{NamedBy, Outbound, Way};
 
 /// Longest wait for an answer on the open connection.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -67,7 +67,7 @@ pub async fn probe(
     expected: Option<DeviceId>,
 ) -> Vec<Probe> {
     let started = Instant::now();
-    let resolved = outbound.ways(expected.as_ref(), address).await;
+    let resolved = outbound.ways(expected.as_ref(), address, NamedBy::Person).await;
     let took = started.elapsed();
     match resolved {
         Err(error) => {

@@ -1,21 +1,24 @@
 //! From an authenticated stream to a link that is up: the hello in both roles, and the services every link has.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use http::{Method, Request, Response, StatusCode, header};
+use http::{Request, StatusCode, header};
 use kith_wire::{
-    Body, DIAL_BACK_LIMIT, DeviceId, DialBackRequest, Hello, HelloAnswer, HelloVerdict, Link, LinkError,
-    LinkLimits, MESSAGE_LIMIT, Report, Serve, ServeFuture, Side, Spoken, WIRE_VERSION, WireError, bytes_body,
-    collect, empty_body, json_body, paths,
+    DeviceId, Hello, HelloAnswer, HelloVerdict, Link, LinkError, LinkLimits, MESSAGE_LIMIT, Side, Spoken,
+    WIRE_VERSION, WireError, collect, json_body, paths,
 };
 use tokio::sync::{oneshot, watch};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::dial::{DialError, Dialed};
+use crate::calls::{self, Dialed};
+use crate::carriers::CarrierKind;
+use crate::dial::DialError;
 use crate::dial_back::Presence;
 use crate::host::{Caller, Connection, Host, Standing};
+use crate::service::FriendService;
+use crate::way::{CandidateKind, seen_from};
 
 /// Longest wait for a hello or its answer.
 pub(crate) const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
@@ -40,21 +43,44 @@ pub(crate) struct Admitted {
     pub(crate) twin: bool,
 }
 
-/// The dialer's half: asks for the link over a fresh connection.
+/// Who is at the other end, and what of this computer deals with him.
+#[derive(Clone)]
+pub(crate) struct Household {
+    pub(crate) friend: DeviceId,
+    pub(crate) kind: CarrierKind,
+    pub(crate) host: Arc<dyn Host>,
+    pub(crate) calls: calls::Caller,
+}
+
+impl Household {
+    fn service(
+        &self,
+        gate: Gate,
+        presence: Presence,
+        caller: watch::Receiver<Option<Caller>>,
+        from: Option<SocketAddr>,
+    ) -> Arc<FriendService> {
+        let Self { friend, kind, host, calls } = self.clone();
+        Arc::new(FriendService { friend, kind, host, calls, gate, presence, caller, from })
+    }
+}
+
+/// The dialer's half: asks for the link over a fresh connection. `dialled` is the address that led to it, and what it is.
 pub(crate) async fn greet(
     dialed: Dialed,
-    address: String,
-    friend: DeviceId,
-    host: Arc<dyn Host>,
+    dialled: Option<(String, CandidateKind)>,
+    household: &Household,
     presence: Presence,
 ) -> Result<Session, DialError> {
-    let Dialed { stream, remote, local, proxied } = dialed;
+    let Dialed { stream, remote, local, way } = dialed;
+    let Household { friend, host, .. } = household;
+    let friend = *friend;
     let (caller, known) = watch::channel(None);
-    let service =
-        Arc::new(FriendService { friend, host: host.clone(), gate: Gate::open(), presence, caller: known });
-    let (link, driver) = Link::start(Box::new(stream), Side::Dialer, service, LinkLimits::default());
+    let service = household.service(Gate::open(), presence, known, None);
+    let (link, driver) = Link::start(stream, Side::Dialer, service, LinkLimits::default());
     let driver = AbortOnDropHandle::new(tokio::spawn(driver));
-    let ours = host.hello(&friend, (!proxied).then_some(remote.ip()));
+    let mut ours = host.hello(&friend, seen_from(way, remote));
+    ours.class = Some(way.class().as_str().to_owned());
     let hello = match tokio::time::timeout(HELLO_TIMEOUT, say_hello(&link, &ours)).await {
         Ok(answer) => {
             let HelloAnswer { hello, twin, .. } = judge_answer(answer?)?;
@@ -71,11 +97,12 @@ pub(crate) async fn greet(
         side: Side::Dialer,
         remote,
         local,
-        proxied,
-        dialled: Some(address),
+        way: way.refined(remote, &hello.report.internal),
+        class: way.class(),
+        dialled: dialled.map(|(address, _)| address),
         since: SystemTime::now(),
-        // He sees the proxy.
-        seen_as: seen_as(&hello).filter(|_| !proxied),
+        // Else he sees the proxy, or who passes it on.
+        seen_as: seen_as(&hello).filter(|_| way.shows_friend()),
         capabilities: hello.capabilities.clone(),
     };
     Ok(Session { link, driver, connection, hello, standing })
@@ -142,21 +169,22 @@ pub(crate) struct Accepting {
 }
 
 impl Accepting {
+    /// `from` is the other end of the TCP connection, if the friend is seen there and made it.
     pub(crate) fn start(
         stream: Box<dyn kith_wire::ByteStream>,
-        friend: DeviceId,
-        seen_from: IpAddr,
-        host: Arc<dyn Host>,
+        from: Option<SocketAddr>,
+        household: &Household,
         admit: Admit,
         presence: Presence,
     ) -> Self {
+        let (friend, seen_from) = (household.friend, from.map(|from| from.ip()));
         let (sender, hello) = oneshot::channel();
         let (known, caller) = watch::channel(None);
         let admitted = Arc::new(OnceLock::new());
         let porch =
             Porch { friend, seen_from, hello: sender, admit, caller: known, link: Arc::clone(&admitted) };
         let gate = Gate::closed(porch);
-        let service = Arc::new(FriendService { friend, host, gate: gate.clone(), presence, caller });
+        let service = household.service(gate.clone(), presence, caller, from);
         let (link, driver) = Link::start(stream, Side::Acceptor, service, LinkLimits::default());
         // Nothing is served before the driver runs.
         admitted.get_or_init(|| link.clone());
@@ -187,7 +215,7 @@ pub(crate) fn seen_as(hello: &Hello) -> Option<IpAddr> {
 
 /// Holds back everything but hello until hello was welcome.
 #[derive(Clone)]
-struct Gate(Arc<Mutex<GateState>>);
+pub(crate) struct Gate(Arc<Mutex<GateState>>);
 
 enum GateState {
     Open,
@@ -198,7 +226,8 @@ enum GateState {
 /// Who waits before a closed gate.
 struct Porch {
     friend: DeviceId,
-    seen_from: IpAddr,
+    /// None if a third one stands in his place.
+    seen_from: Option<IpAddr>,
     hello: oneshot::Sender<Heard>,
     admit: Admit,
     caller: watch::Sender<Option<Caller>>,
@@ -223,12 +252,15 @@ impl Gate {
         }
     }
 
-    fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         matches!(*self.0.lock().unwrap_or_else(PoisonError::into_inner), GateState::Open)
     }
 
     /// Judges the one hello that a connection may bring.
-    fn judge(&self, said: Result<&Hello, WireError>) -> Option<(HelloVerdict, IpAddr, bool)> {
+    pub(crate) fn judge(
+        &self,
+        said: Result<&Hello, WireError>,
+    ) -> Option<(HelloVerdict, Option<IpAddr>, bool)> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let GateState::Closed(Porch { friend, seen_from, hello, admit, caller, link }) =
             std::mem::replace(&mut *state, GateState::Refused)
@@ -256,140 +288,5 @@ impl Gate {
             }
         }
         Some((verdict, seen_from, twin))
-    }
-}
-
-/// Answers a friend's requests.
-struct FriendService {
-    friend: DeviceId,
-    host: Arc<dyn Host>,
-    gate: Gate,
-    presence: Presence,
-    /// Which installation speaks; known once its hello was heard.
-    caller: watch::Receiver<Option<Caller>>,
-}
-
-impl Serve for FriendService {
-    fn serve(&self, request: Request<Body>) -> ServeFuture {
-        let path = request.uri().path();
-        if path == paths::HELLO {
-            return self.hello(request);
-        }
-        // Asked also over connections that are no link: one from another address than the link's, which proved whose it is by its
-        // key.
-        if path == paths::DIAL_BACK {
-            return self.dial_back(request);
-        }
-        if !self.gate.is_open() {
-            return done(StatusCode::FORBIDDEN, "say hello first");
-        }
-        match path {
-            paths::PING => Box::pin(std::future::ready(empty(StatusCode::NO_CONTENT))),
-            paths::REPORT if request.method() == Method::POST => self.report(request),
-            _ => self.ask_host(request),
-        }
-    }
-}
-
-impl FriendService {
-    /// Whoever was dialled may ask before his answer to our hello has been read.
-    fn ask_host(&self, request: Request<Body>) -> ServeFuture {
-        let (host, mut caller) = (self.host.clone(), self.caller.clone());
-        if let Some(caller) = *caller.borrow() {
-            return host.serve(caller, request);
-        }
-        Box::pin(async move {
-            let known = tokio::time::timeout(HELLO_TIMEOUT, caller.wait_for(Option::is_some)).await;
-            let known = known.ok().and_then(Result::ok).and_then(|caller| *caller);
-            match known {
-                Some(caller) => host.serve(caller, request).await,
-                None => text(StatusCode::FORBIDDEN, "say hello first"),
-            }
-        })
-    }
-
-    fn hello(&self, request: Request<Body>) -> ServeFuture {
-        let (friend, host, gate) = (self.friend, self.host.clone(), self.gate.clone());
-        Box::pin(async move {
-            if request.method() != Method::POST {
-                return empty(StatusCode::METHOD_NOT_ALLOWED);
-            }
-            let Ok(body) = collect(request.into_body(), MESSAGE_LIMIT).await else {
-                return text(StatusCode::BAD_REQUEST, "the hello broke off or is too long");
-            };
-            let said = match Spoken::check_hello(&body) {
-                Err(error) => Err(error),
-                Ok(()) => match serde_json::from_slice::<Hello>(&body) {
-                    Ok(said) => Ok(said),
-                    Err(error) => return text(StatusCode::BAD_REQUEST, &format!("not a hello: {error}")),
-                },
-            };
-            let Some((verdict, seen_from, twin)) = gate.judge(said.as_ref().map_err(Clone::clone)) else {
-                return text(StatusCode::CONFLICT, "hello was said already");
-            };
-            let answer = HelloAnswer { verdict, hello: host.hello(&friend, Some(seen_from)), twin };
-            json(&answer)
-        })
-    }
-
-    fn dial_back(&self, request: Request<Body>) -> ServeFuture {
-        let (dial_backs, host) = (self.presence.dial_backs(), self.host.clone());
-        Box::pin(async move {
-            if request.method() != Method::POST {
-                return empty(StatusCode::METHOD_NOT_ALLOWED);
-            }
-            let Ok(body) = collect(request.into_body(), DIAL_BACK_LIMIT).await else {
-                return text(StatusCode::BAD_REQUEST, "the request broke off or is too long");
-            };
-            match serde_json::from_slice::<DialBackRequest>(&body) {
-                Ok(request) => match request.check() {
-                    Ok(order) => json(&dial_backs.serve(&order, |ip| host.is_outside(ip)).await),
-                    Err(refusal) => text(StatusCode::BAD_REQUEST, &refusal.to_string()),
-                },
-                Err(error) => text(StatusCode::BAD_REQUEST, &format!("not a dial-back: {error}")),
-            }
-        })
-    }
-
-    fn report(&self, request: Request<Body>) -> ServeFuture {
-        let (friend, host) = (self.friend, self.host.clone());
-        Box::pin(async move {
-            let Ok(body) = collect(request.into_body(), MESSAGE_LIMIT).await else {
-                return text(StatusCode::BAD_REQUEST, "the report broke off or is too long");
-            };
-            match serde_json::from_slice::<Report>(&body) {
-                Ok(report) => match report.check() {
-                    Ok(()) => {
-                        host.reported(&friend, report);
-                        empty(StatusCode::NO_CONTENT)
-                    }
-                    Err(error) => text(StatusCode::BAD_REQUEST, &error.to_string()),
-                },
-                Err(error) => text(StatusCode::BAD_REQUEST, &format!("not a report: {error}")),
-            }
-        })
-    }
-}
-
-fn done(status: StatusCode, reason: &'static str) -> ServeFuture {
-    Box::pin(std::future::ready(text(status, reason)))
-}
-
-fn empty(status: StatusCode) -> Response<Body> {
-    let mut response = Response::new(empty_body());
-    *response.status_mut() = status;
-    response
-}
-
-fn text(status: StatusCode, reason: &str) -> Response<Body> {
-    let mut response = Response::new(bytes_body(reason.to_owned()));
-    *response.status_mut() = status;
-    response
-}
-
-fn json<T: serde::Serialize>(value: &T) -> Response<Body> {
-    match json_body(value) {
-        Ok(body) => Response::new(body),
-        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     }
 }

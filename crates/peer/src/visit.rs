@@ -8,7 +8,7 @@ use kith_wire::{Body, Hello, HelloAnswer, Link, LinkLimits, ServeFuture, Side, e
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::dial::{DialError, Dialing, dial};
-use crate::outbound::Outbound;
+use crate::outbound::{NamedBy, Outbound};
 use crate::session::{HELLO_TIMEOUT, judge_answer, say_hello};
 
 /// A link to a computer that has proved its key, though we did not know which to expect. It ends when this is dropped.
@@ -43,15 +43,15 @@ pub async fn visit(
         us: identity.device_id(),
         keys: keys.to_vec(),
     };
-    let dialed = dial(address, &dialing).await?;
-    let connection = dialed.stream.get_ref().1;
+    let made = dial(address, NamedBy::Person, &dialing).await?;
+    let connection = made.stream.get_ref().1;
     let device = tls::peer_device_id(connection)
         .ok_or_else(|| DialError::NotKith("it shows no certificate of a Kith".into()))?;
     if device == identity.device_id() {
         return Err(DialError::Myself);
     }
     let (link, driver) =
-        Link::start(Box::new(dialed.stream), Side::Dialer, Arc::new(refuse), LinkLimits::default());
+        Link::start(Box::new(made.stream), Side::Dialer, Arc::new(refuse), LinkLimits::default());
     let driver = AbortOnDropHandle::new(tokio::spawn(driver));
     let answer: HelloAnswer = match tokio::time::timeout(HELLO_TIMEOUT, say_hello(&link, hello)).await {
         Ok(answer) => judge_answer(answer?)?,

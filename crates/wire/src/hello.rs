@@ -3,6 +3,8 @@
 use kith_identity::InstallationId;
 use serde::{Deserialize, Serialize};
 
+use crate::class::Class;
+use crate::condition::Condition;
 use crate::installed::Installed;
 
 /// The version of the wire protocol this build speaks.
@@ -49,6 +51,12 @@ pub enum WireError {
     /// Too many or too long entries.
     #[error("the other computer's {field} is longer than the protocol allows")]
     TooLong {
+        /// Which field.
+        field: &'static str,
+    },
+    /// A value that nobody can mean.
+    #[error("the other computer's {field} makes no sense")]
+    Nonsense {
         /// Which field.
         field: &'static str,
     },
@@ -133,6 +141,9 @@ pub struct Hello {
     pub capabilities: Vec<String>,
     /// The IP address the receiver is seen from.
     pub you_are: String,
+    /// The dialer's word for the way his connection takes: see [`Class`]. Absent in an answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
     /// The sender's clock, Unix seconds.
     pub time: i64,
     /// The part that may change later.
@@ -165,6 +176,17 @@ pub struct Report {
     /// How many objects of the receiver were found to be damaged on the sender's disk.
     #[serde(default)]
     pub damaged: u64,
+    /// How the sender is; null: he is of a release that doesn't tell.
+    #[serde(default)]
+    pub condition: Option<Condition>,
+}
+
+/// Refuses a flood of addresses, and texts that are none.
+pub(crate) fn check_addresses(addresses: &[String]) -> Result<(), WireError> {
+    if addresses.len() > MOST_ADDRESSES || addresses.iter().any(|a| a.len() > MOST_ADDRESS_BYTES) {
+        return Err(WireError::TooLong { field: "list of addresses" });
+    }
+    Ok(())
 }
 
 impl Report {
@@ -177,17 +199,15 @@ impl Report {
             return Err(WireError::TooLong { field: "name" });
         }
         for addresses in [&self.internal, &self.public] {
-            if addresses.len() > MOST_ADDRESSES || addresses.iter().any(|a| a.len() > MOST_ADDRESS_BYTES) {
-                return Err(WireError::TooLong { field: "list of addresses" });
-            }
+            check_addresses(addresses)?;
         }
         if self.trouble.as_ref().is_some_and(|trouble| trouble.len() > MOST_SENTENCE_BYTES) {
             return Err(WireError::TooLong { field: "trouble" });
         }
-        match &self.newest {
-            Some(newest) => newest.check(),
-            None => Ok(()),
+        if let Some(newest) = &self.newest {
+            newest.check()?;
         }
+        self.condition.map_or(Ok(()), |condition| condition.check())
     }
 }
 
@@ -203,6 +223,12 @@ impl Hello {
         }
     }
 
+    /// The class of the connection by the dialer's judgement; none if he gives none that is known here.
+    #[must_use]
+    pub fn class(&self) -> Option<Class> {
+        self.class.as_deref().and_then(Class::from_word)
+    }
+
     /// Whether the sender can do this, or says so of itself.
     #[must_use]
     pub fn can(&self, capability: &str) -> bool {
@@ -214,7 +240,11 @@ impl Hello {
     /// # Errors
     /// See [`WireError`].
     pub fn check(&self) -> Result<u16, WireError> {
-        if self.program.len() > MOST_NAME_BYTES || self.you_are.len() > MOST_ADDRESS_BYTES {
+        let class_bytes = self.class.as_ref().map_or(0, String::len);
+        if self.program.len() > MOST_NAME_BYTES
+            || self.you_are.len() > MOST_ADDRESS_BYTES
+            || class_bytes > MOST_NAME_BYTES
+        {
             return Err(WireError::TooLong { field: "hello" });
         }
         if self.capabilities.len() > 64 || self.capabilities.iter().any(|c| c.len() > 64) {

@@ -5,24 +5,19 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{HeaderValue, Request, Response, header};
-use hyper::body::Incoming;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use http::{Request, Response};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tokio_util::task::AbortOnDropHandle;
-use tracing::{Instrument, debug};
+use tracing::Instrument;
 
-use crate::body::{Body, BodyError, with_least_progress};
+use crate::body::Body;
+use crate::link::draining::{Draining, Moved};
 use crate::metered::Meter;
 use crate::mux::{ByteStream, End, Happening, Mux, MuxStream, OpenRequest, Shared};
 
 /// How long a failed exchange waits for the reason, if it was the whole connection that broke.
 const LAST_WORD: Duration = Duration::from_millis(100);
-/// What one end of an exchange holds of it at most, and so the longest head.
-const BUFFER: usize = 64 * 1024;
 /// How often it is looked whether anybody is too slow.
 const SWEEP: Duration = Duration::from_secs(5);
 
@@ -148,6 +143,8 @@ pub struct Link {
     meter: Arc<Meter>,
     limits: Arc<LinkLimits>,
     mux: Shared,
+    /// To where the work of this link has moved, once it has.
+    moved: Arc<watch::Sender<Option<Moved>>>,
 }
 
 impl std::fmt::Debug for Link {
@@ -178,6 +175,7 @@ impl Link {
             meter,
             limits: Arc::new(limits),
             mux: mux.shared(),
+            moved: Arc::default(),
         };
         let driver = drive(link.clone(), mux, service, close_requests, ended_sender);
         (link, driver)
@@ -192,12 +190,44 @@ impl Link {
     /// Sends a request and waits for the head of the answer; its body streams. To drop it unread breaks the stream off: that may be
     /// done 128 times in one go and 16 times a second; then further requests wait.
     ///
+    /// On a link that [drains](Self::drain) it is not begun any more, and one that still waits for its turn is not begun either:
+    /// both are sent by the link that goes on.
+    ///
     /// # Errors
     /// If the link is over or the exchange fails.
     pub async fn request(&self, request: Request<Body>) -> Result<Response<Body>, LinkError> {
-        let permit = self.streams.clone().acquire_owned().await.map_err(|_closed| self.why_over())?;
+        let mut link = self.clone();
+        let (permit, stream) = loop {
+            match link.begin().await {
+                Ok(begun) => break begun,
+                Err(error) => link = link.successor().ok_or(error)?,
+            }
+        };
+        link.carry(permit, stream, request).await
+    }
+
+    /// Waits for a turn, and opens a stream.
+    async fn begin(&self) -> Result<(OwnedSemaphorePermit, MuxStream), LinkError> {
+        let mut moved = self.moved.subscribe();
+        let opening = async {
+            let permit = self.streams.clone().acquire_owned().await.map_err(|_closed| self.why_over())?;
+            Ok((permit, self.open().await?))
+        };
+        tokio::select! {
+            biased;
+            reason = draining::why_moved(&mut moved) => Err(LinkError::ClosedHere(reason)),
+            opened = opening => opened,
+        }
+    }
+
+    async fn carry(
+        &self,
+        permit: OwnedSemaphorePermit,
+        stream: MuxStream,
+        request: Request<Body>,
+    ) -> Result<Response<Body>, LinkError> {
         let mut ended = self.ended.clone();
-        let exchange = async { self.exchange(self.open().await?, permit, request).await };
+        let exchange = exchange::ask(stream, permit, request, &self.limits);
         let error = tokio::select! {
             answer = exchange => match answer {
                 Ok(answer) => return Ok(answer),
@@ -218,40 +248,39 @@ impl Link {
         receiver.await.map_err(|_driver_gone| self.why_over())
     }
 
-    async fn exchange(
-        &self,
-        stream: MuxStream,
-        permit: OwnedSemaphorePermit,
-        mut request: Request<Body>,
-    ) -> Result<Response<Body>, LinkError> {
-        let failed = |error: hyper::Error| LinkError::Exchange(with_source(&error));
-        request.headers_mut().entry(header::HOST).or_insert(HeaderValue::from_static("kith"));
-        let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
-            .max_buf_size(BUFFER)
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(failed)?;
-        let task = AbortOnDropHandle::new(tokio::spawn(
-            async move {
-                let _permit = permit;
-                if let Err(error) = connection.await {
-                    debug!(%error, "an exchange ended early");
-                }
-            }
-            .in_current_span(),
-        ));
-        let answer = sender.send_request(request).await.map_err(failed)?;
-        // The body keeps the exchange alive: dropping it unread ends the stream.
-        let limits = &self.limits;
-        Ok(answer.map(|body| {
-            with_least_progress(Guarded { body, _task: task }, limits.slow_after, limits.least_progress)
-        }))
-    }
-
     /// Ends the link; the other side sees an orderly close, also in the middle of long transfers.
     pub fn close(&self, reason: &str) {
         // A full queue means that a close is under way already.
         drop(self.close.try_send(reason.to_owned()));
+    }
+
+    /// Ends the link without breaking anything off: no new streams are opened on it, what is under way in both directions goes on
+    /// (for ten minutes at most), and then it is closed as [`close`](Self::close) does. What is still to be asked is asked over
+    /// `to`, whoever holds a handle to this link.
+    pub fn drain(&self, reason: &str, to: Option<Self>) {
+        self.moved.send_if_modified(|moved| {
+            let is_first = moved.is_none();
+            if is_first {
+                *moved = Some(Moved { reason: reason.to_owned(), to });
+            }
+            is_first
+        });
+    }
+
+    /// The link that took this one's place; none while there is none.
+    fn successor(&self) -> Option<Self> {
+        self.moved.borrow().as_ref().and_then(|moved| moved.to.clone())
+    }
+
+    /// Asks the other side for a sign of life, and by that [how long it takes](Self::round_trip).
+    pub fn measure(&self) {
+        self.mux.lock().send_ping(Instant::now());
+    }
+
+    /// How long the other side takes to answer, smoothed; none before the first answer to a ping.
+    #[must_use]
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.mux.lock().round_trip()
     }
 
     /// Waits for the end of the link and says why it ended.
@@ -298,6 +327,10 @@ async fn drive(
     let mut exchanges = JoinSet::new();
     let mut sweep = tokio::time::interval(SWEEP);
     sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut moved = link.moved.subscribe();
+    let mut draining = None;
+    let mut look = tokio::time::interval(draining::LOOK);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     // When the silence that began with the last byte is to be looked at again.
     let silence = tokio::time::sleep(limits.ping_after);
     tokio::pin!(silence);
@@ -308,11 +341,11 @@ async fn drive(
                 Happening::Inbound(stream) => {
                     while exchanges.try_join_next().is_some() {}
                     if exchanges.len() < limits.streams_served() {
-                        exchanges.spawn(answer(stream, service.clone(), limits.clone()).in_current_span());
+                        exchanges.spawn(exchange::answer(stream, service.clone(), limits.clone()).in_current_span());
                     }
                 }
                 Happening::Over(End::Closed) => break LinkError::ClosedByPeer,
-                Happening::Over(End::Broken(error)) => break LinkError::Broken(with_source(&error)),
+                Happening::Over(End::Broken(error)) => break LinkError::Broken(exchange::with_source(&error)),
                 Happening::Over(End::Breach(breach)) => break LinkError::Broken(breach.to_string()),
                 Happening::Over(End::Accused(reason)) => break LinkError::Accused(reason),
             },
@@ -333,8 +366,22 @@ async fn drive(
             now = sweep.tick() => if mux.sweep(now, &limits) {
                 break LinkError::Slow(limits.slow_after);
             },
+            reason = draining::why_moved(&mut moved), if draining.is_none() => {
+                mux.drain();
+                draining = Some((Draining::start(Instant::now()), reason));
+            }
+            now = look.tick(), if draining.is_some() => {
+                let idle_after = mux.idle_after().filter(|_| exchanges.is_empty());
+                if let Some((state, reason)) = &mut draining
+                    && state.is_over(now, idle_after)
+                {
+                    let reason = std::mem::take(reason);
+                    say_goodbye(&mut mux).await;
+                    break LinkError::ClosedHere(reason);
+                }
+            }
             Some(reason) = close_requests.recv() => {
-                drop(tokio::time::timeout(Duration::from_secs(2), mux.close()).await);
+                say_goodbye(&mut mux).await;
                 break LinkError::ClosedHere(reason);
             }
         }
@@ -344,68 +391,12 @@ async fn drive(
     reason
 }
 
-/// Serves the one exchange of a stream that the other side opened.
-async fn answer(stream: MuxStream, service: Arc<dyn Serve>, limits: Arc<LinkLimits>) {
-    let (slow_after, least_progress) = (limits.slow_after, limits.least_progress);
-    let respond = hyper::service::service_fn(move |request: Request<Incoming>| {
-        let request = request.map(|body| with_least_progress(body, slow_after, least_progress));
-        let answer = service.serve(request);
-        async move { Ok::<_, std::convert::Infallible>(answer.await) }
-    });
-    let served = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.headers)
-        .keep_alive(false)
-        .max_buf_size(BUFFER)
-        .serve_connection(TokioIo::new(stream), respond)
-        .await;
-    if let Err(error) = served {
-        debug!(error = %with_source(&error), "serving an exchange ended early");
-    }
+async fn say_goodbye(mux: &mut Mux) {
+    drop(tokio::time::timeout(Duration::from_secs(2), mux.close()).await);
 }
 
-/// A body that keeps its exchange's task alive.
-struct Guarded {
-    body: Incoming,
-    _task: AbortOnDropHandle<()>,
-}
-
-impl http_body::Body for Guarded {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, BodyError>>> {
-        Pin::new(&mut self.body).poll_frame(cx).map_err(Into::into)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        // Asked for only to leave out an empty body; the end must be polled, so that the exchange finishes.
-        false
-    }
-
-    fn size_hint(&self) -> http_body::SizeHint {
-        self.body.size_hint()
-    }
-}
-
-/// What an error comes from, for people: libraries repeat themselves on the way up.
-fn with_source(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut innermost = error;
-    while let Some(inner) = innermost.source() {
-        innermost = inner;
-    }
-    match innermost.downcast_ref::<std::io::Error>().map(std::io::Error::kind) {
-        Some(std::io::ErrorKind::UnexpectedEof) => "the other computer broke it off without a goodbye".into(),
-        Some(std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::BrokenPipe) => {
-            "the other computer, or something on the way, reset it".into()
-        }
-        _ => innermost.to_string(),
-    }
-}
-
+mod draining;
+mod exchange;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]

@@ -1,11 +1,13 @@
 //! The table of targets.
 
 mod answers;
+mod carried;
 mod friends;
 mod kept;
 mod learned;
 mod link;
 mod mapping;
+mod nearby;
 mod ours;
 mod place;
 mod repository;
@@ -16,8 +18,9 @@ mod words;
 mod writes;
 
 use self::words::{
-    ADDRESSES, ANSWERS, CONTROL, DOCUMENTS, FILES, FRAMES, HELLO, HTTP, INDEX, JSON, KEYS, LINES, MAPPING,
-    NAMES, PLACES, RECORD, REQUESTS, ROWS, SETTINGS, SNAPSHOT, SOAP, SSDP, TIMES, TREE, WORDS, WRITES, XML,
+    ADDRESSES, ANSWERS, CARRIED, CONTROL, DOCUMENTS, FILES, FRAMES, HELLO, HTTP, INDEX, JSON, KEYS, LINES,
+    MAPPING, NAMES, NEARBY, PLACES, RECORD, REQUESTS, ROWS, SETTINGS, SNAPSHOT, SOAP, SSDP, TIMES, TREE,
+    WORDS, WRITES, XML,
 };
 use crate::target::Target;
 
@@ -32,6 +35,7 @@ const TARGETS: &[Target] = &[
         share: [1_210, 9_500],
         read: mapping::announcement,
     },
+    Target { name: "nearby", longest: 1500, words: NEARBY, share: [500, 9_500], read: nearby::packet },
     Target { name: "ssdp-reply", longest: 4200, words: SSDP, share: [2_024, 9_500], read: upnp::reply },
     Target { name: "ssdp-notify", longest: 4200, words: SSDP, share: [1_713, 9_500], read: upnp::notify },
     Target {
@@ -112,6 +116,23 @@ const TARGETS: &[Target] = &[
     Target { name: "join", longest: 8 * 1024, words: HELLO, share: [252, 9_500], read: friends::join },
     Target { name: "greeting", longest: 600, words: LINES, share: [1_531, 9_500], read: friends::greeting },
     Target { name: "store-answer", longest: 4096, words: INDEX, share: [797, 9_500], read: answers::answer },
+    // What carriers hand over, and what they and hubs answer.
+    Target { name: "signal", longest: 4096, words: CARRIED, share: [60, 9_500], read: carried::signal },
+    Target {
+        name: "address-record",
+        longest: 4096,
+        words: CARRIED,
+        share: [400, 9_500],
+        read: carried::record,
+    },
+    Target {
+        name: "rendezvous",
+        longest: 4096,
+        words: CARRIED,
+        share: [250, 9_500],
+        read: carried::rendezvous,
+    },
+    Target { name: "hub-to-hub", longest: 2048, words: CARRIED, share: [250, 9_500], read: carried::hubs },
     // What a person pastes.
     Target { name: "invite", longest: 2048, words: LINES, share: [81, 9_500], read: friends::invite },
     Target {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use e2e::lab::{Host, Lab, Site, SiteKind};
 use e2e::{Computer, assert_same, need, need_lab, pair, wait_until, write_random};
+use serde_json::Value;
 
 /// From a change of the settings until its effect is seen.
 const SEEN: Duration = Duration::from_secs(30);
@@ -167,4 +168,113 @@ fn connections_go_only_where_they_may_and_come_from_the_ports_they_are_confined_
     // What is not allowed any more ends at once.
     anna.kith(&["settings", "set", "network.allowed-destinations", elsewhere]).ok();
     wait_last_error(&anna, "the settings don't allow connections to");
+}
+
+/// A packet filter on a computer that drops everything but what these lines let through.
+fn filter(host: &Host, lines: &[String]) {
+    let base = "nft add table inet filter
+nft add chain inet filter input '{ type filter hook input priority 0; policy drop; }'
+nft add chain inet filter output '{ type filter hook output priority 0; policy drop; }'
+nft add rule inet filter input iif lo accept
+nft add rule inet filter output oif lo accept
+";
+    let script = format!("set -e\n{base}{}\n", lines.join("\n"));
+    let set = host.command("sh").args(["-c", &script]).output().unwrap();
+    assert!(set.status.success(), "{script}\n{}", String::from_utf8_lossy(&set.stderr));
+}
+
+/// A rule for a filter that doesn't keep connections in mind.
+fn without_memory(rule: &Value) -> String {
+    let inbound = rule["direction"] == "in";
+    let (chain, there, here, far) =
+        if inbound { ("input", "saddr", "dport", "sport") } else { ("output", "daddr", "sport", "dport") };
+    let mut line = format!("nft add rule inet filter {chain}");
+    if let Some(remote) = rule["remote"].as_str() {
+        line += &format!(" ip {there} {remote}");
+    }
+    let protocol = rule["protocol"].as_str().unwrap();
+    for (ports, side) in [(&rule["local_ports"], here), (&rule["remote_ports"], far)] {
+        if let Some(ports) = ports.as_str() {
+            line += &format!(" {protocol} {side} {ports}");
+        }
+    }
+    if rule["answers"] == true {
+        line += " 'tcp flags & (syn | ack) != syn'";
+    }
+    line + " accept"
+}
+
+#[test]
+fn the_rules_that_are_printed_are_enough_where_everything_else_is_dropped() {
+    if !need_lab() || !need("nft") {
+        return;
+    }
+    let lab = Lab::new("printed rules");
+    let (home, server, bert) = home_and_friend(&lab, SiteKind::plain());
+    let anna = Computer::in_host("anna", home.host());
+    anna.start();
+    let view = anna.kith(&["ports", "--firewall", "--json"]).json();
+    let lines = view["nftables"].as_array().unwrap().iter().map(|line| line.as_str().unwrap().to_owned());
+    filter(home.host(), &lines.collect::<Vec<_>>());
+    pair(&bert, &anna);
+    back_up_and_restore(&anna);
+    let other = server.listen(9);
+    assert!(
+        !home.host().reaches(other.local_addr().unwrap(), Duration::from_secs(2)),
+        "the filter drops nothing"
+    );
+    // Now that he is known, his address is named.
+    let named = format!("ip daddr {} tcp dport 4242 accept", server.address());
+    anna.kith(&["ports", "--firewall"])
+        .says(&[&named, "ufw allow in proto tcp from any to any port 4242"])
+        .ok();
+}
+
+#[test]
+fn the_rules_for_filters_without_memory_name_the_packets_that_come_back() {
+    if !need_lab() || !need("nft") {
+        return;
+    }
+    let lab = Lab::new("returning packets");
+    let (home, server, bert) = home_and_friend(&lab, SiteKind::plain());
+    let settings = format!(
+        "[network]\noutbound-only = true\noutgoing-ports = \"20500-20509\"\nallowed-destinations = [\"{}:4242\"]\n",
+        server.address()
+    );
+    let anna = Computer::in_host_with("anna", home.host(), &settings);
+    anna.start();
+    let view = anna.kith(&["ports", "--firewall", "--json"]).json();
+    let needed = view["rules"].as_array().unwrap().iter().filter(|rule| rule["optional"] == false);
+    let lines: Vec<String> = needed.map(without_memory).collect();
+    assert_eq!(lines.len(), 2, "{lines:#?}");
+    filter(home.host(), &lines);
+    pair(&bert, &anna);
+    back_up_and_restore(&anna);
+}
+
+#[test]
+fn ports_that_a_firewall_must_map_are_in_the_log_at_the_start() {
+    if !need_lab() {
+        return;
+    }
+    let lab = Lab::new("mapped in the log");
+    let (home, server, bert) = home_and_friend(&lab, SiteKind::plain().closed());
+    let port = home.router().stand_in(5001, server.at(4242));
+    let settings = format!("[network.mapped]\n\"{}\" = \"{port}\"\n", bert.device_id());
+    let anna = Computer::in_host_with("anna", home.host(), &settings);
+    anna.start();
+    pair(&bert, &anna);
+    anna.stop();
+    anna.start();
+    assert!(anna.log().contains("the firewall must forward this port"), "{}", anna.log());
+    let view = anna.kith(&["ports", "--firewall", "--json"]).json();
+    assert_eq!(view["mapped"][0]["firewall"], port.to_string());
+    assert_eq!(
+        (&view["mapped"][0]["friend"], &view["mapped"][0]["forward_to"][0]),
+        (&"bert".into(), &server.at(4242).to_string().into())
+    );
+    // Friends who have no port are missed.
+    anna.kith(&["settings", "set", "network.mapped", &format!("{{ \"hub.example:443\" = \"{port}\" }}")])
+        .ok();
+    anna.kith(&["ports", "--firewall"]).says(&["MISSING", "hub.example:443"]).ok();
 }

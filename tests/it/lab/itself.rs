@@ -5,8 +5,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use e2e::lab::{Entry, Firewall, Host, Lab, Reboot, Site, SiteKind, Transport};
-use e2e::{need_lab, run, say, wait_until};
+use e2e::lab::{Distance, Entry, FakeIgd, Firewall, Host, Lab, Reboot, Script, Site, SiteKind, Transport};
+use e2e::{need, need_lab, run, say, wait_until};
 
 /// Silence for that long counts as no answer.
 const SILENCE: Duration = Duration::from_millis(300);
@@ -37,7 +37,8 @@ impl Server {
 
 /// Who answers at an address.
 fn who_answers(from: &Host, address: SocketAddr) -> Option<String> {
-    let mut stream = from.dial(address, SILENCE).ok()?;
+    // Longer than silence is waited for: on a loaded machine a first packet may need to be sent twice.
+    let mut stream = from.dial(address, SOON).ok()?;
     read(&mut stream)
 }
 
@@ -258,6 +259,116 @@ fn a_firewall_on_the_host_stops_what_the_router_lets_through() {
     assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
     site.host().firewall(Firewall::Off);
     assert!(outside.reaches(address, SILENCE));
+}
+
+/// The address from which a server sees a host that calls from this port of its own.
+fn seen_as(from: &Host, port: u16, server: &TcpListener) -> SocketAddr {
+    let to = server.local_addr().unwrap();
+    let _call = from.inside(|| {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::new(from.address(), port).into()).unwrap();
+        socket.connect_timeout(&to.into(), SOON).unwrap();
+        socket
+    });
+    server.accept().unwrap().1
+}
+
+#[test]
+fn source_ports_are_kept_by_plain_routers_and_carriers_and_by_symmetric_ones_not() {
+    if !need_lab() {
+        return;
+    }
+    let lab = Lab::new("source ports");
+    let (carrier, symmetric) = (lab.carrier(SiteKind::plain()), lab.carrier(SiteKind::plain().symmetric()));
+    let (first, second) = (lab.public_host().listen(PORT), lab.public_host().listen(PORT));
+    for (site, keeps) in [
+        (lab.site(SiteKind::plain()), true),
+        (lab.site(SiteKind::plain().rejecting()), true),
+        (lab.site(SiteKind::upnp()), true),
+        (lab.site_behind(&carrier, SiteKind::plain()), true),
+        (lab.site(SiteKind::plain().symmetric()), false),
+        (lab.site_behind(&symmetric, SiteKind::plain()), false),
+    ] {
+        let seen = [&first, &second].map(|server| seen_as(site.host(), 40_000, server));
+        let name = site.router().name();
+        assert!(seen.iter().all(|seen| seen.ip() == site.outside_address()), "{name}: {seen:?}");
+        // A random port is the right one once in 30,000 tries, twice never.
+        assert_eq!(seen.iter().all(|seen| seen.port() == 40_000), keeps, "{name}: {seen:?}");
+        assert_eq!(seen[0] == seen[1], keeps, "{name}: {seen:?}");
+    }
+}
+
+#[test]
+fn routers_of_one_carrier_meet_where_each_maps_a_port() {
+    if !need_lab() {
+        return;
+    }
+    let lab = Lab::new("one carrier");
+    let carrier = lab.carrier(SiteKind::plain());
+    let homes = [0, 1].map(|_| lab.site_behind(&carrier, SiteKind::plain()));
+    let fakes = homes.each_ref().map(|home| FakeIgd::start(home.router(), Script::default()));
+    let (here, there) = (&homes[0], &homes[1]);
+    let _server = Server::on(there.host());
+    let meeting = SocketAddr::new(there.router().wan_address().into(), PORT);
+    assert!(meeting.ip().to_string().starts_with("100.64."), "{meeting}");
+    assert_eq!(who_answers(here.host(), meeting), None);
+    let address = there.host().address().to_string();
+    let mapped = ["-u", &fakes[1].description_url(), "-a", &address, "4242", "4242", "tcp", "3600"];
+    run(there.host().command("upnpc").args(mapped)).ok();
+    assert_eq!(who_answers(here.host(), meeting).as_deref(), Some("plain-2-a"));
+    // There is no way round by the outside.
+    assert_eq!(who_answers(here.host(), there.outside(PORT)), None);
+    assert_eq!(who_answers(lab.outside(), there.outside(PORT)), None);
+}
+
+#[test]
+fn a_firewall_lets_out_what_goes_to_its_port_and_a_host_answers_there() {
+    if !need_lab() {
+        return;
+    }
+    let lab = Lab::new("443");
+    let site = lab.site(SiteKind::plain().letting_out_only(443));
+    let outside = lab.outside();
+    let _server = Server::on(outside);
+    assert_eq!(who_answers(site.host(), outside.at(443)), None);
+    outside.redirect(443, PORT);
+    assert_eq!(who_answers(site.host(), outside.at(443)).as_deref(), Some("public"));
+    assert_eq!(who_answers(site.host(), outside.at(PORT)), None);
+    let closed = lab.site(SiteKind::plain().closed());
+    assert_eq!(who_answers(closed.host(), outside.at(443)), None);
+}
+
+#[test]
+fn a_site_at_the_end_of_a_long_line_is_far_away_and_its_line_can_be_cut() {
+    if !need_lab() || !need("python3") {
+        return;
+    }
+    let lab = Lab::new("long lines");
+    let far = SiteKind::plain().distant(Distance {
+        one_way: Duration::from_millis(25),
+        bits_per_second: None,
+        queue_bytes: None,
+    });
+    let carrier = lab.carrier(far.clone());
+    let sites = [lab.site(far), lab.site_behind(&carrier, SiteKind::plain())];
+    sites[1].router().forward(PORT, sites[1].host().at(PORT));
+    let _server = Server::on(sites[1].host());
+    carrier.router().forward(PORT, SocketAddr::new(sites[1].router().wan_address().into(), PORT));
+    let (here, there) = (sites[0].host(), sites[1].outside(PORT));
+    let begun = Instant::now();
+    let before = here.traffic();
+    assert_eq!(who_answers(here, there).as_deref(), Some("plain-2-a"));
+    // A connection is there after one round trip, the text comes with another half at the least.
+    let took = begun.elapsed();
+    assert!(took > Duration::from_millis(100) && took < SOON, "{took:?}");
+    let after = here.traffic();
+    assert!(after.received > before.received + 9 && after.sent > before.sent, "{before:?} {after:?}");
+    for cable in [sites[0].cable(), carrier.cable()] {
+        cable.cut();
+        assert_eq!(here.dial(there, SILENCE).unwrap_err().kind(), std::io::ErrorKind::TimedOut);
+        cable.mend();
+        here.wait_reaches(there, SOON);
+    }
 }
 
 #[test]

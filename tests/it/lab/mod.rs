@@ -1,8 +1,13 @@
 //! Networks with routers between computers.
 
+mod changes;
 mod fake_igd;
 mod firewalls;
 mod itself;
 mod lines;
 mod mapping;
+mod meetings;
+mod nearby;
+mod outbound_only;
+mod punching;
 mod verdicts;

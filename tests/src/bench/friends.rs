@@ -5,10 +5,10 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use super::corpus::Corpus;
-use super::measure::{Measured, bytes_in, measure, processor_seconds};
+use super::measure::{Measured, bytes_in, measure};
 use super::restic::{Restic, restored};
 use super::{Round, Scratch, Work};
-use crate::{Computer, assert_same, memory_peak_kib, pair};
+use crate::{Computer, assert_same, memory_peak_kib, pair, processor_seconds};
 
 /// Backs up twice to a friend and restores from him; the first time, what came of it is checked.
 pub(super) fn run(

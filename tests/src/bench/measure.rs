@@ -80,17 +80,6 @@ pub fn measure_for_parent(mut arguments: impl Iterator<Item = OsString>) -> Exit
     }
 }
 
-/// Processor time that a running process has used.
-pub(super) fn processor_seconds(pid: u32) -> f64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // The name in parentheses may contain anything; user and system time are the 12th and 13th field after it.
-    let fields = stat.rsplit_once(')').map(|(_, fields)| fields).unwrap_or_default();
-    let ticks: f64 =
-        fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum();
-    // Linux tells programs 100 ticks a second whatever it counts itself.
-    ticks / 100.0
-}
-
 /// Bytes of all files in a directory.
 pub(super) fn bytes_in(directory: &Path) -> u64 {
     let mut open = vec![directory.to_owned()];

@@ -7,9 +7,15 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::capture::Capture;
 use super::namespace::Namespace;
 use super::processes::Process;
 use super::{Shared, ip, rules};
+
+/// What answers for names.
+const NAME_SERVER: &str = include_str!("name_server.py");
+/// Longest time for it to start.
+const NAME_SERVER_STARTS: Duration = Duration::from_secs(10);
 
 /// Longest wait for one answer while waiting for the first; then the next connection is tried. A lost SYN would be
 /// repeated by the kernel after 1 s only, which would blur what is measured.
@@ -38,6 +44,15 @@ pub enum Firewall {
     RejectPort(u16),
     /// Whatever is no answer disappears.
     DropInbound,
+}
+
+/// Bytes that have gone through the interface of a host since it was made, headers of the network included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Traffic {
+    /// To it.
+    pub received: u64,
+    /// From it.
+    pub sent: u64,
 }
 
 impl Host {
@@ -103,7 +118,8 @@ impl Host {
     pub fn start(&self, program: &str, args: &[&str]) -> Process {
         let mut command = self.command(program);
         command.args(args);
-        let log = self.shared.directory.path().join(format!("{}.{program}.log", self.name));
+        let file = Path::new(program).file_name().unwrap_or_default().to_string_lossy();
+        let log = self.shared.directory.path().join(format!("{}.{file}.log", self.name));
         Process::start(&self.shared, command, &log)
     }
 
@@ -158,11 +174,101 @@ impl Host {
         took.unwrap_or_else(|| panic!("{} could not reach {address} within {longest:?}", self.name))
     }
 
+    /// Records what passes at its interface from now on. Needs `python3`.
+    ///
+    /// # Panics
+    /// If that can't be begun.
+    #[must_use]
+    pub fn capture(&self) -> Capture {
+        Capture::start(&self.shared, &self.namespace, &self.name)
+    }
+
+    /// Answers for these names at its [address](Self::address), by TCP only, until the value is dropped. Needs `python3`.
+    ///
+    /// # Panics
+    /// If it can't be started.
+    #[must_use]
+    pub fn serve_names(&self, known: &[(&str, IpAddr)]) -> Process {
+        let mut command = self.command("python3");
+        command.args(["-S", "-c", NAME_SERVER, &self.address().to_string()]);
+        command.args(known.iter().map(|(name, address)| format!("{name}={address}")));
+        let log = self.shared.directory.path().join(format!("{}.names.log", self.name));
+        let process = Process::start(&self.shared, command, &log);
+        self.wait_reaches(self.at(53), NAME_SERVER_STARTS);
+        process
+    }
+
+    /// Its programs ask this one for names.
+    ///
+    /// # Panics
+    /// If that can't be written down.
+    pub fn asks_for_names(&self, server: IpAddr) {
+        self.namespace
+            .set_file("resolv.conf", &format!("nameserver {server}\noptions timeout:2 attempts:1\n"));
+    }
+
+    /// Pulls the cable: the computer sees it at once, and all that it knew of that network is gone.
+    ///
+    /// # Panics
+    /// If that fails.
+    pub fn unplug(&self) {
+        ip::batch_in(&self.namespace, "link set eth0 down\n");
+    }
+
+    /// Puts the cable back, into the network that it came from.
+    ///
+    /// # Panics
+    /// If that fails, or it has no IPv4 address.
+    pub fn plug(&self) {
+        let [a, b, c, _] = self.v4.expect("a host with IPv4").octets();
+        ip::batch_in(
+            &self.namespace,
+            &format!("link set eth0 up\nroute replace default via {a}.{b}.{c}.1\n"),
+        );
+    }
+
+    /// Gives it another address in its network instead of the one it has, as a router may do after a while. [`Host::address`] goes on
+    /// to say the first one.
+    ///
+    /// # Panics
+    /// If it has no IPv4 address.
+    pub fn readdress(&self, to: Ipv4Addr) {
+        let from = self.v4.expect("a host with IPv4");
+        let [a, b, c, _] = from.octets();
+        ip::batch_in(
+            &self.namespace,
+            &format!(
+                "addr flush dev eth0 scope global\naddr add {to}/24 dev eth0\nroute replace default via {a}.{b}.{c}.1\n"
+            ),
+        );
+    }
+
     /// Puts up a firewall instead of the one there is.
     ///
     /// # Panics
     /// If that fails.
     pub fn firewall(&self, firewall: Firewall) {
         ip::nft(&self.namespace, &rules::host(firewall));
+    }
+
+    /// Leads what comes to a TCP port of it to another one of its own.
+    ///
+    /// # Panics
+    /// If that fails.
+    pub fn redirect(&self, from: u16, to: u16) {
+        ip::nft(&self.namespace, &rules::redirect(from, to));
+    }
+
+    /// What has gone through its interface.
+    ///
+    /// # Panics
+    /// If the kernel doesn't say.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        let table = self.inside(|| std::fs::read_to_string("/proc/thread-self/net/dev").unwrap());
+        let line = table.lines().find_map(|line| line.trim_start().strip_prefix("eth0:")).unwrap();
+        let fields: Vec<u64> = line.split_ascii_whitespace().map(|field| field.parse().unwrap()).collect();
+        // proc_pid_net(5): eight fields of what came, eight of what went; bytes are the first of each.
+        Traffic { received: fields[0], sent: fields[8] }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::net::Ipv4Addr;
 
+use super::Distance;
+
 /// How a site is connected, as a list of its properties: start with one of the constructors and change what is different.
 ///
 /// Without more, addresses are IPv4 and translated (`masquerade`, which keeps source ports where it can), and what comes in
@@ -15,6 +17,7 @@ pub struct SiteKind {
     pub(super) source_ports: SourcePorts,
     pub(super) families: Families,
     pub(super) leaves: Leaves,
+    pub(super) distance: Option<Distance>,
 }
 
 /// Version of the UPnP Internet Gateway Device.
@@ -91,6 +94,7 @@ impl SiteKind {
             source_ports: SourcePorts::Kept,
             families: Families::V4,
             leaves: Leaves::Everything,
+            distance: None,
         }
     }
 
@@ -182,6 +186,13 @@ impl SiteKind {
     #[must_use]
     pub const fn claiming(mut self, address: Ipv4Addr) -> Self {
         self.claims = Some(address);
+        self
+    }
+
+    /// At the end of a line of this length and width, which can be cut. Needs `python3`. Not for customers of a carrier.
+    #[must_use]
+    pub const fn distant(mut self, distance: Distance) -> Self {
+        self.distance = Some(distance);
         self
     }
 

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use super::namespace::Namespace;
 use super::processes::Process;
-use super::{Host, Shared, ip, site};
+use super::{Shared, ip};
 
 /// What passes frames on, late.
 const FORWARDER: &str = include_str!("line.py");
 /// The interfaces of the line: towards the host, and towards the internet.
-const NEAR: &str = "near";
-const FAR: &str = "far";
+pub(super) const NEAR: &str = "near";
+pub(super) const FAR: &str = "far";
 
 /// How long, how wide and how patient a line is, the same in both directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub struct Distance {
     pub queue_bytes: Option<u64>,
 }
 
-/// A line between a public host and the internet.
+/// A line between a public host or a router and the internet.
 #[derive(Debug)]
 pub struct Line {
     shared: Arc<Shared>,
@@ -36,16 +36,17 @@ pub struct Line {
 }
 
 impl Line {
-    pub(super) fn build(shared: &Arc<Shared>, distance: Distance) -> (Host, Self) {
+    /// A line whose ends `connect` makes: [`NEAR`], towards whoever is to have it, and [`FAR`], towards the internet.
+    pub(super) fn lay(shared: &Arc<Shared>, distance: Distance, connect: impl FnOnce(&Namespace)) -> Self {
         let name = shared.unique("line");
         let namespace = shared.namespace(&name);
         ip::batch(&format!("netns add {}\n", namespace.name()));
-        let host = site::host_behind(shared, &namespace, NEAR, FAR);
+        connect(&namespace);
         ip::batch_in(&namespace, &format!("link set {NEAR} up\nlink set {FAR} up\n"));
         let line =
             Self { shared: Arc::clone(shared), name, namespace, distance, forwarders: Mutex::default() };
         line.mend();
-        (host, line)
+        line
     }
 
     /// Nothing passes any more, in either direction, and nobody is told.

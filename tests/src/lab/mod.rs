@@ -18,6 +18,7 @@
 //! disappears without a word.
 
 mod addresses;
+mod capture;
 mod fake_igd;
 mod host;
 mod ip;
@@ -41,10 +42,11 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tempfile::TempDir;
 
+pub use capture::{Capture, Passed};
 pub use fake_igd::{
     Description, Effect, ErrorText, FakeIgd, Leases, Listing, ReadBack, Request, Script, Ssdp,
 };
-pub use host::{Firewall, Host};
+pub use host::{Firewall, Host, Traffic};
 pub use kind::{IgdVersion, SiteKind};
 pub use line::{Distance, Line};
 pub use processes::Process;
@@ -159,7 +161,7 @@ impl Lab {
     /// If it can't be made.
     #[must_use]
     pub fn distant_host(&self, distance: Distance) -> (Host, Line) {
-        Line::build(&self.shared, distance)
+        site::distant_host(&self.shared, distance)
     }
 
     /// The public host from which tests look at sites from outside.

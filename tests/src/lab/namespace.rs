@@ -11,6 +11,9 @@ use crate::need::program;
 /// Where `ip` keeps the names.
 pub(super) const DIRECTORY: &str = "/run/netns";
 
+/// Where `ip` keeps the files that programs in a namespace see in the place of those of the same names in `/etc`.
+pub(super) const FILES: &str = "/etc/netns";
+
 /// A network namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Namespace {
@@ -55,6 +58,13 @@ impl Namespace {
             });
             thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
+    }
+
+    /// Programs that are started in it from now on see this in the place of a file of `/etc`.
+    pub(super) fn set_file(&self, name: &str, text: &str) {
+        let directory = Path::new(FILES).join(&self.name);
+        std::fs::create_dir_all(&directory).unwrap();
+        std::fs::write(directory.join(name), text).unwrap();
     }
 
     /// Sets values below `/proc/sys/net`; what this kernel doesn't have is passed over.

@@ -117,3 +117,16 @@ pub(super) fn host(firewall: Firewall) -> String {
     .expect("a String takes what is written to it");
     rules
 }
+
+/// The rule of a host that leads what comes to a TCP port to another one of its own, of both families.
+pub(super) fn redirect(from: u16, to: u16) -> String {
+    format!(
+        "table inet redirected {{
+  chain prerouting {{
+    type nat hook prerouting priority -100;
+    tcp dport {from} redirect to :{to}
+  }}
+}}
+"
+    )
+}

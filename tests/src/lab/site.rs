@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::addresses::{self, LINK_FAR, LINK_NEAR, PREFIX};
 use super::kind::{Families, SiteKind};
+use super::line::{self, Distance, FAR, NEAR};
 use super::namespace::Namespace;
 use super::router::Router;
 use super::{Host, Shared, ip};
@@ -31,12 +32,14 @@ pub struct Site {
     carrier: Option<Router>,
     hosts: Vec<Host>,
     name: String,
+    cable: Option<line::Line>,
 }
 
 /// A carrier whose customers share its address.
 #[derive(Debug)]
 pub struct Carrier {
     router: Router,
+    cable: Option<line::Line>,
 }
 
 /// Where a router is connected.
@@ -101,11 +104,12 @@ impl Site {
             carrier: carrier.map(|carrier| carrier.router.clone()),
             hosts: Vec::new(),
             name,
+            cable: None,
         };
         let host = site.plan_host();
         let spaces = [site.router.namespace(), host.namespace()];
         ip::batch(&spaces.map(|space| format!("netns add {}\n", space.name())).concat());
-        lay_line(shared, &site.router);
+        site.cable = lay_line(shared, &site.router);
         site.router.bring_up();
         site.connect(&host);
         site.hosts.push(host);
@@ -116,6 +120,15 @@ impl Site {
     #[must_use]
     pub const fn router(&self) -> &Router {
         &self.router
+    }
+
+    /// Its line to the internet.
+    ///
+    /// # Panics
+    /// If it is not [distant](SiteKind::distant).
+    #[must_use]
+    pub fn cable(&self) -> &line::Line {
+        self.cable.as_ref().expect("a site of a distant kind")
     }
 
     /// The first host.
@@ -140,6 +153,34 @@ impl Site {
         self.connect(&host);
         self.hosts.push(host.clone());
         host
+    }
+
+    /// Connects a host of another site to this one, too, as by a second network card: gives the interface its address here, and leaves
+    /// what goes elsewhere to the cable that it has, until that is [pulled](Host::unplug).
+    ///
+    /// # Panics
+    /// If it can't be made, or the site has no IPv4.
+    pub fn lend_line(&mut self, host: &Host, interface: &str) -> Ipv4Addr {
+        let planned = self.plan_host();
+        let address = planned.ipv4().expect("a site with IPv4");
+        // Its place is taken, though it is no host of this site.
+        self.hosts.push(planned);
+        let (port, space) = (format!("h{}", self.router.next_port()), host.namespace());
+        ip::batch_in(
+            self.router.namespace(),
+            &format!(
+                "link add {port} type veth peer name {interface} netns {}\nlink set {port} master lan up\n",
+                space.name()
+            ),
+        );
+        let router = self.router.lan_address();
+        ip::batch_in(
+            space,
+            &format!(
+                "link set {interface} up\naddr add {address}/{PREFIX} dev {interface}\nroute add default via {router} metric 900\n"
+            ),
+        );
+        address
     }
 
     /// The IPv4 address from which the internet sees this site: the router's, or its carrier's.
@@ -195,15 +236,24 @@ impl Carrier {
         let name = shared.unique("carrier");
         let router = Router::new(shared, format!("{name}-router"), number, kind, Line::Trunk);
         ip::batch(&format!("netns add {}\n", router.namespace().name()));
-        lay_line(shared, &router);
+        let cable = lay_line(shared, &router);
         router.bring_up();
-        Self { router }
+        Self { router, cable }
     }
 
     /// The router that all customers share.
     #[must_use]
     pub const fn router(&self) -> &Router {
         &self.router
+    }
+
+    /// Its line to the internet.
+    ///
+    /// # Panics
+    /// If it is not [distant](SiteKind::distant).
+    #[must_use]
+    pub fn cable(&self) -> &line::Line {
+        self.cable.as_ref().expect("a carrier of a distant kind")
     }
 
     fn line(&self) -> Line {
@@ -220,21 +270,30 @@ pub(super) fn build_internet(shared: &Shared) {
     ip::batch_in(space, "link set lo up\nroute add blackhole default\nroute add blackhole ::/0\n");
 }
 
-/// The cable of a router to where it is connected, and its switch.
-fn lay_line(shared: &Shared, router: &Router) {
+/// The cable of a router to where it is connected, and its switch. Gives back the line, if it is a long one.
+fn lay_line(shared: &Arc<Shared>, router: &Router) -> Option<line::Line> {
     let space = router.namespace();
     let number = router.number();
     space.set(&EVERYWHERE);
     space.set(&FORWARDING);
-    match router.line() {
-        Line::Internet | Line::Trunk => lay_to_internet(shared, number, space, "wan"),
-        Line::Carrier { namespace, .. } => ip::batch_in(
-            namespace,
-            &format!(
-                "link add c{number} type veth peer name wan netns {}\nlink set c{number} master lan up\n",
-                space.name()
-            ),
-        ),
+    let mut cable = None;
+    match (router.line(), router.kind().distance) {
+        (Line::Internet | Line::Trunk, None) => lay_to_internet(shared, number, space, "wan"),
+        (Line::Internet | Line::Trunk, Some(distance)) => {
+            cable = Some(line::Line::lay(shared, distance, |between| {
+                lay_through(shared, number, between, space, "wan");
+            }));
+        }
+        (Line::Carrier { namespace, .. }, distance) => {
+            assert!(distance.is_none(), "the line to a carrier is short");
+            ip::batch_in(
+                namespace,
+                &format!(
+                    "link add c{number} type veth peer name wan netns {}\nlink set c{number} master lan up\n",
+                    space.name()
+                ),
+            );
+        }
     }
     // A bridge without an address of its own takes the lowest of its ports', and changes it with them.
     ip::batch_in(
@@ -243,6 +302,7 @@ fn lay_line(shared: &Shared, router: &Router) {
             "link set lo up\nlink add lan address 02:00:00:00:00:{number:02x} type bridge mcast_snooping 0\n"
         ),
     );
+    cable
 }
 
 /// A line of the internet that ends in this interface of a namespace.
@@ -318,16 +378,22 @@ pub(super) fn public_host(shared: &Arc<Shared>) -> Host {
     host
 }
 
-/// A public host whose cable ends in the interface `near` of a namespace between it and the internet, to which that has a
-/// line at `far`.
-pub(super) fn host_behind(shared: &Arc<Shared>, between: &Namespace, near: &str, far: &str) -> Host {
+/// A public host at the end of a line.
+pub(super) fn distant_host(shared: &Arc<Shared>, distance: Distance) -> (Host, line::Line) {
     let (number, host) = plan_public(shared);
-    between.set(&EVERYWHERE);
-    lay_to_internet(shared, number, between, far);
-    let space = host.namespace().name();
-    ip::batch_in(between, &format!("link add {near} type veth peer name eth0 netns {space}\n"));
+    let line = line::Line::lay(shared, distance, |between| {
+        lay_through(shared, number, between, host.namespace(), "eth0");
+    });
     connect_public(shared, number, &host);
-    host
+    (host, line)
+}
+
+/// A line of the internet that ends in a namespace between it and another one, from which a cable leads on to this interface of that.
+fn lay_through(shared: &Shared, number: u8, between: &Namespace, space: &Namespace, interface: &str) {
+    between.set(&EVERYWHERE);
+    lay_to_internet(shared, number, between, FAR);
+    let space = space.name();
+    ip::batch_in(between, &format!("link add {NEAR} type veth peer name {interface} netns {space}\n"));
 }
 
 /// A public host with a number, in a namespace of its own.

@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 use crate::need::program;
 use crate::wait_until;
 
-use super::namespace::DIRECTORY;
+use super::namespace::{DIRECTORY, FILES};
 
 /// What all namespaces of labs begin with; a process id and its time of start follow.
 const PREFIX: &str = "kithlab-";
@@ -66,6 +66,12 @@ pub(super) fn names(prefix: &str) -> Vec<String> {
 pub(super) fn remove(prefix: &str) {
     let names = names(prefix);
     end_processes_in(&names);
+    for name in &names {
+        // Few have any.
+        drop(std::fs::remove_dir_all(format!("{FILES}/{name}")));
+    }
+    // Unless there are others.
+    drop(std::fs::remove_dir(FILES));
     let lines: String = names.iter().map(|name| format!("netns del {name}\n")).collect();
     // Another process may be sweeping the same; this also runs while a panic unwinds.
     let mut command = Command::new(program("ip"));

@@ -87,3 +87,28 @@ fn a_set_survives_being_written_and_is_checked_when_read() {
     assert!(read(r#"{"name":"docs"}"#).starts_with("the set \"docs\" has no paths"));
     assert!(read(r#"{"name":"docs","paths":["/a"],"colour":1}"#).starts_with("unknown field `colour`"));
 }
+
+#[test]
+fn alternates_are_others_than_the_destinations() {
+    let set = |to: &[&str]| {
+        let to = to.iter().map(|to| (*to).to_owned()).collect();
+        BackupSet::new("documents", vec!["/home/anna".into()], to, Vec::new()).unwrap()
+    };
+    let named = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let both = set(&["Bert"]).with_alternates(named(&["Carla", "Dora"])).unwrap();
+    assert_eq!(both.alternates(), ["Carla", "Dora"]);
+    assert_eq!(both.friends().collect::<Vec<_>>(), ["Bert", "Carla", "Dora"]);
+    let text = serde_json::to_string(&both).unwrap();
+    assert_eq!(serde_json::from_str::<BackupSet>(&text).unwrap(), both);
+    assert!(!serde_json::to_string(&set(&["Bert"])).unwrap().contains("alternate"), "older programs read it");
+    let refused = |to: &[&str], alternates: &[&str]| {
+        set(to).with_alternates(named(alternates)).unwrap_err().to_string()
+    };
+    assert_eq!(
+        refused(&["Bert"], &["Carla", "bert"]),
+        "the set \"documents\" names \"bert\" as a destination and as an alternate; leave out one of the two"
+    );
+    assert!(refused(&[], &["Carla"]).contains("no destination"));
+    assert!(refused(&["Bert"], &["Carla", "Carla"]).contains("a repeated alternate"));
+    assert!(refused(&["Bert"], &[" "]).contains("an empty alternate"));
+}

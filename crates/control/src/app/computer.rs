@@ -21,6 +21,7 @@ pub(super) fn section(facts: &Facts) -> Markup {
             p.computer-name { (parts::name(&status.name)) }
             (listener(status))
             @if status.listener.state == ListenerState::Listening { (network::next_step(status, false)) }
+            (network::hub_notices(status))
             dl.facts {
                 (parts::addresses(&status.internal, &status.public, &[], None))
                 (parts::row("From outside", &router(status)))

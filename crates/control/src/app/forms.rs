@@ -44,6 +44,17 @@ pub(super) fn new_set(facts: &Facts) -> Markup {
                     }
                 }
             }
+            @if friends.len() > 1 {
+                fieldset {
+                    legend { "While one of them is away, goes to " small.muted { "(optional)" } }
+                    @for friend in friends {
+                        label.check {
+                            input type="checkbox" name="alternate" value=(friend.device_id);
+                            span { (parts::name(&friend.name)) }
+                        }
+                    }
+                }
+            }
             label.field {
                 span { "Leave out, one pattern per line " small.muted { "(optional)" } }
                 textarea name="exclude" rows="2" spellcheck="false" dir="ltr" placeholder="*.tmp" {}

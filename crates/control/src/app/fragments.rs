@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, html};
 use serde::Deserialize;
 
-use super::{activity, computer, forms, friends, jobs, network, sets, settings, verdict};
+use super::{activity, computer, forms, friends, jobs, near, network, sets, settings, verdict};
 use crate::backend::FailureKind;
 use crate::server::{Query, Refusal, Segment, Shared};
 use crate::view::{SetView, StatusView};
@@ -22,6 +22,8 @@ pub(super) enum Section {
     /// What runs now.
     Jobs,
     Friends,
+    /// Computers nearby.
+    Near,
     Sets,
     Computer,
     /// What ran before.
@@ -40,13 +42,14 @@ pub(super) enum Section {
 
 impl Section {
     /// What the first page consists of.
-    pub(super) const OVERVIEW: [Self; 6] =
-        [Self::Verdict, Self::Jobs, Self::Friends, Self::Sets, Self::Computer, Self::Activity];
+    pub(super) const OVERVIEW: [Self; 7] =
+        [Self::Verdict, Self::Jobs, Self::Friends, Self::Near, Self::Sets, Self::Computer, Self::Activity];
 
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Verdict,
         Self::Jobs,
         Self::Friends,
+        Self::Near,
         Self::Sets,
         Self::Computer,
         Self::Activity,
@@ -62,6 +65,7 @@ impl Section {
             Self::Verdict => "verdict",
             Self::Jobs => "jobs",
             Self::Friends => "friends",
+            Self::Near => "near",
             Self::Sets => "sets",
             Self::Computer => "computer",
             Self::Activity => "activity",
@@ -111,7 +115,11 @@ async fn render(kith: &Shared, section: Section, about: &About) -> Result<Markup
         return Ok(activity::section(&backend.jobs().await?, now));
     }
     if section == Section::Network {
-        return Ok(network::section(&backend.status().await, &backend.ports().await?, now));
+        let (ports, firewall) = (backend.ports().await?, backend.firewall().await?);
+        return Ok(network::section(&backend.status().await, &ports, &firewall, now));
+    }
+    if section == Section::Near {
+        return Ok(near::section(&backend.near().await, now));
     }
     let facts = Facts { status: backend.status().await, sets: backend.sets().await?, now };
     Ok(match section {
@@ -130,6 +138,6 @@ async fn render(kith: &Shared, section: Section, about: &About) -> Result<Markup
             })?;
             forms::friend(friend)
         }
-        Section::Activity | Section::Network | Section::Settings => html! {},
+        Section::Activity | Section::Near | Section::Network | Section::Settings => html! {},
     })
 }

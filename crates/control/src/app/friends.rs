@@ -6,7 +6,7 @@ use super::format;
 use super::fragments::Facts;
 use super::parts::{self, Tone};
 use crate::terminal::safe;
-use crate::view::FriendView;
+use crate::view::{ConditionView, FriendView};
 
 pub(super) fn section(facts: &Facts) -> Markup {
     let friends = &facts.status.friends;
@@ -52,6 +52,7 @@ fn card(friend: &FriendView, facts: &Facts) -> Markup {
             @if !friend.connected && let Some(error) = &friend.last_error {
                 p.trouble { (safe(error)) }
             }
+            @if let Some(better) = &friend.better { p.better { strong { "Better: " } (parts::sentence(better)) } }
             @if friend.damaged_there > 0 {
                 p.trouble { (friend.damaged_there) " pieces of my files are damaged there. The next backup repairs what it can." }
             }
@@ -77,6 +78,10 @@ fn card(friend: &FriendView, facts: &Facts) -> Markup {
                     }
                 }))
             }
+            @if let Some(condition) = &friend.condition {
+                dl.facts { (parts::row("Their backups", &their_backups(condition, facts))) }
+            }
+            @if !friend.attempts.is_empty() || friend.last_change.is_some() { (path_details(friend, facts)) }
             details #{ "more-" (id) } {
                 summary { "Is it really " (parts::name(&friend.name)) "?" }
                 @if let Some(words) = &friend.safety_words {
@@ -86,6 +91,45 @@ fn card(friend: &FriendView, facts: &Facts) -> Markup {
                 p.muted { "Device id " (parts::code(&id)) @if let Some(version) = &friend.version { ", Kith " (safe(version)) } }
             }
         }
+    }
+}
+
+fn capital(words: &str) -> String {
+    let mut letters = words.chars();
+    let first = letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}", letters.as_str())
+}
+
+/// How the way came about, and what was tried in vain.
+fn path_details(friend: &FriendView, facts: &Facts) -> Markup {
+    html! {
+        details #{ "way-" (friend.device_id) } {
+            summary { "The way, and what was tried" }
+            @if let Some(change) = &friend.last_change {
+                p { "Last change " (parts::time(change.at, facts.now)) ": " bdi { (safe(&change.reason)) } }
+            }
+            ul.attempts {
+                @for attempt in friend.attempts.iter().rev() {
+                    li { (parts::code(&attempt.address)) " " (parts::time(attempt.at, facts.now)) ": " bdi { (safe(&attempt.error)) } }
+                }
+            }
+        }
+    }
+}
+
+/// What a friend tells of his own backups, to whomever they go.
+fn their_backups(condition: &ConditionView, facts: &Facts) -> Markup {
+    html! {
+        @match condition.last_backup {
+            Some(last) => {
+                (parts::time(last.time, facts.now))
+                @if !last.complete { span.muted { ", with files left out" } }
+            },
+            None => span.muted { "none yet" },
+        }
+        @if let Some(work) = condition.at_work() { ", " (work) }
+        @if let Some(until) = condition.paused_until { span.muted { ", paused until " (format::absolute(until)) } }
+        @if let Some(free) = condition.free_bytes { span.muted { "; " (format::bytes(free)) " free there" } }
     }
 }
 
@@ -101,18 +145,10 @@ fn link_state(friend: &FriendView) -> Markup {
 fn link_sentence(friend: &FriendView, facts: &Facts) -> Markup {
     html! {
         @if friend.connected {
-            @match friend.path.as_deref() {
-                Some("lan") => "Directly, inside the same network",
-                Some("public") => "Directly, over the Internet",
-                Some("mapped") => "Directly, over the Internet and a port of the router",
-                Some("punched") => "Directly, through both routers",
-                Some("relayed") => "Through a relay, which can’t read anything",
-                Some("proxied") => "Through a proxy",
-                Some(other) => (safe(other)),
-                None => "Connected",
-            }
-            @if let Some(address) = &friend.address { ", at " (parts::code(address)) }
-            @if let Some(minutes) = friend.connected_since.map(|since| format::between(since, facts.now).as_secs() / 60) && minutes > 0 {
+            bdi { (capital(&safe(&friend.path_words().unwrap_or_else(|| "connected".to_owned())))) }
+            @if friend.path.as_deref() != Some("relayed") && let Some(address) = &friend.address { ", at " (parts::code(address)) }
+            @if let Some(time) = friend.round_trip_words() { ", " (time) }
+            @if let Some(minutes) = friend.path_since.or(friend.connected_since).map(|since| format::between(since, facts.now).as_secs() / 60) && minutes > 0 {
                 ", for " (format::duration(std::time::Duration::from_secs(minutes * 60)))
             }
         } @else {

@@ -50,11 +50,14 @@ impl Messages for StaleSections {
 
 /// What to fetch again after an event.
 fn stale_after(event: &Event) -> &'static [Section] {
-    use Section::{Computer, Friends, Jobs, Network, Sets, Verdict};
+    use Section::{Computer, Friends, Jobs, Near, Network, Sets, Verdict};
     match event {
-        Event::Status => &[Verdict, Computer, Jobs, Network],
+        Event::Status => &[Verdict, Computer, Jobs, Near, Network],
         Event::Friend { .. } => &[Verdict, Friends, Jobs, Network],
-        Event::Friends => &[Verdict, Friends, Sets],
+        // Another event of the friend comes with it.
+        Event::FriendPath { .. } => &[],
+        Event::Friends => &[Verdict, Friends, Near, Sets],
+        Event::Near => &[Near],
         Event::Sets => &[Verdict, Sets],
         Event::Job { job } if job.state.is_over() => &Section::OVERVIEW,
         Event::Job { job } if job.progress.bytes_done == 0 => &[Verdict, Jobs, Friends, Sets],

@@ -55,6 +55,10 @@ fn card(set: &SetView, facts: &Facts, history: &[JobView]) -> Markup {
             p.muted {
                 "to "
                 @for (position, friend) in set.to.iter().enumerate() { @if position > 0 { ", " } (parts::name(friend)) }
+                @if !set.alternate.is_empty() {
+                    ", or else to "
+                    @for (position, friend) in set.alternate.iter().enumerate() { @if position > 0 { ", " } (parts::name(friend)) }
+                }
                 @if !set.exclude.is_empty() {
                     ", without "
                     @for (position, glob) in set.exclude.iter().enumerate() { @if position > 0 { ", " } (parts::code(glob)) }

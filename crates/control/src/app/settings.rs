@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::parts;
+use super::{outward, parts};
 use crate::terminal::safe;
 use crate::view::SettingView;
 
@@ -17,6 +17,7 @@ pub(super) fn section(settings: &[SettingView]) -> Markup {
         }
     }
     html! {
+        (outward::section(settings))
         @for (group, settings) in groups {
             section.card.options {
                 h2 { (title(group)) }

@@ -163,6 +163,7 @@ fn first_steps(facts: &Facts) -> Markup {
                             button.primary type="button" data-dialog="invite" { "Make an invite" }
                             button type="button" data-dialog="join" { "Paste an invite" }
                         }
+                        p.muted { "In an office with a proxy or a strict firewall? First choose " a href="#/options" { "how this computer gets out" } "." }
                     }
                 }
                 li class=(step_class(sets, friends)) {

@@ -12,8 +12,8 @@ use crate::backend::{
 use crate::request::{AppCodeView, Nothing, PauseRequest, SettingChange};
 use crate::server::FROM_STORE;
 use crate::view::{
-    ArchiveAccess, EntryView, FindsView, FriendView, InviteView, JobView, JoinView, PortView, SetView,
-    SettingView, SnapshotView, StatusView, UndeleteView,
+    ArchiveAccess, EntryView, FindsView, FirewallView, FriendView, InviteView, JobView, JoinView, PortView,
+    SetView, SettingView, SnapshotView, StatusView, UndeleteView,
 };
 
 /// Every call fails with [`ClientError::Failure`] if the daemon says no, and with the other kinds if it can't be asked.
@@ -197,6 +197,11 @@ impl Client {
     /// Ends the daemon cleanly and starts it anew.
     pub async fn restart(&self) -> Result<(), ClientError> {
         self.send(Method::POST, "/v1/restart", &Nothing {}).await
+    }
+
+    /// What firewalls must let through.
+    pub async fn firewall(&self) -> Result<FirewallView, ClientError> {
+        self.get("/v1/firewall").await
     }
 
     /// The port table.

@@ -14,12 +14,12 @@ use super::extract::{JsonBody, Query, Segment};
 use super::{CODE_LIFETIME, Shared, openapi};
 use crate::backend::{
     BackupRequest, BodyError, CheckRequest, Failure, FailureKind, FriendChange, InviteRequest, JoinRequest,
-    RecoverRequest, RecoverView, SetRequest, SnapshotQuery, UndeleteRequest,
+    MeetingConsent, MeetingRequest, RecoverRequest, RecoverView, SetRequest, SnapshotQuery, UndeleteRequest,
 };
 use crate::request::{AppCodeView, EntriesQuery, FindQuery, Nothing, PauseRequest, SettingChange};
 use crate::view::{
-    ArchiveAccess, EntryView, FindsView, FriendView, InviteView, JobView, JoinView, PortView, SetView,
-    SettingView, SnapshotView, StatusView, UndeleteView,
+    ArchiveAccess, EntryView, FindsView, FirewallView, FriendView, InviteView, JobView, JoinView,
+    MeetingView, NearView, PortView, SetView, SettingView, SnapshotView, StatusView, UndeleteView,
 };
 
 type Kith = State<Arc<Shared>>;
@@ -65,6 +65,49 @@ pub(super) async fn remove_friend(
 ) -> Result<StatusCode, Refusal> {
     let backend = Arc::clone(&kith.backend);
     done(kith.to_the_end(async move { backend.remove_friend(&friend).await }).await)
+}
+
+pub(super) async fn near(State(kith): Kith) -> Json<NearView> {
+    Json(kith.backend.near().await)
+}
+
+pub(super) async fn open_near(
+    State(kith): Kith,
+    JsonBody(Nothing {}): JsonBody<Nothing>,
+) -> Answer<NearView> {
+    let backend = Arc::clone(&kith.backend);
+    Ok(Json(kith.to_the_end(async move { backend.open_near().await }).await?))
+}
+
+pub(super) async fn close_near(State(kith): Kith) -> Result<StatusCode, Refusal> {
+    let backend = Arc::clone(&kith.backend);
+    done(kith.to_the_end(async move { backend.close_near().await }).await)
+}
+
+pub(super) async fn ask_meeting(
+    State(kith): Kith,
+    JsonBody(request): JsonBody<MeetingRequest>,
+) -> Answer<MeetingView> {
+    let backend = Arc::clone(&kith.backend);
+    Ok(Json(kith.to_the_end(async move { backend.ask_meeting(request).await }).await?))
+}
+
+pub(super) async fn confirm_meeting(
+    State(kith): Kith,
+    Segment(id): Segment<u64>,
+    JsonBody(consent): JsonBody<MeetingConsent>,
+) -> Answer<MeetingView> {
+    let backend = Arc::clone(&kith.backend);
+    Ok(Json(kith.to_the_end(async move { backend.confirm_meeting(id, consent).await }).await?))
+}
+
+pub(super) async fn refuse_meeting(
+    State(kith): Kith,
+    Segment(id): Segment<u64>,
+    JsonBody(Nothing {}): JsonBody<Nothing>,
+) -> Answer<MeetingView> {
+    let backend = Arc::clone(&kith.backend);
+    Ok(Json(kith.to_the_end(async move { backend.refuse_meeting(id).await }).await?))
 }
 
 pub(super) async fn sets(State(kith): Kith) -> Answer<Vec<SetView>> {
@@ -195,6 +238,10 @@ pub(super) async fn restart(
 ) -> Result<StatusCode, Refusal> {
     let backend = Arc::clone(&kith.backend);
     done(kith.to_the_end(async move { backend.restart().await }).await)
+}
+
+pub(super) async fn firewall(State(kith): Kith) -> Answer<FirewallView> {
+    Ok(Json(kith.backend.firewall().await?))
 }
 
 pub(super) async fn ports(State(kith): Kith) -> Answer<Vec<PortView>> {

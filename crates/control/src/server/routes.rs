@@ -10,13 +10,13 @@ use super::connection::Door;
 use super::openapi::Shape;
 use super::{Shared, handlers};
 use crate::backend::{
-    BackupRequest, CheckRequest, Event, FriendChange, InviteRequest, JoinRequest, RecoverRequest,
-    RecoverView, SetRequest, UndeleteRequest,
+    BackupRequest, CheckRequest, Event, FriendChange, InviteRequest, JoinRequest, MeetingConsent,
+    MeetingRequest, RecoverRequest, RecoverView, SetRequest, UndeleteRequest,
 };
 use crate::request::{AppCodeView, Nothing, PauseRequest, SettingChange};
 use crate::view::{
-    ArchiveAccess, EntryView, FindsView, FriendView, InviteView, JobView, JoinView, PortView, SetView,
-    SettingView, SnapshotView, StatusView, UndeleteView,
+    ArchiveAccess, EntryView, FindsView, FirewallView, FriendView, InviteView, JobView, JoinView,
+    MeetingView, NearView, PortView, SetView, SettingView, SnapshotView, StatusView, UndeleteView,
 };
 
 type Endpoint = MethodRouter<Arc<Shared>>;
@@ -106,6 +106,7 @@ const AS_OF: (&str, Presence, &str) = (
 pub(super) fn table() -> Vec<Route> {
     let mut table = computer();
     table.extend(friends());
+    table.extend(near());
     table.extend(backups());
     table.extend(archives());
     table
@@ -134,6 +135,13 @@ fn computer() -> Vec<Route> {
         .gives(Shape::one::<SettingView>()),
         Route::new(Method::GET, "/v1/ports", "The ports in use", routing::get(handlers::ports))
             .gives(Shape::many::<PortView>()),
+        Route::new(
+            Method::GET,
+            "/v1/firewall",
+            "What firewalls must let through, by the settings in force",
+            routing::get(handlers::firewall),
+        )
+        .gives(Shape::one::<FirewallView>()),
         Route::new(Method::POST, "/v1/pause", "Pause backups for a while", routing::post(handlers::pause))
             .takes(Shape::one::<PauseRequest>()),
         Route::new(Method::POST, "/v1/resume", "End a pause", routing::post(handlers::resume))
@@ -230,6 +238,51 @@ fn friends() -> Vec<Route> {
             .gives(Shape::anything())
             .socket_only()
         },
+    ]
+}
+
+fn near() -> Vec<Route> {
+    vec![
+        Route::new(
+            Method::GET,
+            "/v1/near",
+            "Computers nearby, and meetings with them",
+            routing::get(handlers::near),
+        )
+        .gives(Shape::one::<NearView>()),
+        Route::new(
+            Method::POST,
+            "/v1/near",
+            "Show this computer in the local network and list others, for ten minutes from now",
+            routing::post(handlers::open_near),
+        )
+        .takes(Shape::one::<Nothing>())
+        .gives(Shape::one::<NearView>()),
+        Route::new(Method::DELETE, "/v1/near", "End that at once", routing::delete(handlers::close_near)),
+        Route::new(
+            Method::POST,
+            "/v1/near/meetings",
+            "Ask a computer nearby for a meeting, at the end of which the two are friends",
+            routing::post(handlers::ask_meeting),
+        )
+        .takes(Shape::one::<MeetingRequest>())
+        .gives(Shape::one::<MeetingView>()),
+        Route::new(
+            Method::POST,
+            "/v1/near/meetings/{id}/confirm",
+            "The words are the same on both screens: as soon as both people say so, the two are friends",
+            routing::post(handlers::confirm_meeting),
+        )
+        .takes(Shape::one::<MeetingConsent>())
+        .gives(Shape::one::<MeetingView>()),
+        Route::new(
+            Method::POST,
+            "/v1/near/meetings/{id}/refuse",
+            "End a meeting; nothing has happened",
+            routing::post(handlers::refuse_meeting),
+        )
+        .takes(Shape::one::<Nothing>())
+        .gives(Shape::one::<MeetingView>()),
     ]
 }
 

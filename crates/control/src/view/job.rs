@@ -14,6 +14,9 @@ pub struct SetView {
     pub paths: Vec<String>,
     /// Names of the friends it goes to.
     pub to: Vec<String>,
+    /// Names of the friends who take over while one of those is away.
+    #[serde(default)]
+    pub alternate: Vec<String>,
     /// Globs left out.
     pub exclude: Vec<String>,
     /// When a complete backup of it last ended, over all destinations.

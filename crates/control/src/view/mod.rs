@@ -2,8 +2,11 @@
 //! What is absent is `null`, never missing.
 
 mod archive;
+mod firewall;
 mod friend;
+mod hub;
 mod job;
+mod near;
 mod network;
 mod status;
 
@@ -11,9 +14,18 @@ pub use archive::{
     ArchiveAccess, ArchiveVerdict, ArchiveView, EntryView, FindsView, FoundView, HeadView, KnownSnapshotView,
     SnapshotView, UndeleteView,
 };
-pub use friend::{AddressFailure, FriendView, InviteView, JoinView};
+pub use firewall::{
+    FirewallDirection, FirewallProtocol, FirewallRule, FirewallView, MappedPort, ProxyDestination, ProxyRules,
+};
+pub use friend::{
+    AddressFailure, AttemptView, ConditionView, FriendView, InviteView, JoinView, LastBackupView,
+    PathChangeView, WorkView,
+};
+pub use hub::{HubMoveView, HubRole, HubState, HubView};
 pub use job::{JobKind, JobState, JobView, ProgressView, SetView, SkippedView};
+pub use near::{MeetingState, MeetingView, NearComputerView, NearView};
 pub use network::{GatewayView, MappingView, PortState, PortView, ProofState, ProofView, ProtocolView};
 pub use status::{
-    ControlView, ListenerState, ListenerView, ScrubView, SettingView, StatusView, SupersededView, VaultView,
+    ControlView, ListenerState, ListenerView, RelayView, RelayedView, ScrubView, SettingView, StatusView,
+    SupersededView, VaultView,
 };

@@ -206,7 +206,7 @@ pub struct PortView {
     pub purpose: String,
     /// The address outside that leads to `local`, `host:port`, when the port is open on a router.
     pub external: Option<String>,
-    /// `open`, `connected`, `not-yet-proved`, `proved` or `failed`.
+    /// `open`, `closed`, `connected`, `not-yet-proved`, `proved` or `failed`.
     pub state: PortState,
 }
 
@@ -216,6 +216,8 @@ pub struct PortView {
 pub enum PortState {
     /// It waits for others, or sends now and then.
     Open,
+    /// Nobody holds it now.
+    Closed,
     /// It is one end of a connection.
     Connected,
     /// Open on a router, and nobody has come through from outside yet.
@@ -232,6 +234,7 @@ impl PortState {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Open => "open",
+            Self::Closed => "closed",
             Self::Connected => "connected",
             Self::NotYetProved => "not-yet-proved",
             Self::Proved => "proved",

@@ -5,7 +5,7 @@ use kith_identity::DeviceId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{FriendView, GatewayView, JobView, MappingView};
+use super::{FriendView, GatewayView, HubView, JobView, MappingView};
 
 /// This computer at a glance.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -36,6 +36,10 @@ pub struct StatusView {
     pub public: Vec<String>,
     /// What is kept here for friends.
     pub vault: VaultView,
+    /// What is carried for friends who can't reach each other.
+    pub relay: RelayView,
+    /// The hubs that are used, or stand by; empty: none.
+    pub hubs: Vec<HubView>,
     /// Until when backups are paused, if they are.
     pub paused_until: Option<Timestamp>,
     /// True when the recovery phrase has not been shown yet, so that the app can remind.
@@ -108,6 +112,36 @@ pub struct VaultView {
     pub failure: Option<String>,
     /// Whether what is kept can still be read.
     pub scrub: ScrubView,
+}
+
+/// What this computer carries for friends who can't reach each other. It sees nothing of what that is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RelayView {
+    /// Whether the settings allow it.
+    pub allowed: bool,
+    /// Bytes in a second for all friends together; null: without a limit.
+    pub rate: Option<u64>,
+    /// Bytes in 24 hours for one friend; null: without a limit.
+    pub daily: Option<u64>,
+    /// Connections that are carried now.
+    pub sessions: usize,
+    /// For whom something is carried now, or was today.
+    pub friends: Vec<RelayedView>,
+}
+
+/// What is carried for one friend.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RelayedView {
+    /// The friend.
+    pub name: String,
+    /// The friend's device id.
+    #[schema(value_type = String)]
+    pub device_id: DeviceId,
+    /// Connections of his that are carried now.
+    pub sessions: usize,
+    /// Bytes that were counted for him in these 24 hours, in both directions. For whomever he is connected with the same bytes are counted
+    /// too.
+    pub bytes_today: u64,
 }
 
 /// Reading everything that is kept here, and comparing it with its names.

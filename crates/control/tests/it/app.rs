@@ -104,7 +104,7 @@ async fn friends_are_shown_with_their_state_and_internal_addresses_before_public
     for wanted in [
         "Anna",
         "Connected",
-        "Directly, inside the same network",
+        "Direct on your network",
         "84.7\u{a0}GB of 100\u{a0}GB",
         "Not connected",
         "within 5 s",
@@ -118,6 +118,50 @@ async fn friends_are_shown_with_their_state_and_internal_addresses_before_public
     assert!(computer.find("192.168.1.23:4242").unwrap() < computer.find("203.0.113.80:4242").unwrap());
     assert!(computer.contains("Friends can call on port 4242"));
     assert!(computer.contains("Friends elsewhere can reach this computer"));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn computers_nearby_are_shown_while_the_person_looks_and_the_words_before_the_buttons() {
+    let running = start().await;
+    let token = running.session().await;
+    let closed = section(&running, &token, "near").await;
+    assert!(
+        closed.contains("data-action=\"open-near\"") && closed.contains("and at no other time"),
+        "{closed}"
+    );
+    running.backend.state().near = stand_in::looking();
+    let open = section(&running, &token, "near").await;
+    for wanted in [
+        "for 9\u{a0}min more",
+        "Carla’s desktop",
+        "192.168.1.32:4242",
+        "a friend already",
+        "Dora’s PC</bdi> wants to become friends",
+        "Becoming friends with <bdi>Ben’s workshop",
+        "You agreed",
+        "Both are my own computers",
+        "You and attic are friends now</bdi>.",
+        "did not want it; nothing has changed</bdi>.",
+    ] {
+        assert!(open.contains(wanted), "{wanted} in {open}");
+    }
+    // Whoever is a friend, or is being met, is not asked again.
+    assert_eq!(open.matches("data-action=\"meet\"").count(), 2);
+    assert_eq!(open.matches("data-action=\"meet\" data-device=").count(), 2);
+    assert_eq!(open.matches("disabled").count(), 1);
+    let words = open.rfind("velvet marble canoe").unwrap();
+    assert!(words < open.find("They are the same").unwrap());
+    assert_eq!(open.matches("They are the same").count(), 1, "who has agreed waits");
+    {
+        let mut state = running.backend.state();
+        state.near = kith_control::view::NearView::default();
+        state.near.unavailable = Some("the settings say so (network.lan-discovery)".into());
+    }
+    let never = section(&running, &token, "near").await;
+    assert!(
+        never.contains("The settings say so (network.lan-discovery)</bdi>.") && !never.contains("open-near")
+    );
     running.stop().await;
 }
 
@@ -232,6 +276,10 @@ async fn forms_and_options_are_filled_by_the_engine() {
         "The port on which friends call",
         "fixed by the administrator",
         "/etc/kith/locked.toml",
+        "How this computer gets out",
+        "value=\"socks5\" checked",
+        "value=\"proxy.example\"",
+        "<fieldset disabled>",
     ] {
         assert!(options.contains(wanted), "{wanted}");
     }

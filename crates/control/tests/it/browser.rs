@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::harness::{Running, start, start_with};
 use crate::stand_in::{hostile, hostile_names};
 
-fn chromium() -> Option<&'static str> {
+pub(crate) fn chromium() -> Option<&'static str> {
     let found = ["chromium", "chromium-browser", "google-chrome"].into_iter().find(|name| {
         let mut command = Command::new(name);
         command.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());

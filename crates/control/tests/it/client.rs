@@ -36,6 +36,7 @@ async fn every_call_makes_the_round_trip() {
         name: "a b/c".to_owned(),
         paths: vec!["/x".to_owned()],
         to: vec!["attic".to_owned()],
+        alternate: Vec::new(),
         exclude: Vec::new(),
     };
     assert_eq!(client.add_set(&set).await.unwrap().to, ["attic"]);
@@ -80,7 +81,8 @@ async fn failures_arrive_as_they_were_told() {
     let join = JoinRequest { invite: "nonsense".to_owned(), quota_bytes: None, own: false };
     let hint = check(client.join(&join).await.map(drop), FailureKind::Invalid, "not an invite");
     assert_eq!(hint.as_deref(), Some("copy the whole line, from “kith” to its end"));
-    let set = SetRequest { name: "Code".to_owned(), paths: vec![], to: vec![], exclude: vec![] };
+    let set =
+        SetRequest { name: "Code".to_owned(), paths: vec![], to: vec![], alternate: vec![], exclude: vec![] };
     check(client.add_set(&set).await.map(drop), FailureKind::Conflict, "already");
     running.stop().await;
 }

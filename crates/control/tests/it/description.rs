@@ -32,6 +32,12 @@ async fn the_document_lists_exactly_the_contract() {
         POST /v1/joins
         PATCH /v1/friends/{friend}
         DELETE /v1/friends/{friend}
+        GET /v1/near
+        POST /v1/near
+        DELETE /v1/near
+        POST /v1/near/meetings
+        POST /v1/near/meetings/{id}/confirm
+        POST /v1/near/meetings/{id}/refuse
         GET /v1/sets
         POST /v1/sets
         DELETE /v1/sets/{name}
@@ -50,6 +56,7 @@ async fn the_document_lists_exactly_the_contract() {
         POST /v1/ra
         POST /v1/restart
         GET /v1/ports
+        GET /v1/firewall
         GET /v1/events
         GET /v1/openapi.json
         GET /v1/friends/{friend}/archive

@@ -11,4 +11,5 @@ mod harness;
 mod hostile;
 mod limits;
 mod network;
+mod pressed;
 mod stand_in;

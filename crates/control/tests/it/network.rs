@@ -130,3 +130,31 @@ async fn the_status_and_the_port_table_tell_the_same_to_programs() {
     );
     running.stop().await;
 }
+
+#[tokio::test]
+async fn what_firewalls_must_let_through_is_on_the_page_and_at_the_api() {
+    let page = page("mapped").await;
+    for shown in [
+        "Ports of the firewall that must lead to friends",
+        "fw.example:7000",
+        "none yet",
+        "missing",
+        "The proxy <code><bdi>proxy.example:1080</bdi></code> must allow connections to:",
+        "nft add rule inet filter input tcp dport 4242 accept",
+        "ufw allow in proto tcp from any to any port 4242",
+        "1024-5000",
+    ] {
+        assert!(page.contains(shown), "{shown} in {page}");
+    }
+    let running = start().await;
+    let token = running.token();
+    let view = Ask::get(running.api(), "/v1/firewall").token(&token).send().await.json();
+    assert_eq!(view["mapped"][0]["firewall"], "fw.example:7000");
+    assert_eq!(view["mapped"][1]["firewall"], serde_json::Value::Null);
+    assert_eq!(
+        (&view["rules"][0]["direction"], &view["rules"][0]["protocol"]),
+        (&"in".into(), &"tcp".into())
+    );
+    assert_eq!(running.client().await.firewall().await.unwrap(), stand_in::firewall());
+    running.stop().await;
+}

@@ -10,7 +10,8 @@ use jiff::{SignedDuration, Timestamp};
 use kith_control::view::*;
 use kith_control::{
     Backend, BackupRequest, Body, CheckRequest, Event, Failure, FailureKind, FriendChange, InviteRequest,
-    JoinRequest, RecoverRequest, RecoverView, SetRequest, SnapshotQuery, UndeleteRequest,
+    JoinRequest, MeetingConsent, MeetingRequest, RecoverRequest, RecoverView, SetRequest, SnapshotQuery,
+    UndeleteRequest,
 };
 use kith_identity::DeviceId;
 use tokio::sync::{Notify, broadcast};
@@ -37,6 +38,8 @@ pub(crate) struct State {
     pub(crate) sets: Vec<SetView>,
     pub(crate) jobs: Vec<JobView>,
     pub(crate) settings: Vec<SettingView>,
+    pub(crate) firewall: FirewallView,
+    pub(crate) near: NearView,
 }
 
 impl StandIn {
@@ -66,6 +69,11 @@ impl StandIn {
 
     fn called(&self, call: impl Into<String>) {
         self.calls.lock().unwrap().push(call.into());
+    }
+
+    fn meeting(&self, id: u64) -> Result<MeetingView, Failure> {
+        let found = self.state().near.meetings.iter().find(|meeting| meeting.id == id).cloned();
+        found.ok_or_else(|| Failure::new(FailureKind::NotFound, "there is no such meeting any more"))
     }
 
     fn friend(&self, wanted: &str) -> Result<FriendView, Failure> {
@@ -115,6 +123,64 @@ pub(crate) fn friend(seed: u8, name: &str) -> FriendView {
         trouble: None,
         last_backup: None,
         archive: archive(),
+        condition: None,
+        dialled: None,
+        relayed_by: None,
+        path_since: None,
+        round_trip_ms: None,
+        last_change: None,
+        attempts: Vec::new(),
+        better: None,
+    }
+}
+
+/// A computer that shows itself in the network.
+pub(crate) fn near_computer(seed: u8, name: &str) -> NearComputerView {
+    NearComputerView {
+        device_id: device(seed),
+        name: name.to_owned(),
+        addresses: vec![format!("192.168.1.{seed}:4242")],
+        friend: None,
+    }
+}
+
+/// A meeting whose words are being compared.
+pub(crate) fn meeting(id: u64, seed: u8, name: &str) -> MeetingView {
+    MeetingView {
+        id,
+        device_id: device(seed),
+        name: name.to_owned(),
+        asked_here: false,
+        state: MeetingState::Comparing,
+        safety_words: Some("velvet marble canoe island window tomato".to_owned()),
+        confirmed_here: false,
+        confirmed_there: false,
+        own: false,
+        expires: ago(-100),
+        outcome: None,
+    }
+}
+
+/// A search in all its states.
+pub(crate) fn looking() -> NearView {
+    let friend = NearComputerView { friend: Some("Anna".to_owned()), ..near_computer(31, "annas-laptop") };
+    let over = MeetingView {
+        state: MeetingState::Ended,
+        outcome: Some("the person at the other computer did not want it; nothing has changed".to_owned()),
+        ..meeting(1, 35, "kitchen")
+    };
+    let done = MeetingView {
+        state: MeetingState::Friends,
+        outcome: Some("you and attic are friends now".to_owned()),
+        ..meeting(2, 36, "attic")
+    };
+    let waiting =
+        MeetingView { asked_here: true, confirmed_here: true, ..meeting(3, 33, "Ben’s workshop") };
+    NearView {
+        open_until: Some(ago(-540)),
+        unavailable: None,
+        computers: vec![near_computer(32, "Carla’s desktop"), near_computer(33, "Ben’s workshop"), friend],
+        meetings: vec![over, done, waiting, meeting(4, 34, "Dora’s PC")],
     }
 }
 
@@ -181,6 +247,8 @@ pub(crate) fn empty() -> State {
                 failure: None,
                 scrub: Default::default(),
             },
+            relay: Default::default(),
+            hubs: Vec::new(),
             paused_until: None,
             superseded: None,
             recovery_unseen: true,
@@ -190,6 +258,104 @@ pub(crate) fn empty() -> State {
         sets: Vec::new(),
         jobs: Vec::new(),
         settings: settings(),
+        firewall: FirewallView::default(),
+        near: NearView::default(),
+    }
+}
+
+/// Hubs in several states, one of which moves.
+pub(crate) fn hubs() -> Vec<HubView> {
+    let hub = |seed, at: &str, role, state| HubView {
+        device_id: device(seed),
+        name: at.to_owned(),
+        addresses: vec![format!("{at}:4287")],
+        role,
+        friends: Vec::new(),
+        state,
+        why: None,
+        connected_since: None,
+        round_trip_ms: None,
+        moves: None,
+    };
+    let moves = HubMoveView {
+        at: ago(-5 * 86_400),
+        to: vec!["new.example.org:443".to_owned()],
+        done: false,
+        next_step: Some(
+            "write the new address into network.hubs, and let it through the firewall here if there is one (`kith ports --firewall`)".to_owned(),
+        ),
+    };
+    let primary = HubView {
+        connected_since: Some(ago(7200)),
+        round_trip_ms: Some(18),
+        moves: Some(moves),
+        ..hub(50, "hub.example.org", HubRole::Primary, HubState::Registered)
+    };
+    let borrowed = HubView {
+        friends: vec!["Anna".to_owned()],
+        why: Some(
+            "this hub lets in whom its owner chose: ask him for a line of `kith hub invite`, and put it into network.hubs".to_owned(),
+        ),
+        ..hub(52, "hub.friends.example.net", HubRole::Borrowed, HubState::Refused)
+    };
+    vec![primary, hub(51, "second.example.org", HubRole::Alternate, HubState::StandingBy), borrowed]
+}
+
+/// Rules for firewalls, with a proxy and ports that are mapped.
+pub(crate) fn firewall() -> FirewallView {
+    let rule = |direction, purpose: &str| FirewallRule {
+        direction,
+        protocol: FirewallProtocol::Tcp,
+        local_ports: Some("4242".to_owned()),
+        remote: None,
+        remote_ports: None,
+        answers: false,
+        optional: false,
+        friend: None,
+        purpose: purpose.to_owned(),
+    };
+    FirewallView {
+        summary: vec![
+            "Friends connect to TCP port 4242 of this computer, and it connects to theirs.".to_owned(),
+        ],
+        rules: vec![
+            rule(FirewallDirection::In, "friends connect here, from wherever they are"),
+            FirewallRule {
+                local_ports: Some("1024-5000".to_owned()),
+                remote: Some("203.0.113.80".to_owned()),
+                remote_ports: Some("4300".to_owned()),
+                friend: Some("Ben’s workshop".to_owned()),
+                optional: true,
+                ..rule(FirewallDirection::Out, "an address of the friend as of now")
+            },
+        ],
+        proxy: Some(ProxyRules {
+            kind: "socks5".to_owned(),
+            address: "proxy.example:1080".to_owned(),
+            login: true,
+            destinations: vec![ProxyDestination {
+                address: "203.0.113.80:4300".to_owned(),
+                friend: Some("Ben’s workshop".to_owned()),
+                purpose: "friend".to_owned(),
+            }],
+        }),
+        mapped: vec![
+            MappedPort {
+                firewall: Some("fw.example:7000".to_owned()),
+                destination: device(1).to_string(),
+                friend: Some("Anna".to_owned()),
+                forward_to: vec!["198.51.100.7:4242".to_owned()],
+            },
+            MappedPort {
+                firewall: None,
+                destination: device(3).to_string(),
+                friend: Some("attic".to_owned()),
+                forward_to: Vec::new(),
+            },
+        ],
+        nftables: vec!["nft add rule inet filter input tcp dport 4242 accept".to_owned()],
+        ufw: vec!["ufw allow in proto tcp from any to any port 4242".to_owned()],
+        notes: vec!["Friends' addresses change.".to_owned()],
     }
 }
 
@@ -209,6 +375,14 @@ pub(crate) fn rich() -> State {
         offered_bytes: Some(100 * GB),
         stored_there_bytes: Some(84 * GB + 700_000_000),
         last_backup: Some(ago(720)),
+        condition: Some(ConditionView {
+            outbound_only: false,
+            free_bytes: Some(412 * GB),
+            paused_until: None,
+            last_backup: Some(LastBackupView { time: ago(26 * 3600), complete: true }),
+            work: WorkView::Running,
+            percent: Some(34),
+        }),
         ..friend(1, "Anna")
     };
     let ben = FriendView {
@@ -331,10 +505,12 @@ pub(crate) fn rich() -> State {
         name: name.to_owned(),
         paths: paths.iter().map(|path| (*path).to_owned()).collect(),
         to: to.iter().map(|friend| friend.name.clone()).collect(),
+        alternate: if name == "Pictures" { vec![ben.name.clone()] } else { Vec::new() },
         exclude: exclude.iter().map(|glob| (*glob).to_owned()).collect(),
         last_backup: last.map(ago),
     };
     let mut state = empty();
+    state.firewall = firewall();
     state.sets = vec![
         set("Documents", &["/home/me/Documents", "/home/me/Mail"], &[&anna, &attic], &["*.tmp"], Some(720)),
         set("Pictures", &["/home/me/Pictures"], &[&anna], &[], Some(86_400 - 3000)),
@@ -458,6 +634,37 @@ impl Backend for StandIn {
         Ok(())
     }
 
+    async fn near(&self) -> NearView {
+        self.state().near.clone()
+    }
+
+    async fn open_near(&self) -> Result<NearView, Failure> {
+        self.called("open near");
+        self.state().near.open_until = Some(ago(-600));
+        Ok(self.state().near.clone())
+    }
+
+    async fn close_near(&self) -> Result<(), Failure> {
+        self.called("close near");
+        self.state().near.open_until = None;
+        Ok(())
+    }
+
+    async fn ask_meeting(&self, request: MeetingRequest) -> Result<MeetingView, Failure> {
+        self.called(format!("meet {}", request.device_id));
+        self.meeting(1)
+    }
+
+    async fn confirm_meeting(&self, id: u64, consent: MeetingConsent) -> Result<MeetingView, Failure> {
+        self.called(format!("confirm {id} {consent:?}"));
+        self.meeting(id)
+    }
+
+    async fn refuse_meeting(&self, id: u64) -> Result<MeetingView, Failure> {
+        self.called(format!("refuse {id}"));
+        self.meeting(id)
+    }
+
     async fn sets(&self) -> Result<Vec<SetView>, Failure> {
         Ok(self.state().sets.clone())
     }
@@ -478,6 +685,7 @@ impl Backend for StandIn {
             name: request.name,
             paths: request.paths,
             to,
+            alternate: request.alternate,
             exclude: request.exclude,
             last_backup: None,
         };
@@ -636,6 +844,10 @@ impl Backend for StandIn {
         Ok(networks::ports(&self.state().status))
     }
 
+    async fn firewall(&self) -> Result<FirewallView, Failure> {
+        Ok(self.state().firewall.clone())
+    }
+
     async fn recover(&self, request: RecoverRequest) -> Result<RecoverView, Failure> {
         self.called(format!("recover from {:?}", request.from));
         Ok(RecoverView {
@@ -691,6 +903,17 @@ pub(crate) fn hostile(name: &str) -> State {
     state.status.listener.error = Some(text());
     state.status.vault.path = text();
     state.status.internal = vec![text()];
+    state.near = looking();
+    for computer in &mut state.near.computers {
+        computer.name = text();
+        computer.addresses = vec![text()];
+        computer.friend = computer.friend.is_some().then(text);
+    }
+    for meeting in &mut state.near.meetings {
+        meeting.name = text();
+        meeting.safety_words = Some(text());
+        meeting.outcome = meeting.outcome.is_some().then(text);
+    }
     for friend in &mut state.status.friends {
         friend.name = text();
         friend.path = Some(text());

@@ -31,6 +31,10 @@ fn tags_and_the_keys_behind_them_never_change() {
         DialInKey::from_bytes([0x42; 32]).recovery_of_older(),
         "fec170e47a6f3d709b5992fbc6eea4f44c853aa235bee7a43ad3552969899576",
     );
+    check(
+        DialInKey::of_hub(&DeviceId::from_bytes([7; 32])),
+        "5a535f27b76a01bc8a0ce2b913be0a9171f5f2665042ec1e100ed3afce041fa4",
+    );
 }
 
 #[test]
@@ -57,6 +61,20 @@ fn every_bit_of_a_tag_counts() {
         changed.code[at / 8] ^= 1 << (at % 8);
         assert!(!ring.recognises(&changed), "bit {at} of the code");
     }
+}
+
+#[test]
+fn a_client_hello_carries_the_tag_in_one_record_and_offers_a_link() {
+    let tag = secret().key(0).tag();
+    let hello = tag.client_hello().unwrap();
+    assert!(hello.len() < 2048, "{} bytes", hello.len());
+    assert_eq!(usize::from(u16::from_be_bytes([hello[3], hello[4]])) + 5, hello.len());
+    let mut acceptor = rustls::server::Acceptor::default();
+    acceptor.read_tls(&mut hello.as_slice()).unwrap();
+    let accepted = acceptor.accept().unwrap_or_else(|_| panic!("not accepted")).unwrap();
+    let seen = accepted.client_hello();
+    assert_eq!(seen.server_name().and_then(DialInTag::from_server_name), Some(tag));
+    assert_eq!(seen.alpn().unwrap().collect::<Vec<_>>(), [tls::ALPN_LINK]);
 }
 
 #[test]
@@ -89,6 +107,15 @@ fn what_calls_a_computer_does_not_open_its_friends_nor_the_other_way_round() {
     assert!(!at_friends.recognises(&key.tag()));
     assert!(!its_own.recognises(&key.recovery_of_older().tag()));
     assert!(at_friends.recognises(&key.recovery_of_older().tag()));
+}
+
+#[test]
+fn whoever_knows_a_hub_can_call_it_and_no_other() {
+    let (one, other) = (DeviceId::from_bytes([1; 32]), DeviceId::from_bytes([2; 32]));
+    let ring = DialInRing::new([&DialInKey::of_hub(&one)]);
+    assert!(ring.recognises(&DialInKey::of_hub(&one).tag()));
+    assert!(!ring.recognises(&DialInKey::of_hub(&other).tag()));
+    assert!(!ring.recognises(&DialInKey::from_bytes(*one.as_bytes()).tag()));
 }
 
 #[test]

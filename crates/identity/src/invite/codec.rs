@@ -4,7 +4,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 use zeroize::Zeroizing;
 
-use super::{MAX_ADDRESSES, address};
+use super::{InviteHub, MAX_ADDRESSES, MOST_INVITE_HUBS, address};
+use crate::device_id::DeviceId;
 
 /// Why intact bytes make no sense.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,21 +47,33 @@ impl Writer {
     pub(super) fn addresses(&mut self, addresses: &[String]) {
         self.u8(u8::try_from(addresses.len()).expect("there are at most 16 addresses"));
         for text in addresses {
-            match text.parse() {
-                Ok(SocketAddr::V4(v4)) => {
-                    self.u8(TAG_V4);
-                    self.bytes(&v4.ip().octets());
-                    self.bytes(&v4.port().to_be_bytes());
-                }
-                Ok(SocketAddr::V6(v6)) => {
-                    self.u8(TAG_V6);
-                    self.bytes(&v6.ip().octets());
-                    self.bytes(&v6.port().to_be_bytes());
-                }
-                Err(_) => {
-                    self.u8(TAG_NAME);
-                    self.text(text);
-                }
+            self.address(text);
+        }
+    }
+
+    pub(super) fn hubs(&mut self, hubs: &[InviteHub]) {
+        self.u8(u8::try_from(hubs.len()).expect("there are at most 2 hubs"));
+        for hub in hubs {
+            self.bytes(hub.id.as_bytes());
+            self.address(&hub.address);
+        }
+    }
+
+    fn address(&mut self, text: &str) {
+        match text.parse() {
+            Ok(SocketAddr::V4(v4)) => {
+                self.u8(TAG_V4);
+                self.bytes(&v4.ip().octets());
+                self.bytes(&v4.port().to_be_bytes());
+            }
+            Ok(SocketAddr::V6(v6)) => {
+                self.u8(TAG_V6);
+                self.bytes(&v6.ip().octets());
+                self.bytes(&v6.port().to_be_bytes());
+            }
+            Err(_) => {
+                self.u8(TAG_NAME);
+                self.text(text);
             }
         }
     }
@@ -104,6 +117,16 @@ impl<'a> Reader<'a> {
             return Err(Malformed("it has more than 16 addresses"));
         }
         (0..count).map(|_| self.address()).collect()
+    }
+
+    /// At least one: without any there is an older layout.
+    pub(super) fn hubs(&mut self) -> Result<Vec<InviteHub>, Malformed> {
+        let count = usize::from(self.u8()?);
+        if count == 0 || count > MOST_INVITE_HUBS {
+            return Err(Malformed("it has no hub, or more than two"));
+        }
+        let hub = |_| Ok(InviteHub { id: DeviceId::from_bytes(self.array()?), address: self.address()? });
+        (0..count).map(hub).collect()
     }
 
     pub(super) fn end(&self) -> Result<(), Malformed> {

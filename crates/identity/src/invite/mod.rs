@@ -28,8 +28,13 @@ use crate::name::sanitise_name;
 /// The most addresses an invite or a reply line carries.
 pub const MAX_ADDRESSES: usize = 16;
 
-/// The layout that this Kith writes and reads.
+/// The most hubs an invite carries: those of a computer are a pair.
+pub const MOST_INVITE_HUBS: usize = 2;
+
+/// The newest layout of a line without hubs, and of every reply line.
 const VERSION: u8 = 1;
+/// The layout of an invite that carries hubs. One without them is written as before, so that older Kiths read it.
+const VERSION_WITH_HUBS: u8 = 2;
 
 /// Whose computer is invited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +46,15 @@ pub enum Ownership {
     Own,
 }
 
+/// A hub by which the inviter is reached where no address leads to him.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InviteHub {
+    /// Its device id.
+    pub id: DeviceId,
+    /// Where it is, `host:port` or `[v6]:port`.
+    pub address: String,
+}
+
 /// What an inviter offers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InviteTerms {
@@ -48,6 +62,8 @@ pub struct InviteTerms {
     pub inviter: DeviceId,
     /// Where the inviter may be reached, `host:port` or `[v6]:port`, best first; at most [`MAX_ADDRESSES`] are kept.
     pub addresses: Vec<String>,
+    /// The hubs at which the inviter waits, best first; at most [`MOST_INVITE_HUBS`] are kept.
+    pub hubs: Vec<InviteHub>,
     /// When the invite ends, in seconds since 1970.
     pub expires: u64,
     /// How many bytes of the inviter's disk are offered.
@@ -79,7 +95,7 @@ pub enum InviteError {
     Mistyped,
     /// Made by a newer Kith.
     #[error(
-        "the invite was made by a newer Kith (layout {found}, this one knows {VERSION}): install a newer one"
+        "the invite was made by a newer Kith (layout {found}, this one knows {VERSION_WITH_HUBS}): install a newer one"
     )]
     UnknownVersion {
         /// The layout it has.
@@ -114,6 +130,10 @@ impl Invite {
         for address in &mut terms.addresses {
             *address = address::normalise(address)?;
         }
+        terms.hubs.truncate(MOST_INVITE_HUBS);
+        for hub in &mut terms.hubs {
+            hub.address = address::normalise(&hub.address)?;
+        }
         terms.name = sanitise_name(&terms.name);
         Ok(Self { terms, secret })
     }
@@ -129,16 +149,17 @@ impl Invite {
             LineError::Damaged => InviteError::Mistyped,
         })?;
         let (&version, body) = body.split_first().ok_or(InviteError::Mistyped)?;
-        if version != VERSION {
+        if version != VERSION && version != VERSION_WITH_HUBS {
             return Err(InviteError::UnknownVersion { found: version });
         }
-        Self::read(body).map_err(|Malformed(reason)| InviteError::Malformed { reason })
+        Self::read(body, version).map_err(|Malformed(reason)| InviteError::Malformed { reason })
     }
 
     /// The line to hand over. It contains the secret: it may be shown to the person and to nobody else.
     #[must_use]
     pub fn to_text(&self) -> Zeroizing<String> {
-        let mut body = Writer::new(VERSION);
+        let has_hubs = !self.terms.hubs.is_empty();
+        let mut body = Writer::new(if has_hubs { VERSION_WITH_HUBS } else { VERSION });
         body.bytes(self.terms.inviter.as_bytes());
         body.bytes(self.secret.as_bytes());
         body.u64(self.terms.expires);
@@ -149,10 +170,13 @@ impl Invite {
         });
         body.text(&self.terms.name);
         body.addresses(&self.terms.addresses);
+        if has_hubs {
+            body.hubs(&self.terms.hubs);
+        }
         line::encode(LineKind::Invite, &body.finish())
     }
 
-    fn read(body: &[u8]) -> Result<Self, Malformed> {
+    fn read(body: &[u8], version: u8) -> Result<Self, Malformed> {
         let mut reader = Reader::new(body);
         let inviter = DeviceId::from_bytes(reader.array()?);
         let secret = InviteSecret::from_bytes(reader.array()?);
@@ -165,8 +189,10 @@ impl Invite {
         };
         let name = sanitise_name(reader.text()?);
         let addresses = reader.addresses()?;
+        let hubs = if version == VERSION_WITH_HUBS { reader.hubs()? } else { Vec::new() };
         reader.end()?;
-        Ok(Self { terms: InviteTerms { inviter, addresses, expires, quota_bytes, ownership, name }, secret })
+        let terms = InviteTerms { inviter, addresses, hubs, expires, quota_bytes, ownership, name };
+        Ok(Self { terms, secret })
     }
 
     /// What is offered.
@@ -185,6 +211,12 @@ impl Invite {
     #[must_use]
     pub fn addresses(&self) -> &[String] {
         &self.terms.addresses
+    }
+
+    /// The hubs at which the inviter waits, best first.
+    #[must_use]
+    pub fn hubs(&self) -> &[InviteHub] {
+        &self.terms.hubs
     }
 
     /// The one-time secret.

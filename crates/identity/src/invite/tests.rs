@@ -21,6 +21,7 @@ fn terms() -> InviteTerms {
         addresses: ["192.168.1.20:4242", "[2001:db8::1]:4242", "home.example.org:4242"]
             .map(str::to_owned)
             .to_vec(),
+        hubs: Vec::new(),
         expires: 1_800_000_000,
         quota_bytes: 100_000_000_000,
         ownership: Ownership::Friend,
@@ -84,8 +85,8 @@ fn other_texts_damaged_ones_and_newer_ones_are_told_apart() {
     }
     check(&TEXT.replacen('q', "1", 1), InviteError::Mistyped, "mistyped");
     check(
-        &line_around(LineKind::Invite, &[2, 1, 2, 3]),
-        InviteError::UnknownVersion { found: 2 },
+        &line_around(LineKind::Invite, &[3, 1, 2, 3]),
+        InviteError::UnknownVersion { found: 3 },
         "install a newer one",
     );
     check(
@@ -93,6 +94,58 @@ fn other_texts_damaged_ones_and_newer_ones_are_told_apart() {
         InviteError::Malformed { reason: "it ends too early" },
         "makes no sense: it ends too early",
     );
+}
+
+fn hub(id: u8, address: &str) -> InviteHub {
+    InviteHub { id: DeviceId::from_bytes([id; 32]), address: address.to_owned() }
+}
+
+#[test]
+fn hubs_make_an_invite_one_of_the_newer_layout_and_little_longer() {
+    let hubs = vec![hub(7, "203.0.113.5:4287"), hub(8, "hub.example.org:443")];
+    let with = Invite::with_secret(
+        InviteTerms { hubs: hubs[..1].to_vec(), ..terms() },
+        InviteSecret::from_bytes(SECRET),
+    )
+    .unwrap();
+    let text = with.to_text();
+    // A hub by its IPv4 address takes 39 bytes, and their number one.
+    assert_eq!(text.len(), TEXT.len() + 64);
+    assert_eq!(Invite::parse(&text), Ok(with));
+    let body = line::decode(LineKind::Invite, &text).unwrap();
+    assert_eq!(body[0], VERSION_WITH_HUBS);
+    assert_eq!(
+        &body[body.len() - 40..],
+        [[1].as_slice(), &[7; 32], &[4, 203, 0, 113, 5, 0x10, 0xbf]].concat()
+    );
+    let both = Invite::new(InviteTerms { hubs: hubs.clone(), ..terms() }).unwrap();
+    assert_eq!(Invite::parse(&both.to_text()).unwrap().hubs(), hubs);
+    let many = Invite::new(InviteTerms { hubs: [hubs.clone(), hubs].concat(), ..terms() }).unwrap();
+    assert_eq!(many.hubs().len(), MOST_INVITE_HUBS);
+    let wrong = InviteTerms { hubs: vec![hub(7, "nowhere")], ..terms() };
+    assert!(matches!(Invite::new(wrong), Err(InviteError::Address(_))));
+}
+
+#[test]
+fn an_invite_with_no_hub_too_many_or_one_without_an_address_is_refused() {
+    let whole = line::decode(LineKind::Invite, TEXT).unwrap();
+    let check = |version: u8, tail: &[u8]| {
+        let body = [&[version], &whole[1..], tail].concat();
+        Invite::parse(&line_around(LineKind::Invite, &body)).map_err(|error| error.to_string())
+    };
+    let one = [[7; 32].as_slice(), &[4, 203, 0, 113, 5, 0x10, 0xbf]].concat();
+    assert!(check(2, &[[1].as_slice(), &one].concat()).is_ok());
+    for (version, tail, words) in [
+        (2, vec![], "ends too early"),
+        (2, vec![0], "no hub, or more than two"),
+        (2, [[3].as_slice(), &one, &one, &one].concat(), "no hub, or more than two"),
+        (2, [[2].as_slice(), &one].concat(), "ends too early"),
+        (2, [[1].as_slice(), &one, &one].concat(), "goes on after its end"),
+        (2, [[1].as_slice(), &one[..37], &[0, 0]].concat(), "can't be dialled"),
+        (1, [[1].as_slice(), &one].concat(), "goes on after its end"),
+    ] {
+        assert!(check(version, &tail).unwrap_err().contains(words), "{tail:?}");
+    }
 }
 
 #[test]
@@ -209,11 +262,13 @@ proptest! {
     fn any_invite_reads_back(
         secret: [u8; 16], inviter: [u8; 32], expires: u64, quota_bytes: u64, own: bool, name: String,
         ports in proptest::collection::vec(1_u16.., 0..=16),
+        hubs in proptest::collection::vec((0_u8.., 1_u16..), 0..=MOST_INVITE_HUBS),
     ) {
         let invite = Invite::with_secret(
             InviteTerms {
                 inviter: DeviceId::from_bytes(inviter),
                 addresses: ports.iter().map(|port| format!("[2001:db8::{port:x}]:{port}")).collect(),
+                hubs: hubs.iter().map(|(id, port)| hub(*id, &format!("11.0.0.1:{port}"))).collect(),
                 expires,
                 quota_bytes,
                 ownership: if own { Ownership::Own } else { Ownership::Friend },
@@ -243,7 +298,7 @@ proptest! {
     #[test]
     fn no_body_with_correct_check_bytes_makes_the_parsers_panic(mut body: Vec<u8>) {
         if let Some(version) = body.first_mut() {
-            *version = VERSION;
+            *version = VERSION + *version % VERSION_WITH_HUBS;
         }
         // Only that they return counts; what they accept, they can write again.
         if let Ok(invite) = Invite::parse(&line_around(LineKind::Invite, &body)) {

@@ -8,7 +8,7 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::ServerName;
 use rustls::server::NoServerSessionStorage;
 use rustls::sign::SingleCertAndKey;
-use rustls::{ClientConfig, ConfigBuilder, ServerConfig};
+use rustls::{ClientConfig, ClientConnection, ConfigBuilder, ServerConfig};
 
 use super::verifier::{Admission, ClientVerifier, ServerVerifier};
 use crate::credential::{Credential, CredentialError};
@@ -48,11 +48,14 @@ pub fn join_client_config(key: &OneTimeKey, expected: DeviceId) -> Arc<ClientCon
     client(key.credential(), ServerVerifier::pinned(expected), ALPN_JOIN)
 }
 
-/// For a ClientHello that says nothing about its sender, and after which nothing is sent.
-pub(crate) fn anonymous_client_config() -> Arc<ClientConfig> {
+/// The bytes of one ClientHello with this server name that says nothing about its sender, and after which nothing is sent.
+pub(crate) fn client_hello_for(name: ServerName<'static>) -> Result<Vec<u8>, rustls::Error> {
     let mut config = client_builder(ServerVerifier::any()).with_no_client_auth();
     settle(&mut config, ALPN_LINK);
-    Arc::new(config)
+    let mut client = ClientConnection::new(Arc::new(config), name)?;
+    let mut bytes = Vec::new();
+    client.write_tls(&mut bytes).map_err(|error| rustls::Error::General(error.to_string()))?;
+    Ok(bytes)
 }
 
 /// For the listener: a client certificate is demanded, and one that `admission` doesn't know is refused in the handshake.

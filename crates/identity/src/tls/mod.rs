@@ -16,7 +16,7 @@ mod refusal;
 mod tests;
 mod verifier;
 
-pub(crate) use config::anonymous_client_config;
+pub(crate) use config::client_hello_for;
 pub use config::{
     ALPN_JOIN, ALPN_LINK, client_config, client_config_any, join_client_config, placeholder_name,
     probe_client_config, provider, server_config, throwaway_server_config,

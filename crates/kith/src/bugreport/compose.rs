@@ -95,7 +95,13 @@ fn settings(page: &mut Page, loaded: Result<&Loaded, &String>, redactor: &mut Re
             set.destinations().iter().map(|friend| redactor.name(Kind::Friend, friend)).collect();
         page.under(
             &redactor.name(Kind::Set, set.name().as_str()),
-            format!("{} paths, to {}, {} patterns", set.paths().len(), to.join(", "), set.excludes().len()),
+            format!(
+                "{} paths, to {}, {} alternates, {} patterns",
+                set.paths().len(),
+                to.join(", "),
+                set.alternates().len(),
+                set.excludes().len()
+            ),
         );
     }
 }

@@ -69,7 +69,7 @@ fn learn_settings(settings: &Settings, redactor: &mut Redactor) {
     for set in &settings.sets {
         redactor.know(Kind::Set, set.name().as_str());
         set.paths().iter().for_each(|path| redactor.know(Kind::Path, &path.display().to_string()));
-        set.destinations().iter().for_each(|friend| redactor.know(Kind::Friend, friend));
+        set.friends().for_each(|friend| redactor.know(Kind::Friend, friend));
         set.excludes().iter().for_each(|pattern| learn_pattern(pattern, redactor));
     }
     if settings.vault.path.is_absolute() {

@@ -90,7 +90,7 @@ fn a_report_without_a_daemon_has_settings_and_log_and_no_name() {
             "name=this-computer",
             "set=set-1 friend=friend-1",
             "Permission denied (os error 13)",
-            "set-1: 1 paths, to friend-1, 1 patterns",
+            "set-1: 1 paths, to friend-1, 0 alternates, 1 patterns",
             "== replaced",
         ],
     );

@@ -70,7 +70,13 @@ pub enum Command {
         own: bool,
     },
     /// List friends with the state of their links and their addresses
-    Friends(Json),
+    Friends {
+        /// Only this one, with all that is known of the way to him
+        name: Option<String>,
+        /// Output
+        #[command(flatten)]
+        json: Json,
+    },
     /// Change a friend
     #[command(subcommand)]
     Friend(FriendCommand),
@@ -165,7 +171,14 @@ pub enum Command {
         json: Json,
     },
     /// List the ports in use: where, and why
-    Ports(Json),
+    Ports {
+        /// What firewalls must let through instead, by the settings in force: packet filters, proxies, ports that are mapped
+        #[arg(long)]
+        firewall: bool,
+        /// Output
+        #[command(flatten)]
+        json: Json,
+    },
     /// What is needed when this computer is lost
     #[command(subcommand)]
     Recovery(RecoveryCommand),
@@ -210,6 +223,8 @@ pub enum Command {
         #[arg(short = 'n', long, default_value_t = DEFAULT_LINES)]
         lines: usize,
     },
+    /// Run a hub: a service by which many computers find and reach each other
+    Hub(HubArgs),
     /// Show what Kith does: two computers on this one back up to each other, and a third recovers
     Demo(DemoArgs),
     /// Print a completion script for a shell
@@ -221,6 +236,12 @@ pub enum Command {
     /// Print the manual page
     #[command(hide = true)]
     Man,
+    /// Print the IP addresses of a host, one on a line
+    #[command(hide = true)]
+    Lookup {
+        /// Its name
+        host: String,
+    },
 }
 
 /// Output for programs.
@@ -290,6 +311,9 @@ pub enum SetCommand {
         /// A friend it goes to; may be given several times
         #[arg(long, value_name = "FRIEND", required = true)]
         to: Vec<String>,
+        /// A friend who takes over while one of the others is away; may be given several times
+        #[arg(long, value_name = "FRIEND")]
+        alternate: Vec<String>,
         /// Leave out what fits: *.tmp, cache, /home/*/Downloads; may be given several times
         #[arg(long, value_name = "GLOB")]
         exclude: Vec<String>,
@@ -380,6 +404,38 @@ pub enum SettingsCommand {
         key: String,
         /// As in 4300 or '["0.0.0.0"]'
         value: String,
+    },
+}
+
+/// A hub.
+#[derive(Args)]
+#[command(
+    after_help = "Its settings are the section [hub] of kith.toml in its home, which is kith-hub beside the home of a daemon unless \
+    --home names another. The lines kith://DEVICEID@HOST:PORT that it prints go into network.hubs of every computer that is to use it."
+)]
+pub struct HubArgs {
+    /// What else to do than to run it
+    #[command(subcommand)]
+    pub command: Option<HubCommand>,
+}
+
+/// What else to do than to run a hub.
+#[derive(Subcommand)]
+pub enum HubCommand {
+    /// Let in one more computer, where hub.registration is "invite": prints the line for its network.hubs
+    Invite {
+        /// How long the line can be used, as in 2h or 7d
+        #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "7d")]
+        expires: Duration,
+    },
+    /// The ports of this hub and what each is for
+    Ports {
+        /// What firewalls must let through instead, by the settings in its file
+        #[arg(long)]
+        firewall: bool,
+        /// Output for programs
+        #[command(flatten)]
+        json: Json,
     },
 }
 

@@ -10,7 +10,7 @@ use crate::home::{Home, LogFile};
 use crate::settings::SettingsSources;
 
 /// What is logged unless `KITH_LOG` says otherwise: ours in full, libraries only when something is wrong.
-const DEFAULT_FILTER: &str = "warn,kith=info,kith_archive=info,kith_backup=info,kith_control=info,kith_listener=info,\
+const DEFAULT_FILTER: &str = "warn,kith=info,kith_archive=info,kith_backup=info,kith_control=info,kith_hub=info,kith_listener=info,\
                               kith_peer=info,kith_vault=info,kith_wire=info";
 /// Threads for async work: it is all waiting and passing on.
 const WORKER_THREADS: usize = 2;
@@ -26,7 +26,7 @@ pub(super) fn run(place: &Place) -> CliResult {
     home.prepare()?;
     let sources = SettingsSources::of_process(&home)?;
     start_logging(&home)?;
-    raise_file_limit();
+    raise_file_limit(FILES);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKER_THREADS)
         .max_blocking_threads(BLOCKING_THREADS)
@@ -45,17 +45,17 @@ pub(super) fn run(place: &Place) -> CliResult {
 }
 
 /// Strangers' silent connections alone may be 4,096, and the usual soft limit is 1,024.
-fn raise_file_limit() {
+pub(super) fn raise_file_limit(files: u64) {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
-        if soft >= FILES { Ok(()) } else { setrlimit(Resource::RLIMIT_NOFILE, hard.min(FILES), hard) }
+        if soft >= files { Ok(()) } else { setrlimit(Resource::RLIMIT_NOFILE, hard.min(files), hard) }
     });
     if let Err(error) = raised {
         tracing::warn!(%error, "the limit of open files was not raised");
     }
 }
 
-fn start_logging(home: &Home) -> CliResult {
+pub(super) fn start_logging(home: &Home) -> CliResult {
     let filter = match std::env::var("KITH_LOG") {
         Ok(wanted) => wanted.parse::<Targets>().map_err(|error| {
             CliError::usage(

@@ -3,7 +3,9 @@
 use std::io::{BufRead, IsTerminal, Read};
 use std::time::Duration;
 
+use kith_control::view::ListenerState;
 use kith_control::{Client, InviteRequest, JoinRequest};
+use kith_identity::Invite;
 
 use super::error::{CliError, CliResult, Code};
 use super::output::{line, note, safe, time};
@@ -37,7 +39,18 @@ pub(super) async fn invite(
             time(view.expires)
         ));
     }
+    let names_hubs = Invite::parse(&view.invite).is_ok_and(|invite| !invite.hubs().is_empty());
     line(view.invite);
+    if names_hubs {
+        // Whoever holds it comes by the hub.
+        return Ok(());
+    }
+    if client.status().await.is_ok_and(|status| status.listener.state == ListenerState::Off) {
+        note(
+            "This computer takes no calls (network.outbound-only). If `kith join` there says that it reached nobody, it prints a reply \
+             line: give that to `kith join` here.",
+        );
+    }
     Ok(())
 }
 

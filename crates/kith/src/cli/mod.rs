@@ -8,7 +8,9 @@ mod bugreport;
 mod daemon;
 mod demo;
 mod error;
+mod firewall;
 mod friends;
+mod hub;
 mod joining;
 mod network;
 mod output;
@@ -60,16 +62,18 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> CliResult {
     let place = Place { flag: cli.home, environment: Environment::of_process() };
     // The daemon and the demo need their own kind of runtime; everything else is one short exchange.
-    if matches!(cli.command, Command::Daemon | Command::Restore(_)) {
+    if matches!(cli.command, Command::Daemon | Command::Restore(_) | Command::Hub(_)) {
         allocator::tune();
     }
     match cli.command {
         Command::Daemon => daemon::run(&place),
         Command::Demo(args) => demo::run(&args),
+        Command::Hub(args) => hub::run(&place, args.command),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "kith", &mut std::io::stdout());
             Ok(())
         }
+        Command::Lookup { host } => Ok(crate::names::print(&host)?),
         Command::Man => Ok(clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout())?),
         command => {
             let runtime =
@@ -91,7 +95,7 @@ async fn dispatch(command: Command, place: &Place) -> CliResult {
             joining::invite(&place.client().await?, quota, expires, own, qr).await
         }
         Command::Join { stdin: _, quota, own } => joining::join(&place.client().await?, quota, own).await,
-        Command::Friends(json) => friends::list(&place.client().await?, json).await,
+        Command::Friends { name, json } => friends::list(&place.client().await?, name, json).await,
         Command::Friend(command) => friends::change(&place.client().await?, command).await,
         Command::Set(command) => sets::run(&place.client().await?, command).await,
         Command::Backup { set, to } => backup::backup(&place.client().await?, set, to).await,
@@ -111,7 +115,8 @@ async fn dispatch(command: Command, place: &Place) -> CliResult {
         Command::Scrub => status::scrub(&place.client().await?).await,
         Command::Restore(args) => restore::restore(place, args).await,
         Command::Probe { host, port, expect, json } => probe::probe(place, &host, port, expect, json).await,
-        Command::Ports(json) => status::ports(&place.client().await?, json).await,
+        Command::Ports { firewall: true, json } => firewall::show(&place.client().await?, json).await,
+        Command::Ports { firewall: false, json } => status::ports(&place.client().await?, json).await,
         Command::Recovery(RecoveryCommand::Show { yes, words }) => recovery::show(place, yes, words).await,
         Command::Recovery(RecoveryCommand::ResticKey { friend, out }) => {
             recovery::restic_key(place, &friend, &out).await
@@ -124,7 +129,12 @@ async fn dispatch(command: Command, place: &Place) -> CliResult {
         Command::Restart => status::restart(&place.client().await?).await,
         Command::Logs { lines } => status::logs(place, lines),
         Command::Bugreport { out, yes, lines } => bugreport::run(place, out, yes, lines).await,
-        Command::Daemon | Command::Demo(_) | Command::Completions { .. } | Command::Man => Ok(()),
+        Command::Daemon
+        | Command::Hub(_)
+        | Command::Demo(_)
+        | Command::Completions { .. }
+        | Command::Man
+        | Command::Lookup { .. } => Ok(()),
     }
 }
 

@@ -1,9 +1,9 @@
 //! The way in from outside, as `kith status` and `kith ports` tell it.
 
 use jiff::Timestamp;
-use kith_control::view::{GatewayView, PortView, StatusView};
+use kith_control::view::{GatewayView, HubView, PortView, StatusView};
 
-use super::output::safe;
+use super::output::{safe, time};
 
 /// The rows about the router: what is, every open port with its proof, what to do.
 pub(super) fn router_rows(status: &StatusView, now: Timestamp) -> Vec<Vec<String>> {
@@ -44,6 +44,19 @@ fn protocol(word: &str) -> &str {
         "pcp" => "PCP",
         other => other,
     }
+}
+
+/// A row for each hub, and one for each move that was announced.
+pub(super) fn hub_rows(hubs: &[HubView]) -> Vec<Vec<String>> {
+    let lines = hubs.iter().map(|hub| {
+        let at = hub.addresses.join(", ");
+        safe(&format!("{at} ({}): {}", hub.role_words(), hub.state_words()))
+    });
+    let mut rows: Vec<_> =
+        (0..).zip(lines).map(|(at, line)| row(if at == 0 { "hubs" } else { "" }, line)).collect();
+    let notices = hubs.iter().filter_map(|hub| hub.notice(time));
+    rows.extend(notices.map(|notice| row("notice", safe(&notice))));
+    rows
 }
 
 /// The port table with its head.

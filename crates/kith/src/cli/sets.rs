@@ -8,7 +8,7 @@ use super::output::{ago, json, line, safe, table};
 
 pub(super) async fn run(client: &Client, command: SetCommand) -> CliResult {
     match command {
-        SetCommand::Add { name, paths, to, exclude } => {
+        SetCommand::Add { name, paths, to, alternate, exclude } => {
             let mut absolute = Vec::with_capacity(paths.len());
             for path in paths {
                 let full = std::path::absolute(&path)?;
@@ -20,9 +20,12 @@ pub(super) async fn run(client: &Client, command: SetCommand) -> CliResult {
                 })?;
                 absolute.push(text.to_owned());
             }
-            let request = SetRequest { name, paths: absolute, to, exclude };
+            let request = SetRequest { name, paths: absolute, to, alternate, exclude };
             let set = client.add_set(&request).await?;
             line(format!("set {} goes to {}: {}", safe(&set.name), set.to.join(", "), set.paths.join(", ")));
+            if !set.alternate.is_empty() {
+                line(format!("while one of them is away, to {}", safe(&set.alternate.join(", "))));
+            }
             line(format!("start it with: kith backup {}", safe(&set.name)));
             Ok(())
         }
@@ -45,6 +48,9 @@ pub(super) async fn run(client: &Client, command: SetCommand) -> CliResult {
                     vec!["  folders".into(), safe(&set.paths.join(", "))],
                     vec!["  to".into(), safe(&set.to.join(", "))],
                 ];
+                if !set.alternate.is_empty() {
+                    rows.push(vec!["  or else to".into(), safe(&set.alternate.join(", "))]);
+                }
                 if !set.exclude.is_empty() {
                     rows.push(vec!["  without".into(), safe(&set.exclude.join(", "))]);
                 }

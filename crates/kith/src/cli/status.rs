@@ -40,6 +40,9 @@ fn show(status: &StatusView) {
     rows.extend([
         vec!["internal".into(), list(&status.internal)],
         vec!["public".into(), list(&status.public)],
+    ]);
+    rows.extend(super::network::hub_rows(&status.hubs));
+    rows.extend([
         vec!["app".into(), format!("http://127.0.0.1:{}/   (`kith open`)", status.control.app_port)],
         vec!["stored here".into(), stored(status)],
         vec!["scrub".into(), scrubbed(status)],
@@ -74,7 +77,7 @@ fn show(status: &StatusView) {
         line(format!("job {}: {} to {}: {state}, {done}", job.id, safe(set), safe(&job.friend)));
     }
     line("");
-    super::friends::show(&status.friends);
+    super::friends::show(&status.friends, super::friends::Detail::Short);
     if status.recovery_unseen {
         note(
             "reminder: print the recovery sheet (`kith recovery show`): without its words nothing can be restored on a new computer",
@@ -117,17 +120,23 @@ fn stored(status: &StatusView) -> String {
     format!("{}{held} in {}{free}; accepted from: {}", size(vault.live_bytes), vault.path, vault.accept)
 }
 
-/// One line about a friend's link.
+/// One line about a friend's link: by which way, where, since when, how long an answer takes.
 pub(super) fn link(friend: &FriendView) -> String {
-    match (&friend.address, friend.connected) {
+    let mut words = match (&friend.address, friend.connected) {
         (Some(address), true) => {
-            format!("connected ({}) {address}", friend.path.as_deref().unwrap_or("link"))
+            let words = friend.path_words().unwrap_or_else(|| "connected".to_owned());
+            vec![format!("connected, {}, at {}", safe(&words), safe(address))]
         }
-        _ => match friend.last_seen {
-            Some(seen) => format!("not connected, seen {}", ago(seen)),
-            None => "not connected".to_owned(),
-        },
+        _ => vec!["not connected".to_owned()],
+    };
+    if let Some(since) = friend.path_since.filter(|_| friend.connected).or(friend.connected_since) {
+        words.push(format!("since {}", time(since)));
     }
+    words.extend(friend.round_trip_words());
+    if let Some(seen) = friend.last_seen.filter(|_| !friend.connected) {
+        words.push(format!("seen {}", ago(seen)));
+    }
+    words.join(", ")
 }
 
 pub(super) fn id(place: &Place) -> CliResult {

@@ -7,18 +7,20 @@ use http::{Request, Response};
 use jiff::{SignedDuration, Timestamp};
 use kith_backup::BackupSet;
 use kith_control::view::{
-    ArchiveAccess, EntryView, FindsView, FriendView, InviteView, JobView, JoinView, PortView, SetView,
-    SettingView, SnapshotView, StatusView, UndeleteView,
+    ArchiveAccess, EntryView, FindsView, FirewallView, FriendView, InviteView, JobView, JoinView,
+    MeetingView, NearView, PortView, SetView, SettingView, SnapshotView, StatusView, UndeleteView,
 };
 use kith_control::{
     Backend, BackupRequest, Body, CheckRequest, Event, Failure, FailureKind, FriendChange, InviteRequest,
-    JoinRequest, RecoverRequest, RecoverView, SetRequest, SnapshotQuery, UndeleteRequest,
+    JoinRequest, MeetingConsent, MeetingRequest, RecoverRequest, RecoverView, SetRequest, SnapshotQuery,
+    UndeleteRequest,
 };
 use tokio::sync::broadcast;
 
 use super::core::{Core, Exit, lock, value};
 use super::db::Table;
 use super::failure::{failed, failure};
+use super::near::Decision;
 use crate::settings::{Entry, Loaded, Network, SettingsError, edit};
 
 /// Longest pause.
@@ -102,7 +104,7 @@ impl Backend for Daemon {
         let core = &self.0;
         let friend = core.find_friend(friend)?;
         let uses = |set: &&BackupSet| {
-            set.destinations().iter().any(|to| {
+            set.friends().any(|to| {
                 core.roster.find(to).is_ok_and(|destination| destination.device_id == friend.device_id)
             })
         };
@@ -124,11 +126,37 @@ impl Backend for Daemon {
         if let Some(peers) = core.peers() {
             peers.remove_friend(&friend.device_id);
         }
+        core.carrier.removed(&friend.device_id);
         core.drop_older_keys().await.map_err(failed)?;
         core.hand_dial_in_to_all();
         core.state_dirty.notify_one();
         core.tell(Event::Friends);
         Ok(())
+    }
+
+    async fn near(&self) -> NearView {
+        self.0.near_view()
+    }
+
+    async fn open_near(&self) -> Result<NearView, Failure> {
+        self.0.open_near()
+    }
+
+    async fn close_near(&self) -> Result<(), Failure> {
+        self.0.close_near();
+        Ok(())
+    }
+
+    async fn ask_meeting(&self, request: MeetingRequest) -> Result<MeetingView, Failure> {
+        self.0.ask_meeting(&request)
+    }
+
+    async fn confirm_meeting(&self, id: u64, consent: MeetingConsent) -> Result<MeetingView, Failure> {
+        self.0.decide_meeting(id, Decision::Agreed(consent))
+    }
+
+    async fn refuse_meeting(&self, id: u64) -> Result<MeetingView, Failure> {
+        self.0.decide_meeting(id, Decision::Refused)
     }
 
     async fn sets(&self) -> Result<Vec<SetView>, Failure> {
@@ -137,8 +165,8 @@ impl Backend for Daemon {
 
     async fn add_set(&self, request: SetRequest) -> Result<SetView, Failure> {
         let core = &self.0;
-        for destination in &request.to {
-            core.find_friend(destination)?;
+        for friend in request.to.iter().chain(&request.alternate) {
+            core.find_friend(friend)?;
         }
         for pattern in &request.exclude {
             kith_archive::backup::Exclude::new(pattern.as_str()).map_err(|error| {
@@ -172,6 +200,7 @@ impl Backend for Daemon {
             ));
         }
         let set = BackupSet::new(request.name, paths, request.to, request.exclude)
+            .and_then(|set| set.with_alternates(request.alternate))
             .map_err(|error| failure(FailureKind::Invalid, error, "`kith set add --help` shows the form"))?;
         let added = set.clone();
         core.edit(move |sources| edit::add_set(&sources, &added)).await?;
@@ -274,9 +303,7 @@ impl Backend for Daemon {
     }
 
     async fn reauthenticate(&self) -> Result<(), Failure> {
-        if let Some(peers) = self.0.peers() {
-            peers.reauthenticate();
-        }
+        self.0.begin_afresh();
         Ok(())
     }
 
@@ -287,6 +314,10 @@ impl Backend for Daemon {
 
     async fn ports(&self) -> Result<Vec<PortView>, Failure> {
         Ok(self.0.port_views())
+    }
+
+    async fn firewall(&self) -> Result<FirewallView, Failure> {
+        Ok(self.0.firewall_view())
     }
 
     async fn recover(&self, request: RecoverRequest) -> Result<RecoverView, Failure> {
@@ -302,6 +333,7 @@ impl Core {
             name: set.name().to_string(),
             paths: set.paths().iter().map(|path| path.display().to_string()).collect(),
             to: set.destinations().iter().map(|to| self.name_today(to)).collect(),
+            alternate: set.alternates().iter().map(|to| self.name_today(to)).collect(),
             exclude: set.excludes().to_vec(),
             last_backup: self.jobs.last_complete(Some(set.name().as_str()), None),
         }
@@ -374,21 +406,37 @@ impl Core {
         Ok(())
     }
 
+    /// A person wants everything anew: links, registrations, the addresses of friends and of this computer.
+    fn begin_afresh(&self) {
+        if let Some(peers) = self.peers() {
+            peers.reauthenticate();
+        }
+        if let Some(nat) = self.nat() {
+            nat.ask_anew();
+        }
+        self.near.look();
+    }
+
     async fn put_in_force(self: &Arc<Self>, loaded: Loaded) {
         let before = self.loaded();
         let ways = |loaded: &Loaded| {
             let network = &loaded.settings().network;
-            let Network { proxy, mapped, allowed_destinations, outgoing_ports, .. } = network.clone();
-            (proxy, mapped, allowed_destinations, outgoing_ports)
+            let Network { proxy, mapped, allowed_destinations, outgoing_ports, outbound_only, .. } =
+                network.clone();
+            (proxy, mapped, allowed_destinations, outgoing_ports, outbound_only)
         };
         let ways_changed = ways(&before) != ways(&loaded);
         self.outbound.set(loaded.settings().network.outbound_rules());
         self.set_loaded(loaded);
-        if ways_changed && let Some(peers) = self.peers() {
+        if ways_changed {
+            self.say_what_is_mapped();
             // A link by a way that is not allowed any more must not live on.
-            peers.reauthenticate();
+            if let Some(peers) = self.peers() {
+                peers.reauthenticate();
+            }
         }
         self.apply_vault_policy();
+        self.apply_carrier();
         self.apply_listener().await;
         self.report_to_all();
         self.state_dirty.notify_one();

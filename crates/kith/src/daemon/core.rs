@@ -7,24 +7,29 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kith_control::{Bound, Event};
+use kith_hub::Rendezvous;
 use kith_identity::{DeviceId, Identity, InstallationId, StateKey, tls};
-use kith_listener::{Faces, Incoming, Listener};
+use kith_listener::{Faces, Incoming, Leg, Listener};
 use kith_nat::{Family, Nat, Proof};
 use kith_network::Network;
+use kith_peer::reach::{HubStanding, Reach, ReachMemory};
 use kith_peer::{Outbound, Peers};
 use kith_vault::{Accepting, Owner, Vault};
 use kith_wire::{Hello, Installed, Report, VersionRange};
 use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tracing::warn;
 
+use super::carrier::{self, ByLink};
 use super::db::{Db, Table};
 use super::dial_in::DialIn;
 use super::heads::Heads;
 use super::history::History;
 use super::host::Door;
+use super::hubs::SeenByHubs;
 use super::installation::{Ourselves, Superseded};
 use super::invites::Invites;
 use super::jobs::Jobs;
+use super::near::Near;
 use super::roster::{Friend, Roster};
 use super::state_object::Newest;
 use crate::home::Home;
@@ -84,6 +89,10 @@ pub mod value {
     pub const DIAL_IN: &str = "dial-in";
     /// What is mapped on routers.
     pub const MAPPINGS: &str = "mappings";
+    /// Friends' address records, what connected us to them, and hubs.
+    pub const REACH: &str = "reach";
+    /// What was relayed for friends in the running day.
+    pub const RELAYED: &str = "relayed";
 }
 
 /// The shared state.
@@ -118,10 +127,22 @@ pub struct Core {
     pub(super) vault: Vault,
     pub(super) jobs: Arc<Jobs>,
     pub(super) network: Network,
+    /// What it has to do with the local network.
+    pub(super) near: Near,
     /// How connections leave this computer.
     pub(super) outbound: Outbound,
     pub(super) peers: OnceLock<Peers>,
+    /// What is done for friends who want to find and reach each other.
+    pub(super) carrier: Rendezvous,
     pub(super) nat: OnceLock<Nat>,
+    /// Reaches friends by the help of others, from the moment the daemon serves anything.
+    pub(super) reach: OnceLock<Reach>,
+    /// What is remembered of it.
+    pub(super) reach_memory: watch::Sender<ReachMemory>,
+    /// How the hubs stand that are used.
+    pub(super) hubs: Mutex<Vec<HubStanding>>,
+    /// From where hubs see this computer.
+    pub(super) seen_by_hubs: Mutex<SeenByHubs>,
     /// What came of dials to the forwardings that were made by hand.
     pub(super) static_proofs: Mutex<BTreeMap<SocketAddr, Proof>>,
     listener: Mutex<Option<Listener>>,
@@ -151,6 +172,16 @@ pub struct Core {
     pub(super) started: Timestamp,
     pub(super) recovery_shown: std::sync::atomic::AtomicBool,
     pub(super) paused_until: Mutex<Option<Timestamp>>,
+    /// What is free on the vault's disk, as it was last looked at.
+    pub(super) free_bytes: Mutex<Option<u64>>,
+}
+
+/// What the listener hands over.
+pub(super) struct Arrivals {
+    /// Of friends, and of those who hold an invite.
+    pub(super) incoming: mpsc::Receiver<Incoming>,
+    /// To be joined with others.
+    pub(super) legs: mpsc::Receiver<Leg>,
 }
 
 /// What [`Core::new`] is made from.
@@ -166,7 +197,7 @@ pub(super) struct Parts {
 
 impl Core {
     /// The core, and the connections that its listener will hand over.
-    pub(super) async fn new(parts: Parts) -> anyhow::Result<(Arc<Self>, mpsc::Receiver<Incoming>)> {
+    pub(super) async fn new(parts: Parts) -> anyhow::Result<(Arc<Self>, Arrivals)> {
         let Parts { home, sources, loaded, keys, db, vault, network } = parts;
         let Ourselves { installed, superseded } = Ourselves::load(&db, &keys.identity).await?;
         let observed = db.get(Table::Values, value::OBSERVED).await?.unwrap_or_default();
@@ -177,19 +208,23 @@ impl Core {
         let outbound = Outbound::new(loaded.settings().network.outbound_rules());
         let events = broadcast::Sender::new(EVENT_BACKLOG);
         let history = History::new(db.clone());
-        let complete = history.complete().await?;
-        let jobs = Jobs::new(history, complete, events.clone());
+        let known = history.known().await?;
+        let jobs = Jobs::new(history, known, events.clone());
         let recovery = keys.state.recovery_dial_in_key();
         let dial_in = DialIn::load(db.clone(), keys.dial_in, recovery).await?;
         let unknown = tls::throwaway_server_config(Timestamp::now().as_second().unsigned_abs())?;
         let identity = Arc::new(keys.identity);
         let heads = Heads::load(db.clone(), &identity.public_key()).await?;
         let (incoming, received) = mpsc::channel(MOST_INCOMING);
+        let (legs, joining) = mpsc::channel(MOST_INCOMING);
+        let rules = carrier::rules(loaded.settings());
+        let relayed = db.get(Table::Values, value::RELAYED).await?.unwrap_or_default();
         let core = Arc::new_cyclic(|core| Self {
             faces: Faces {
                 known: tls::server_config(&identity, Arc::new(Door(core.clone()))),
                 unknown,
                 callers: Arc::new(Door(core.clone())),
+                legs: Some(legs),
             },
             incoming,
             home,
@@ -213,9 +248,15 @@ impl Core {
             vault,
             jobs,
             network,
+            near: Near::default(),
             outbound,
             peers: OnceLock::new(),
+            carrier: Rendezvous::resume(rules, Arc::new(ByLink(core.clone())), &relayed),
             nat: OnceLock::new(),
+            reach: OnceLock::new(),
+            reach_memory: watch::Sender::default(),
+            hubs: Mutex::default(),
+            seen_by_hubs: Mutex::default(),
             static_proofs: Mutex::default(),
             listener: Mutex::default(),
             listener_error: Mutex::default(),
@@ -235,6 +276,7 @@ impl Core {
             started: Timestamp::now(),
             recovery_shown: recovery_shown.into(),
             paused_until: Mutex::new(paused_until),
+            free_bytes: Mutex::default(),
         });
         core.load_kept_states().await;
         core.load_damage().await;
@@ -242,7 +284,7 @@ impl Core {
         if let Some(until) = core.paused_until() {
             core.jobs.pause(until);
         }
-        Ok((core, received))
+        Ok((core, Arrivals { incoming: received, legs: joining }))
     }
 
     pub(super) fn us(&self) -> DeviceId {
@@ -293,8 +335,16 @@ impl Core {
         bound.unwrap_or_else(|| self.loaded().settings().listener.port.get())
     }
 
-    /// Our addresses inside the network, `ip:port`.
+    /// Whether nobody may call this computer.
+    pub(super) fn takes_no_calls(&self) -> bool {
+        self.loaded().settings().network.outbound_only
+    }
+
+    /// Our addresses inside the network, `ip:port`; none where nobody may call.
     pub(super) fn internal_addresses(&self) -> Vec<String> {
+        if self.takes_no_calls() {
+            return Vec::new();
+        }
         let loaded = self.loaded();
         let bind = &loaded.settings().listener.bind;
         let port = self.listen_port();
@@ -315,12 +365,17 @@ impl Core {
     }
 
     /// Our addresses from outside, `host:port`: those a manual forwarding makes reachable, those that routers map for us, and
-    /// those under which friends see us.
+    /// those under which friends and hubs see us; none where nobody may call.
     pub(super) fn public_addresses(&self) -> Vec<String> {
+        if self.takes_no_calls() {
+            return Vec::new();
+        }
         let loaded = self.loaded();
         let mut public: Vec<String> =
             loaded.settings().listener.advertise.iter().map(ToString::to_string).collect();
-        let observed = lock(&self.observed).clone();
+        let mut observed = lock(&self.observed).clone();
+        // Friends know better than hubs.
+        observed.extend(lock(&self.seen_by_hubs).addresses());
         let observed = observed.into_iter().map(|ip| SocketAddr::new(ip, self.outside_port(Family::of(ip))));
         for address in self.mapped_addresses().into_iter().chain(observed) {
             let address = address.to_string();
@@ -371,13 +426,16 @@ impl Core {
         self.vault.set_hold(Duration::from_secs(u64::from(days) * 24 * 60 * 60));
         let days = u64::from(self.loaded().settings().vault.scrub_days.get());
         self.vault.set_scrub((days > 0).then(|| Duration::from_secs(days * 24 * 60 * 60)));
-        for friend in self.roster.all() {
-            let Ok(owner) = owner(&friend.device_id) else { continue };
-            let offered = self.offered_to(&friend);
-            self.vault.set_quota(&owner, offered);
-            let accepting = if offered.is_some() && !friend.paused { Accepting::Yes } else { Accepting::No };
-            self.vault.set_accepting(&owner, accepting);
-        }
+        self.roster.all().iter().for_each(|friend| self.apply_policy_to(friend));
+    }
+
+    /// Puts the quota and the inbound policy in force for one friend.
+    pub(super) fn apply_policy_to(&self, friend: &Friend) {
+        let Ok(owner) = owner(&friend.device_id) else { return };
+        let offered = self.offered_to(friend);
+        self.vault.set_quota(&owner, offered);
+        let accepting = if offered.is_some() && !friend.paused { Accepting::Yes } else { Accepting::No };
+        self.vault.set_accepting(&owner, accepting);
     }
 
     async fn load_kept_states(&self) {
@@ -408,7 +466,7 @@ impl Core {
             name: self.loaded().settings().computer_name(),
             internal: self.internal_addresses(),
             public: self.public_addresses(),
-            public_port: family.map(|family| self.outside_port(family)),
+            public_port: family.filter(|_| !self.takes_no_calls()).map(|family| self.outside_port(family)),
             offered_bytes: known.and_then(
                 |friend| {
                     if friend.paused { None } else { self.offered_to(&friend) }
@@ -417,6 +475,7 @@ impl Core {
             stored_bytes,
             state_sequence: lock(&self.kept_states).get(friend).copied(),
             newest,
+            condition: Some(self.condition()),
             damaged: owner(friend).map_or(0, |owner| self.vault.damaged_count(&owner)),
             trouble: self.vault.failure().map(|failure| {
                 let mut sentence = format!("its disk failed: it {failure}");
@@ -436,7 +495,8 @@ impl Core {
             since: self.installed.since,
             proof: self.installed.proof.clone(),
             run: Some(self.run),
-            capabilities: vec![kith_wire::DIAL_BACK_CAPABILITY.to_owned()],
+            class: None,
+            capabilities: self.capabilities(),
             you_are: seen_from.map(|ip| ip.to_canonical().to_string()).unwrap_or_default(),
             time: Timestamp::now().as_second(),
             report: self.report_over(friend, seen_from.map(Family::of)),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http::{Method, Request, Response, StatusCode, header};
 use jiff::Timestamp;
-use kith_identity::{DeviceId, DialInKey, DialInRing, DialInSecret, DialInTag};
+use kith_identity::{DeviceId, DialInKey, DialInRing, DialInSecret, DialInTag, PairKey, ReachKey};
 use kith_wire::{Body, DIAL_IN_LIMIT, DialInKeys, collect, empty_body, json_body, paths};
 use tracing::{debug, info, warn};
 
@@ -82,20 +82,29 @@ impl DialIn {
         lock(&self.counters).current()
     }
 
-    /// What friends are told.
-    pub(super) fn keys(&self) -> DialInKeys {
-        self.keys_of(self.counter())
+    /// The key by which friends are to call from now on.
+    pub(super) fn key(&self) -> DialInKey {
+        self.secret.key(self.counter())
     }
 
-    fn keys_of(&self, counter: u32) -> DialInKeys {
-        DialInKeys { key: self.secret.key(counter), recovery: self.recovery.clone() }
+    /// The key by which this computer calls when it has lost everything but its words.
+    pub(super) fn recovery_key(&self) -> &DialInKey {
+        &self.recovery
+    }
+
+    /// Our half of what we and a friend know.
+    pub(super) fn reach_key(&self, friend: &DeviceId) -> ReachKey {
+        self.secret.reach_key(friend)
     }
 
     /// What a friend is told, with its number; none if he is being removed.
     fn keys_for(&self, friend: &DeviceId) -> Option<(u32, DialInKeys)> {
         // The number first: whoever is removed is known to be so before there is a new one.
         let counter = self.counter();
-        (!lock(&self.leaving).contains(friend)).then(|| (counter, self.keys_of(counter)))
+        (!lock(&self.leaving).contains(friend)).then(|| {
+            let (key, recovery) = (self.secret.key(counter), self.recovery.clone());
+            (counter, DialInKeys { key, recovery, reach: Some(self.reach_key(friend)) })
+        })
     }
 
     /// From now on this friend is not told any key, until he is no friend any more or the guard is dropped.
@@ -141,7 +150,9 @@ impl Core {
         let seconds = Timestamp::now().as_second();
         let open = ring.invites.iter().filter(|(ends, _)| seconds < *ends);
         // All are tried, whichever it is.
-        open.fold(ring.lasting.recognises(tag), |known, (_, invite)| invite.recognises(tag) | known)
+        let known =
+            open.fold(ring.lasting.recognises(tag), |known, (_, invite)| invite.recognises(tag) | known);
+        self.recognises_nearby(tag) | known
     }
 
     fn gather(&self, made_from: (u64, u64, Counters)) -> Ring {
@@ -163,6 +174,13 @@ impl Core {
         let Some(friend) = self.roster.get(friend) else { return Vec::new() };
         // Our own helps where one of the two has lost what the other told, as after a recovery of ours from an older state.
         parsed(friend.dial_in.as_ref()).into_iter().chain([self.dial_in.recovery.clone()]).collect()
+    }
+
+    /// What we and a friend know and nobody else; none before he has told us his half.
+    pub(super) fn pair_key(&self, friend: &DeviceId) -> Option<PairKey> {
+        let theirs = ReachKey::from_hex(&self.roster.get(friend)?.reach_key?)?;
+        let (us, ours) = (self.us(), self.dial_in.reach_key(friend));
+        Some(PairKey::of_friends((&us, &ours), (friend, &theirs)))
     }
 
     /// Tells a linked friend our keys, and notes that he has them.
@@ -259,12 +277,16 @@ impl Core {
         let kept = self.roster.change(friend, |friend| {
             friend.dial_in = Some(keys.key.to_hex().to_string());
             friend.recovery_key = Some(keys.recovery.to_hex().to_string());
+            if let Some(reach) = &keys.reach {
+                friend.reach_key = Some(reach.to_hex().to_string());
+            }
         });
         match kept.await {
             Ok(None) => plain(StatusCode::FORBIDDEN, "this computer is not a friend any more"),
             Ok(after) => {
                 if before != after {
                     self.state_dirty.notify_one();
+                    self.near.refresh();
                 }
                 let mut response = Response::new(empty_body());
                 *response.status_mut() = StatusCode::NO_CONTENT;

@@ -12,8 +12,27 @@ use super::db::{Db, DbError};
 use super::failure::failed;
 use super::jobs::Request;
 
-/// When the last complete backup of a set to a friend ended.
-pub(super) type Complete = BTreeMap<(String, DeviceId), Timestamp>;
+/// What is known of backups that ended, over all runs that are kept.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// When the last complete one of a set to a friend ended.
+    pub(super) complete: BTreeMap<(String, DeviceId), Timestamp>,
+    /// When the last one that made a snapshot ended, and whether nothing was left out.
+    pub(super) last: Option<(Timestamp, bool)>,
+}
+
+impl Known {
+    /// A backup made a snapshot.
+    pub(super) fn note(&mut self, set: String, friend: DeviceId, ended: Timestamp, complete: bool) {
+        if complete {
+            let last = self.complete.entry((set, friend)).or_insert(ended);
+            *last = ended.max(*last);
+        }
+        if self.last.is_none_or(|(last, _)| last <= ended) {
+            self.last = Some((ended, complete));
+        }
+    }
+}
 
 /// The history, off the async threads.
 #[derive(Clone)]
@@ -26,19 +45,22 @@ impl History {
         Self { db }
     }
 
-    /// What is known of complete backups, over all runs that are kept.
-    pub(super) async fn complete(&self) -> Result<Complete, DbError> {
-        let mut complete = Complete::new();
+    /// What is known of backups that ended.
+    pub(super) async fn known(&self) -> Result<Known, DbError> {
+        let mut known = Known::default();
         for run in self.runs(history::RUNS_KEPT).await? {
-            if let (Outcome::Complete, Some(ended), Ok(friend)) =
-                (run.outcome, run.ended_ms.and_then(time), run.friend.parse())
+            let complete = match run.outcome {
+                Outcome::Complete => true,
+                Outcome::CompleteWithOmissions => false,
+                _ => continue,
+            };
+            if let (Some(ended), Ok(friend)) = (run.ended_ms.and_then(time), run.friend.parse())
                 && !run.set.is_empty()
             {
-                let last = complete.entry((run.set, friend)).or_insert(ended);
-                *last = ended.max(*last);
+                known.note(run.set, friend, ended, complete);
             }
         }
-        Ok(complete)
+        Ok(known)
     }
 
     /// Notes the begin of a job; its number is unique on this computer.

@@ -9,9 +9,9 @@ use http::{Method, Request, Response, StatusCode};
 use jiff::Timestamp;
 use kith_control::Event;
 use kith_identity::tls::{self, Admission, Admitted};
-use kith_identity::{DeviceId, DialInKey, DialInTag};
+use kith_identity::{DeviceId, DialInKey, DialInTag, PairKey};
 use kith_listener::{Callers, Incoming};
-use kith_peer::{Caller, Connection, Host, Standing};
+use kith_peer::{Caller, Connection, Host, PathChange, PathKind, Standing};
 use kith_wire::{Body, Hello, Report, ServeFuture, boxed, bytes_body, collect, empty_body, paths};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -19,6 +19,7 @@ use tracing::{debug, warn};
 
 use super::core::{Core, lock, owner};
 use super::installation::{incarnation, reads_only, state_refusal};
+use super::near::Asked;
 use super::pairing::Judge;
 
 /// Largest state object taken from a friend.
@@ -27,6 +28,10 @@ const MOST_STATE_BYTES: usize = 1024 * 1024;
 const MOST_PAIRINGS: usize = 16;
 /// Of these by the same invite.
 const MOST_OF_ONE_INVITE: usize = 2;
+/// Connections for meetings with computers nearby at once: more than meetings, so that who asks too much is told so.
+const MOST_MEETINGS: usize = 8;
+/// Of these from one address.
+const MOST_MEETINGS_OF_ONE: usize = 2;
 /// Between two reports of one friend that are noted.
 const BETWEEN_REPORTS: std::time::Duration = std::time::Duration::from_millis(500);
 
@@ -37,6 +42,10 @@ impl Callers for Door {
     fn recognises(&self, tag: &DialInTag) -> bool {
         self.0.upgrade().is_some_and(|core| core.recognises(tag))
     }
+
+    fn leg(&self, tag: &DialInTag) -> bool {
+        self.0.upgrade().is_some_and(|core| core.carrier.awaits_leg(tag))
+    }
 }
 
 impl Admission for Door {
@@ -45,14 +54,17 @@ impl Admission for Door {
     }
 
     fn invite(&self, one_time_id: &DeviceId) -> bool {
-        self.0.upgrade().is_some_and(|core| core.invites.admits(one_time_id))
+        self.0
+            .upgrade()
+            .is_some_and(|core| core.invites.admits(one_time_id) || core.admits_nearby(one_time_id))
     }
 }
 
 /// Hands what the listener authenticated to where it belongs, until the listener ends.
 pub(super) async fn receive(core: Arc<Core>, mut incoming: mpsc::Receiver<Incoming>) {
     let mut pairings = JoinSet::new();
-    let mut under_way = UnderWay::default();
+    let mut under_way = UnderWay::new(MOST_PAIRINGS, MOST_OF_ONE_INVITE);
+    let mut meetings = UnderWay::new(MOST_MEETINGS, MOST_MEETINGS_OF_ONE);
     while let Some(Incoming { admitted, stream, remote, local, .. }) = incoming.recv().await {
         while pairings.try_join_next().is_some() {}
         match admitted {
@@ -61,6 +73,20 @@ pub(super) async fn receive(core: Arc<Core>, mut incoming: mpsc::Receiver<Incomi
                     kith_peer::widen(stream.get_ref().0);
                     peers.accept(&friend, Box::new(stream), remote, local);
                 }
+            }
+            Admitted::Invite(one_time) if core.admits_nearby(&one_time) => {
+                let Ok(exporter) = tls::exporter(stream.get_ref().1) else { continue };
+                let Some(place) = meetings.begin(remote.ip()) else {
+                    warn!(
+                        "a meeting was dropped: too many are under way, or too many with the same computer"
+                    );
+                    continue;
+                };
+                let asked = Asked::new(core.clone());
+                pairings.spawn(async move {
+                    kith_peer::meet::serve(stream, exporter, asked).await;
+                    drop(place);
+                });
             }
             Admitted::Invite(one_time) => match tls::exporter(stream.get_ref().1) {
                 Ok(exporter) => {
@@ -82,20 +108,27 @@ pub(super) async fn receive(core: Arc<Core>, mut incoming: mpsc::Receiver<Incomi
     }
 }
 
-/// The pairings that are under way, by the key of their invite: whoever holds one can't keep out those who hold others.
-#[derive(Default)]
-struct UnderWay(BTreeMap<DeviceId, Arc<()>>);
+/// The pairings that are under way, by the key of their invite, or by the address of whoever asks: one can't keep out all others.
+struct UnderWay<K> {
+    places: BTreeMap<K, Arc<()>>,
+    most: usize,
+    most_of_one: usize,
+}
 
-impl UnderWay {
+impl<K: Ord> UnderWay<K> {
+    const fn new(most: usize, most_of_one: usize) -> Self {
+        Self { places: BTreeMap::new(), most, most_of_one }
+    }
+
     /// A place for one more, which is given back when it is dropped.
-    fn begin(&mut self, one_time: DeviceId) -> Option<Arc<()>> {
-        self.0.retain(|_, places| Arc::strong_count(places) > 1);
-        let taken: usize = self.0.values().map(|places| Arc::strong_count(places) - 1).sum();
-        if taken >= MOST_PAIRINGS {
+    fn begin(&mut self, key: K) -> Option<Arc<()>> {
+        self.places.retain(|_, places| Arc::strong_count(places) > 1);
+        let taken: usize = self.places.values().map(|places| Arc::strong_count(places) - 1).sum();
+        if taken >= self.most {
             return None;
         }
-        let places = self.0.entry(one_time).or_default();
-        (Arc::strong_count(places) <= MOST_OF_ONE_INVITE).then(|| places.clone())
+        let places = self.places.entry(key).or_default();
+        (Arc::strong_count(places) <= self.most_of_one).then(|| places.clone())
     }
 }
 
@@ -115,6 +148,7 @@ impl Host for DaemonHost {
                 since: 0,
                 proof: String::new(),
                 run: None,
+                class: None,
                 capabilities: Vec::new(),
                 you_are: String::new(),
                 time: 0,
@@ -125,6 +159,10 @@ impl Host for DaemonHost {
 
     fn dial_in_keys(&self, friend: &DeviceId) -> Vec<DialInKey> {
         self.0.upgrade().map(|core| core.dial_in_keys(friend)).unwrap_or_default()
+    }
+
+    fn pair_key(&self, friend: &DeviceId) -> Option<PairKey> {
+        self.0.upgrade()?.pair_key(friend)
     }
 
     fn standing(&self, friend: &DeviceId, hello: &Hello) -> Standing {
@@ -139,6 +177,7 @@ impl Host for DaemonHost {
 
     fn linked(&self, friend: &DeviceId, hello: &Hello, connection: &Connection) {
         let Some(core) = self.0.upgrade() else { return };
+        core.note_presence(friend);
         let (friend, hello, connection) = (*friend, hello.clone(), connection.clone());
         tokio::spawn(async move {
             core.note_link(&friend, &hello, &connection).await;
@@ -146,11 +185,19 @@ impl Host for DaemonHost {
         });
     }
 
+    fn seen_by_hub(&self, hub: &DeviceId, seen_as: IpAddr) {
+        if let Some(core) = self.0.upgrade() {
+            core.note_seen_by_hub(hub, seen_as);
+        }
+    }
+
     fn unlinked(&self, friend: &DeviceId, reason: &str) {
         let Some(core) = self.0.upgrade() else { return };
         if let Some(nat) = core.nat() {
             nat.doubt(reason);
         }
+        core.note_presence(friend);
+        core.near.look();
         let friend = *friend;
         tokio::spawn(async move {
             let seen = core.roster.change(&friend, |friend| friend.last_seen = Some(Timestamp::now())).await;
@@ -188,6 +235,18 @@ impl Host for DaemonHost {
     fn changed(&self, friend: &DeviceId) {
         if let Some(core) = self.0.upgrade() {
             core.tell(Event::Friend { device_id: *friend });
+        }
+    }
+
+    fn path_changed(&self, friend: &DeviceId, change: &PathChange) {
+        if let Some(core) = self.0.upgrade() {
+            let word = |path: Option<PathKind>| path.map(|path| path.as_str().to_owned());
+            core.tell(Event::FriendPath {
+                device_id: *friend,
+                from: word(change.from),
+                to: word(change.to),
+                reason: change.reason.clone(),
+            });
         }
     }
 
@@ -244,9 +303,8 @@ impl Core {
         }
         // Sets name their destinations: the name in a set stays with the friend whom the person meant.
         let sets = self.settings().sets;
-        let in_a_set = |name: &str| {
-            sets.iter().any(|set| set.destinations().iter().any(|to| to.eq_ignore_ascii_case(name)))
-        };
+        let in_a_set =
+            |name: &str| sets.iter().any(|set| set.friends().any(|to| to.eq_ignore_ascii_case(name)));
         let changed = self.roster.change(friend, |friend| {
             if !friend.named_here && !report.name.is_empty() && !in_a_set(&friend.name) {
                 friend.name = report.name.clone();
@@ -264,6 +322,7 @@ impl Core {
             friend.offered_bytes = report.offered_bytes;
             friend.stored_there_bytes = Some(report.stored_bytes);
             friend.damaged = report.damaged;
+            friend.condition = report.condition;
             friend.trouble = report.trouble.as_deref().map(|t| kith_control::terminal::safe(t).into_owned());
         });
         match changed.await {
@@ -352,6 +411,9 @@ impl Core {
                 Response::new,
             );
         }
+        if super::carrier::serves(path) {
+            return self.serve_carried(&caller, request).await;
+        }
         match below(paths::STORE, request) {
             Some(request) => {
                 if !reads_only(request.method())
@@ -432,7 +494,7 @@ fn worth_dialling(addresses: &[String], beside_us: bool) -> Vec<String> {
         match parsed.ip().map(|ip| ip.to_canonical()) {
             Some(ip) if ip.is_unspecified() || ip.is_multicast() => false,
             Some(ip) => beside_us || !ip.is_loopback(),
-            None => beside_us || !parsed.host().eq_ignore_ascii_case("localhost"),
+            None => beside_us || !kith_peer::is_local_name(parsed.host()),
         }
     };
     addresses.iter().filter(may_be_dialled).cloned().collect()
@@ -458,7 +520,7 @@ mod tests {
 
     #[test]
     fn the_holder_of_one_invite_keeps_no_other_out() {
-        let mut under_way = UnderWay::default();
+        let mut under_way = UnderWay::new(MOST_PAIRINGS, MOST_OF_ONE_INVITE);
         let invite = |n: usize| DeviceId::from_bytes([u8::try_from(n).unwrap(); 32]);
         let mut places = Vec::new();
         for n in 0..MOST_PAIRINGS / MOST_OF_ONE_INVITE {
@@ -473,7 +535,7 @@ mod tests {
         places.push(under_way.begin(invite(0)).unwrap());
         places.clear();
         assert!(under_way.begin(invite(100)).is_some());
-        assert_eq!(under_way.0.len(), 1, "what has ended is forgotten");
+        assert_eq!(under_way.places.len(), 1, "what has ended is forgotten");
     }
 
     #[test]
@@ -482,6 +544,9 @@ mod tests {
             "127.0.0.1:22",
             "[::1]:22",
             "localhost:22",
+            "LOCALHOST.:22",
+            "x.localhost:22",
+            "127.1:6379",
             "0.0.0.0:1",
             "224.0.0.1:1",
             "nonsense",
@@ -490,6 +555,6 @@ mod tests {
         .map(str::to_owned);
         let from = |ip: [u8; 4]| worth_dialling(&addresses, IpAddr::from(ip).is_loopback());
         assert_eq!(from([11, 0, 0, 1]), ["10.0.0.7:4242"]);
-        assert_eq!(from([127, 0, 0, 1]).len(), 4, "another home on this computer may be dialled");
+        assert_eq!(from([127, 0, 0, 1]).len(), 6, "another home on this computer may be dialled");
     }
 }

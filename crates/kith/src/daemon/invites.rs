@@ -224,6 +224,15 @@ impl Invites {
         self.read().values().filter(|record| record.is_open(now)).filter_map(key).collect()
     }
 
+    /// Those that we made and that name a hub, as long as they are open, each with its end in Unix seconds.
+    pub(super) fn open_at_hubs(&self) -> Vec<(i64, DeviceId, Invite)> {
+        let now = Timestamp::now();
+        let records = self.read();
+        let open = records.values().filter(|record| record.role == Role::Inviter && record.is_open(now));
+        let open = open.filter_map(|record| Some((record.ends(), record.one_time, record.invite()?)));
+        open.filter(|(_, _, invite)| !invite.hubs().is_empty()).collect()
+    }
+
     /// A number that is another one after every change.
     pub(super) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
@@ -252,6 +261,7 @@ mod tests {
         let terms = InviteTerms {
             inviter: DeviceId::from_bytes([1; 32]),
             addresses: Vec::new(),
+            hubs: Vec::new(),
             expires: 100_000,
             quota_bytes: 0,
             ownership: Ownership::Friend,

@@ -19,7 +19,7 @@ use tracing::{info, warn};
 
 use super::core::lock;
 use super::failure::failure;
-use super::history::{Complete, History};
+use super::history::{History, Known};
 
 mod shown;
 
@@ -44,7 +44,7 @@ struct Table {
     queue: Queue,
     /// By number in the history.
     jobs: BTreeMap<u64, Entry>,
-    complete: Complete,
+    known: Known,
 }
 
 struct Entry {
@@ -117,8 +117,8 @@ fn now_ms() -> u64 {
 }
 
 impl Jobs {
-    pub(super) fn new(history: History, complete: Complete, events: broadcast::Sender<Event>) -> Arc<Self> {
-        let table = Table { queue: Queue::new(MOST_RUNNING), jobs: BTreeMap::new(), complete };
+    pub(super) fn new(history: History, known: Known, events: broadcast::Sender<Event>) -> Arc<Self> {
+        let table = Table { queue: Queue::new(MOST_RUNNING), jobs: BTreeMap::new(), known };
         Arc::new(Self {
             history,
             events,
@@ -306,10 +306,15 @@ impl Jobs {
     async fn note_end(&self, view: &JobView) {
         {
             let mut table = lock(&self.table);
-            if let (JobKind::Backup, JobState::Complete, Some(set), Some(ended)) =
-                (view.kind, view.state, &view.set, view.ended)
+            if let (
+                JobKind::Backup,
+                JobState::Complete | JobState::CompleteWithOmissions,
+                Some(set),
+                Some(ended),
+            ) = (view.kind, view.state, &view.set, view.ended)
             {
-                table.complete.insert((set.clone(), view.friend_id), ended);
+                let complete = view.state == JobState::Complete;
+                table.known.note(set.clone(), view.friend_id, ended, complete);
             }
             let over = |entry: &&Entry| entry.view.state.is_over();
             while table.jobs.values().filter(over).count() > queue::FINISHED_KEPT {

@@ -44,7 +44,7 @@ impl Core {
             port: settings.listener.port.get(),
             bind: settings.listener.bind.clone(),
             greeting: settings.listener.greeting,
-            allow_privileged: false,
+            ..ListenerConfig::default()
         };
         let outcome = match self.listener() {
             Some(listener) => listener.rebind(&config).await,

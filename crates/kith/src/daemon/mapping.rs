@@ -103,7 +103,8 @@ pub(super) async fn follow(core: Arc<Core>, nat: Nat) {
 /// Whether the other end of a connection sees from where this computer comes: who dialled us tells only what he dialled, which
 /// may be somebody who forwards to us.
 pub(super) fn tells_of_us(connection: &Connection) -> bool {
-    connection.side == Side::Dialer && connection.path() == PathKind::Public
+    let is_outside = matches!(connection.path(), PathKind::Public | PathKind::Mapped | PathKind::Punched);
+    connection.side == Side::Dialer && is_outside
 }
 
 /// The router's IPv4 address on the far side of each of our addresses, as it was known last. A mapping that is lost for a while
@@ -136,6 +137,11 @@ impl Core {
         self.nat().map(|nat| nat.state().borrow().clone()).unwrap_or_default()
     }
 
+    /// The verdict about the routers, without the rest.
+    pub(super) fn nat_verdict(&self) -> MappingState {
+        self.nat().map(|nat| nat.state().borrow().verdict).unwrap_or_default()
+    }
+
     /// Ends the links that go out from an address that routers don't have any more: they are dead without a sign. The others
     /// have to prove that they live.
     fn leave_addresses(&self, gone: &[IpAddr]) {
@@ -153,7 +159,13 @@ impl Core {
     /// Has the port mapped that is listened on, by the protocols that the settings allow.
     pub(super) fn apply_nat(&self) {
         let Some(nat) = self.nat() else { return };
-        nat.allow(protocols(&self.settings()));
+        let settings = self.settings();
+        nat.allow(protocols(&settings));
+        if settings.network.outbound_only {
+            // Not a word to a router, which hears UDP only; but for the one that takes back what it maps.
+            nat.rest();
+            return;
+        }
         let state = self.listener().map(|listener| listener.state().borrow().clone());
         match state {
             Some(ListenerState::Listening { addresses, port }) => {

@@ -1,16 +1,21 @@
 //! The daemon: everything that runs, from start to end.
 
+mod advice;
 mod archives;
 mod backend;
+mod carrier;
+mod condition;
 pub mod core;
 mod damage;
 pub mod db;
 mod dial_in;
 mod entries;
 mod failure;
+mod firewall;
 mod heads;
 mod history;
 mod host;
+mod hubs;
 mod installation;
 mod invites;
 mod janitor;
@@ -18,11 +23,13 @@ mod jobs;
 pub mod keys;
 mod listening;
 mod mapping;
+mod near;
 mod numbers;
 mod pairing;
 mod ports;
 mod progress;
 mod proof;
+mod reach;
 #[doc(hidden)]
 pub mod readers;
 pub mod recover;
@@ -50,7 +57,7 @@ pub(crate) use self::heads::known_snapshots;
 pub(crate) use self::roster::KnownFriend;
 
 use self::backend::Daemon;
-use self::core::{Core, Parts};
+use self::core::{Arrivals, Core, Parts};
 use self::db::{Db, Table};
 use self::host::DaemonHost;
 use crate::home::{DaemonLock, Home, Ports};
@@ -77,15 +84,19 @@ pub async fn run(home: Home, sources: SettingsSources) -> anyhow::Result<()> {
 }
 
 async fn run_once(home: &Home, sources: &SettingsSources, signals: &mut Signals) -> anyhow::Result<Exit> {
-    let (lock, core, received) = start(home, sources).await?;
+    let (lock, core, arrivals) = start(home, sources).await?;
     let host = Arc::new(DaemonHost(Arc::downgrade(&core)));
-    let peers = Peers::start(core.identity.clone(), host, core.outbound.clone(), &core.network);
+    let peers = Peers::start(core.identity.clone(), host.clone(), core.outbound.clone(), &core.network);
     // Set once: this core was made a moment ago.
     drop(core.peers.set(peers.clone()));
     let mut tasks = tokio::task::JoinSet::new();
-    tasks.spawn(host::receive(core.clone(), received));
+    tasks.spawn(host::receive(core.clone(), arrivals.incoming));
+    tasks.spawn(carrier::join(core.clone(), arrivals.legs));
+    tasks.spawn(carrier::keep(core.clone()));
+    tasks.spawn(carrier::note(core.clone()));
     tasks.spawn(state_object::keep_at_friends(core.clone()));
     tasks.spawn(janitor::keep(core.clone()));
+    tasks.spawn(condition::tell(core.clone()));
     tasks.spawn(scrub::keep(core.clone()));
     let (nat, mut mappings) = mapping::start(&core).await?;
     // Set once: this core was made a moment ago.
@@ -96,8 +107,17 @@ async fn run_once(home: &Home, sources: &SettingsSources, signals: &mut Signals)
     // Before anybody can ask: whoever is told "ready" finds the port open, or the reason why it is not.
     core.apply_listener().await;
     tasks.spawn(listening::keep(core.clone()));
+    tasks.spawn(near::keep(core.clone()));
     for friend in core.roster.all() {
         peers.set_friend(friend.device_id, friend.addresses.book());
+    }
+    core.say_what_is_mapped();
+    let (reach, mut remembered) = reach::start(&core, host).await?;
+    tasks.spawn(reach::keep(core.db.clone(), remembered.clone()));
+    if let Some(reach) = reach {
+        // Set once: this core was made a moment ago.
+        drop(core.reach.set(reach.clone()));
+        tasks.spawn(reach::follow(core.clone(), reach));
     }
     let control = start_control(&core).await?;
     notify(&[sd_notify::NotifyState::Ready]);
@@ -115,6 +135,10 @@ async fn run_once(home: &Home, sources: &SettingsSources, signals: &mut Signals)
         });
         tasks.shutdown().await;
         mapping::save(&core.db, &mut mappings).await;
+        reach::save(&core.db, &mut remembered).await;
+        if !core.carrier.counted().bytes.is_empty() {
+            carrier::save(&core).await;
+        }
     };
     if tokio::time::timeout(SHUTDOWN, ending).await.is_err() {
         warn!("not everything ended in time");
@@ -139,10 +163,7 @@ async fn run_once(home: &Home, sources: &SettingsSources, signals: &mut Signals)
 }
 
 /// Everything that must be there before anything is served.
-async fn start(
-    home: &Home,
-    sources: &SettingsSources,
-) -> anyhow::Result<(DaemonLock, Arc<Core>, tokio::sync::mpsc::Receiver<kith_listener::Incoming>)> {
+async fn start(home: &Home, sources: &SettingsSources) -> anyhow::Result<(DaemonLock, Arc<Core>, Arrivals)> {
     let (home, sources) = (home.clone(), sources.clone());
     let (lock, loaded, keys, db) = tokio::task::spawn_blocking({
         let (home, sources) = (home.clone(), sources.clone());
@@ -164,8 +185,8 @@ async fn start(
     db.put(Table::Values, value::VAULT, &path).await?;
     // Its first look reads files.
     let network = tokio::task::spawn_blocking(Network::start).await?;
-    let (core, received) = Core::new(Parts { home, sources, loaded, keys, db, vault, network }).await?;
-    Ok((lock, core, received))
+    let (core, arrivals) = Core::new(Parts { home, sources, loaded, keys, db, vault, network }).await?;
+    Ok((lock, core, arrivals))
 }
 
 /// An empty mount point is not an empty vault: friends' archives would seem to be gone.

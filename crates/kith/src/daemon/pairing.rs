@@ -1,17 +1,20 @@
 //! Making friends: invites, joining, reply lines.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use kith_control::view::{AddressFailure, InviteView, JoinView};
 use kith_control::{Event, Failure, FailureKind, InviteRequest, JoinRequest};
 use kith_identity::{
     ArchiveId, DeviceId, DialInKey, Invite, InviteSecret, InviteTerms, LineKind, OneTimeKey, Ownership,
-    ReplyLine, safety_sentence,
+    ReachKey, ReplyLine, safety_sentence,
 };
 use kith_peer::join::{self, JoinError, JoinJudge, JoinMessage, JoinRefusal};
+use kith_peer::{Attempt, CandidateKind, DialError};
 use kith_wire::VersionRange;
-use tracing::info;
+use tracing::{Instrument, info};
 
 use super::core::{Core, PROGRAM};
 use super::failure::{failed, failure};
@@ -20,6 +23,8 @@ use super::roster::{Addresses, Friend};
 
 /// How long an invite is open unless told otherwise.
 const DEFAULT_EXPIRY_SECONDS: u64 = 7 * 24 * 3600;
+/// So long the addresses of an invite are tried alone, before its hubs are asked too.
+const BEFORE_HUBS: Duration = Duration::from_secs(1);
 /// Longest time an invite may be open.
 const LONGEST_EXPIRY_SECONDS: u64 = 365 * 24 * 3600;
 
@@ -42,6 +47,7 @@ impl Core {
         let terms = InviteTerms {
             inviter: self.us(),
             addresses,
+            hubs: self.hubs_for_invites(),
             expires: expires.as_second().cast_unsigned(),
             quota_bytes: quota,
             ownership: if request.own { Ownership::Own } else { Ownership::Friend },
@@ -50,6 +56,10 @@ impl Core {
         let invite = Invite::with_secret(terms, InviteSecret::generate()).map_err(failed)?;
         let record = Record::new(Role::Inviter, &invite, request.quota_bytes, request.own).map_err(failed)?;
         self.invites.put(record).await.map_err(failed)?;
+        // Its hubs are told under which tag its holder will knock.
+        if let Some(reach) = self.reach.get() {
+            reach.changed();
+        }
         Ok(InviteView { invite: invite.to_text().to_string(), expires })
     }
 
@@ -90,19 +100,14 @@ impl Core {
         let message = self.join_message(&invite, own, request.quota_bytes, &invite.inviter());
         let us_there = invite.inviter();
         let sentence = safety(&self.us(), &us_there, &invite);
-        match join::ask(&self.outbound, &self.identity, &key, us_there, invite.addresses(), &message).await {
-            Ok((answer, address)) => {
+        match self.ask_inviter(&invite, &key, &message).await {
+            Ok((answer, met)) => {
                 let friend = self
-                    .befriend(
-                        us_there,
-                        answer,
-                        own,
-                        request.quota_bytes,
-                        sentence.clone(),
-                        Some(address),
-                        &invite,
-                    )
+                    .befriend(us_there, answer, own, request.quota_bytes, sentence.clone(), met, &invite)
                     .await?;
+                if let Some(reach) = self.reach.get() {
+                    reach.remember_hubs(us_there, &invite).await;
+                }
                 Ok(JoinView {
                     friend: Some(self.friend_view(&friend)),
                     safety_words: sentence,
@@ -128,6 +133,66 @@ impl Core {
                 })
             }
             Err(error) => Err(refused(&error)),
+        }
+    }
+
+    /// Asks the inviter at his addresses, and soon by his hubs too: whichever leads to him first counts.
+    async fn ask_inviter(
+        &self,
+        invite: &Invite,
+        key: &OneTimeKey,
+        message: &JoinMessage,
+    ) -> Result<(JoinMessage, Met), JoinError> {
+        let (inviter, addresses) = (invite.inviter(), invite.addresses());
+        let mut direct = pin!(join::ask(&self.outbound, &self.identity, key, inviter, addresses, message));
+        let reach = self.reach.get().filter(|_| !invite.hubs().is_empty());
+        let Some(reach) = reach else {
+            return direct.await.map(|(answer, address)| (answer, Met::At(address)));
+        };
+        let mut by_hub = pin!(async {
+            if !addresses.is_empty() {
+                tokio::time::sleep(BEFORE_HUBS).await;
+            }
+            let (stream, hub) = reach.knock(invite, key).await.map_err(JoinError::NoAddress)?;
+            info!(hub = %hub.id.short(), address = %hub.at, "the computer that made the invite was met at a hub");
+            join::ask_over(stream, &self.identity, key, inviter, message).await.map_err(|error| match error {
+                // The other way round may work all the same.
+                JoinError::Broken(why) => JoinError::NoAddress(vec![Attempt::now(
+                    hub.to_string(),
+                    CandidateKind::Relayed,
+                    DialError::Helped(why),
+                )]),
+                other => other,
+            })
+        });
+        let mut attempts = Vec::new();
+        let (mut direct_failed, mut hub_failed) = (false, false);
+        loop {
+            let failed = tokio::select! {
+                asked = &mut direct, if !direct_failed => match asked {
+                    Ok((answer, address)) => return Ok((answer, Met::At(address))),
+                    Err(error) => {
+                        direct_failed = true;
+                        error
+                    }
+                },
+                asked = &mut by_hub, if !hub_failed => match asked {
+                    Ok(answer) => return Ok((answer, Met::AtHub)),
+                    Err(error) => {
+                        hub_failed = true;
+                        error
+                    }
+                },
+            };
+            match failed {
+                JoinError::NoAddress(of_one) => attempts.extend(of_one),
+                // Of what can't be reached there may be another way; what was answered is an answer.
+                JoinError::Broken(_) if !(direct_failed && hub_failed) => {}
+                decided => return Err(decided),
+            }
+            if direct_failed && hub_failed {
+                return Err(JoinError::NoAddress(attempts));
+            }
         }
     }
 
@@ -183,7 +248,7 @@ impl Core {
                     ));
                 }
                 let friend = self
-                    .befriend(reply.joiner(), answer, own, quota, sentence.clone(), Some(address), &invite)
+                    .befriend(reply.joiner(), answer, own, quota, sentence.clone(), Met::At(address), &invite)
                     .await?;
                 Ok(JoinView {
                     friend: Some(self.friend_view(&friend)),
@@ -229,7 +294,13 @@ impl Core {
         }
     }
 
-    fn join_message(&self, invite: &Invite, own: bool, quota: Option<u64>, to: &DeviceId) -> JoinMessage {
+    pub(super) fn join_message(
+        &self,
+        invite: &Invite,
+        own: bool,
+        quota: Option<u64>,
+        to: &DeviceId,
+    ) -> JoinMessage {
         let mut report = self.report_to(to);
         report.offered_bytes =
             Some(quota.unwrap_or_else(|| self.loaded().settings().vault.default_quota.bytes()));
@@ -238,26 +309,31 @@ impl Core {
             program: PROGRAM.to_owned(),
             invite: invite.id().to_string(),
             own,
-            dial_in: self.dial_in.keys().key.to_hex().to_string(),
-            recovery: self.dial_in.keys().recovery.to_hex().to_string(),
+            dial_in: self.dial_in.key().to_hex().to_string(),
+            recovery: self.dial_in.recovery_key().to_hex().to_string(),
+            reach: self.dial_in.reach_key(to).to_hex().to_string(),
             report,
         }
     }
 
     /// Adds the other side as a friend, or refreshes what is known of one.
     #[expect(clippy::too_many_arguments, reason = "each is one fact of the pairing")]
-    async fn befriend(
+    pub(super) async fn befriend(
         self: &Arc<Self>,
         device_id: DeviceId,
         message: JoinMessage,
         own: bool,
         quota_bytes: Option<u64>,
         safety_words: String,
-        reached_at: Option<String>,
+        met: Met,
         invite: &Invite,
     ) -> Result<Friend, Failure> {
         let known = self.roster.get(&device_id);
-        let called_us = reached_at.is_none();
+        let called_us = matches!(met, Met::CalledUs);
+        let reached_at = match met {
+            Met::At(address) => Some(address),
+            Met::AtHub | Met::CalledUs => None,
+        };
         let invited = if invite.inviter() == device_id { invite.addresses().to_vec() } else { Vec::new() };
         let friend = Friend {
             device_id,
@@ -272,6 +348,7 @@ impl Core {
             paused: known.as_ref().is_some_and(|known| known.paused),
             dial_in: checked_key(message.dial_in),
             recovery_key: checked_key(message.recovery),
+            reach_key: ReachKey::from_hex(&message.reach).map(|_key| message.reach),
             // Told in our half of the exchange; if the key was changed meanwhile, the one before is still accepted.
             holds: Some(self.dial_in.counter()),
             addresses: Addresses {
@@ -291,7 +368,10 @@ impl Core {
             damaged: 0,
             offered_bytes: message.report.offered_bytes,
             stored_there_bytes: None,
+            condition: message.report.condition,
         };
+        // Before he can ask for anything: what is taken from him is decided first.
+        self.apply_policy_to(&friend);
         let friend = self.roster.put(friend).await.map_err(failed)?;
         info!(friend = %friend.device_id.short(), name = %friend.name, own = friend.own, "paired");
         self.apply_vault_policy();
@@ -310,6 +390,16 @@ impl Core {
     }
 }
 
+/// How a pairing came about.
+pub(super) enum Met {
+    /// We called, and this address led there.
+    At(String),
+    /// We called by a hub.
+    AtHub,
+    /// The other one called us.
+    CalledUs,
+}
+
 /// A key that a friend told, if it is one.
 fn checked_key(text: String) -> Option<String> {
     DialInKey::from_hex(&text).map(|_key| text)
@@ -321,6 +411,15 @@ fn safety(us: &DeviceId, other: &DeviceId, invite: &Invite) -> String {
 
 fn refused(error: &JoinError) -> Failure {
     failure(FailureKind::Refused, error, "ask for a new invite, and try again")
+}
+
+/// Does what must not be left half done, whether or not the other computer, whose connection this is called for, is still there to hear of
+/// it: what is written down and not yet known in memory would be a friend after the next start and nobody until then.
+pub(super) async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, JoinRefusal>> + Send + 'static,
+) -> Result<T, JoinRefusal> {
+    let done = tokio::spawn(work.in_current_span()).await;
+    done.unwrap_or_else(|_ended| Err(JoinRefusal { reason: "the program ends there".to_owned() }))
 }
 
 /// Judges who comes with an open invite or an open reply.
@@ -353,14 +452,19 @@ impl JoinJudge for Judge {
         let own = record.own && message.own;
         let answer = core.join_message(&invite, own, record.quota_bytes, &joiner);
         let quota = record.quota_bytes;
-        // Claimed first: of two who come at once, one gets in. A joiner who did not hear the answer may ask again.
-        let claimed = core.invites.claim(&one_time, joiner).await;
-        if !claimed.map_err(|error| refuse(&format!("the pairing could not be stored: {error}")))? {
-            return Err(refuse("the invite was used by another computer already"));
-        }
-        core.befriend(joiner, message, own, quota, sentence, None, &invite)
-            .await
-            .map_err(|failure| refuse(&format!("the pairing could not be stored: {failure}")))?;
-        Ok(answer)
+        let core = core.clone();
+        to_its_end(async move {
+            let stored =
+                |error: &dyn std::fmt::Display| refuse(&format!("the pairing could not be stored: {error}"));
+            // Claimed first: of two who come at once, one gets in. A joiner who did not hear the answer may ask again.
+            let claimed = core.invites.claim(&one_time, joiner).await;
+            if !claimed.map_err(|error| stored(&error))? {
+                return Err(refuse("the invite was used by another computer already"));
+            }
+            let befriended =
+                core.befriend(joiner, message, own, quota, sentence, Met::CalledUs, &invite).await;
+            befriended.map(|_friend| answer).map_err(|failure| stored(&failure))
+        })
+        .await
     }
 }

@@ -4,9 +4,59 @@ use std::net::{IpAddr, SocketAddr};
 
 use kith_control::view::{PortState, PortView};
 use kith_nat::MappingState;
+use kith_peer::{Connection, PathKind, SocketPurpose, SocketUse};
 use kith_wire::Side;
 
-use super::core::Core;
+use super::core::{Core, lock};
+
+/// The row of a link; what it is for depends on who dialled.
+fn link(connection: &Connection, friend: Option<String>, here: &str, there: &str) -> PortView {
+    let (direction, purpose) = match connection.side {
+        Side::Dialer => ("out", here),
+        Side::Acceptor => ("in", there),
+    };
+    PortView {
+        local: connection.local.to_string(),
+        protocol: "tcp".into(),
+        direction: direction.into(),
+        remote: Some(connection.remote.to_string()),
+        friend,
+        purpose: purpose.into(),
+        external: None,
+        state: PortState::Connected,
+    }
+}
+
+/// A TCP socket of this computer that leads out.
+fn out(local: String, remote: Option<String>, purpose: &str) -> PortView {
+    PortView {
+        local,
+        protocol: "tcp".into(),
+        direction: "out".into(),
+        remote,
+        friend: None,
+        purpose: purpose.into(),
+        external: None,
+        state: PortState::Connected,
+    }
+}
+
+/// A socket that is no link, or none yet.
+fn passing(socket: SocketUse) -> PortView {
+    let SocketUse { local, remote, purpose } = socket;
+    let (local, remote) = (local.to_string(), remote.map(|remote| remote.to_string()));
+    match purpose {
+        SocketPurpose::Observation => {
+            out(local, remote, "asks from where this port is seen, and keeps the router from forgetting it")
+        }
+        SocketPurpose::Leg => out(local, remote, "waits at a relay for the friend, to be joined with him"),
+        SocketPurpose::Punch => {
+            let purpose = "to a friend who connects at the same moment, through both routers (hole punching)";
+            let direction = if remote.is_some() { "out" } else { "in" };
+            PortView { direction: direction.into(), state: PortState::Open, ..out(local, remote, purpose) }
+        }
+    }
+}
 
 impl Core {
     pub(super) fn port_views(&self) -> Vec<PortView> {
@@ -51,25 +101,51 @@ impl Core {
                 .filter_map(|mapping| PortView::of_mapping(mapping, now)),
         );
         ports.extend(self.router_sockets());
+        ports.extend(self.nearby_socket());
         for friend in self.roster.all() {
             let connection = self.peers().and_then(|peers| peers.state(&friend.device_id)?.connection);
             let Some(connection) = connection else { continue };
-            let (direction, purpose) = match connection.side {
-                Side::Dialer => ("out", "link that this computer dialled"),
-                Side::Acceptor => ("in", "link that the friend dialled"),
+            let (here, there) = match connection.path() {
+                PathKind::Relayed => {
+                    ("link, by a computer that passes it on", "link, by a computer that passes it on")
+                }
+                PathKind::Proxied => {
+                    ("link that this computer dialled, by the proxy or firewall", "link by a proxy")
+                }
+                PathKind::Punched => ("link through both routers", "link through both routers"),
+                _ => ("link that this computer dialled", "link that the friend dialled"),
             };
-            ports.push(PortView {
-                local: connection.local.to_string(),
-                protocol: "tcp".into(),
-                direction: direction.into(),
-                remote: Some(connection.remote.to_string()),
-                friend: Some(friend.name.clone()),
-                purpose: purpose.into(),
-                external: None,
-                state: PortState::Connected,
-            });
+            ports.push(link(&connection, Some(friend.name.clone()), here, there));
         }
+        for (id, state) in self.peers().map(kith_peer::Peers::hubs).unwrap_or_default() {
+            let hub = self.carrier_name(&id);
+            if let Some(connection) = state.connection {
+                let purpose = format!("link to the hub {hub}, where computers find each other");
+                ports.push(link(&connection, None, &purpose, &purpose));
+            } else {
+                let at = lock(&self.hubs)
+                    .iter()
+                    .find(|known| known.id == id)
+                    .and_then(|known| known.at.first().cloned());
+                ports.push(PortView {
+                    state: PortState::Open,
+                    ..out(
+                        "*:*".into(),
+                        at,
+                        &format!("the hub {hub} is dialled, now and then until it answers"),
+                    )
+                });
+            }
+        }
+        ports.extend(self.outbound.sockets().into_iter().map(passing));
+        ports.extend(self.relayed_ports());
         ports
+    }
+
+    /// Where friends in the local network are heard.
+    fn nearby_socket(&self) -> Option<PortView> {
+        let purpose = "friends in the local network announce themselves here (multicast DNS)";
+        self.hears_nearby().then(|| PortView::udp("*:5353", None, purpose))
     }
 
     /// The UDP sockets by which routers are asked and heard.
@@ -103,5 +179,28 @@ impl Core {
             }
         }
         sockets
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sockets_that_are_no_links_are_told_with_what_they_are_for() {
+        let at = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let row = |remote: Option<&str>, purpose| {
+            let port = passing(SocketUse { local: at("0.0.0.0:4242"), remote: remote.map(at), purpose });
+            (port.direction, port.remote, port.state, port.purpose)
+        };
+        let there = Some("11.0.0.1:4242");
+        let (direction, remote, state, purpose) = row(there, SocketPurpose::Punch);
+        assert_eq!((direction.as_str(), remote.as_deref(), state), ("out", there, PortState::Open));
+        assert!(purpose.contains("hole punching"), "{purpose}");
+        assert_eq!(row(None, SocketPurpose::Punch).0, "in");
+        let (direction, _, state, purpose) = row(there, SocketPurpose::Leg);
+        assert_eq!((direction.as_str(), state), ("out", PortState::Connected));
+        assert!(purpose.contains("relay"), "{purpose}");
+        assert!(row(there, SocketPurpose::Observation).3.contains("from where this port is seen"));
     }
 }

@@ -114,6 +114,9 @@ enum Way {
 impl Core {
     /// What is to be proved: the routers' mappings, IPv6 addresses that may be open without one, and what a person forwarded.
     fn targets(&self, nat: &State) -> Vec<Target> {
+        if self.takes_no_calls() {
+            return Vec::new();
+        }
         let proved = |proof: &Proof| matches!(proof, Proof::Proved { .. });
         let mut targets: Vec<Target> = nat
             .mappings

@@ -216,6 +216,7 @@ fn hello() -> Hello {
         since: 0,
         proof: String::new(),
         run: None,
+        class: None,
         // So that the installation that writes now, if there is one, is left alone.
         capabilities: vec![VISIT_CAPABILITY.to_owned()],
         you_are: String::new(),

@@ -7,7 +7,7 @@ use std::sync::{PoisonError, RwLock};
 use jiff::Timestamp;
 use kith_identity::{ArchiveId, DeviceId, DialInKey, InstallationId};
 use kith_peer::AddressBook;
-use kith_wire::Installed;
+use kith_wire::{Condition, Installed};
 use serde::{Deserialize, Serialize};
 
 use super::db::{Db, DbError, Table};
@@ -52,6 +52,9 @@ pub(super) struct Friend {
     /// Key by which the friend calls if he has lost everything but his words, hex.
     #[serde(default)]
     pub(super) recovery_key: Option<String>,
+    /// The friend's half of what we two know and nobody else, hex.
+    #[serde(default)]
+    pub(super) reach_key: Option<String>,
     /// Which of our dial-in keys the friend is known to hold, by its counter; none is the first one, of which pairings before there were
     /// others told him.
     #[serde(default)]
@@ -89,6 +92,9 @@ pub(super) struct Friend {
     /// Bytes of ours the friend keeps.
     #[serde(default)]
     pub(super) stored_there_bytes: Option<u64>,
+    /// How the friend is, as he told last.
+    #[serde(default)]
+    pub(super) condition: Option<Condition>,
 }
 
 impl Friend {
@@ -174,6 +180,7 @@ impl Addresses {
             internal: self.internal.clone(),
             public: self.public.clone(),
             invited: self.invited.clone(),
+            ..AddressBook::default()
         }
     }
 
@@ -368,6 +375,7 @@ mod tests {
             paused: false,
             dial_in: None,
             recovery_key: None,
+            reach_key: None,
             holds: None,
             addresses: Addresses::default(),
             last_seen: None,
@@ -380,6 +388,7 @@ mod tests {
             damaged: 0,
             offered_bytes: None,
             stored_there_bytes: None,
+            condition: None,
         }
     }
 

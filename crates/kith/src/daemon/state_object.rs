@@ -149,6 +149,7 @@ impl Core {
             program: None,
             trouble: None,
             damaged: 0,
+            condition: None,
             ..friend
         });
         let settings = std::fs::read_to_string(self.home.settings_file()).ok();

@@ -1,17 +1,19 @@
 //! What the API shows, built from memory only.
 
-use std::net::SocketAddr;
-
-use kith_control::view::{ControlView, FriendView, ListenerState, ListenerView, StatusView, VaultView};
+use kith_control::terminal::safe;
+use kith_control::view::{
+    AttemptView, ControlView, FriendView, ListenerState, ListenerView, PathChangeView, StatusView, VaultView,
+};
 use kith_listener::ListenerState as Listening;
-use kith_peer::{Connection, PathKind};
+use kith_peer::{Attempt, CandidateKind, Connection, PeerState, Way};
 use kith_wire::Side;
 
+use super::advice::{self, Here, Out, Situation};
 use super::core::{Core, lock, owner, value};
 use super::db::Table;
 use super::mapping::gateway_view;
 use super::roster::Friend;
-use crate::settings::Accept;
+use crate::settings::{Accept, Network};
 
 impl Core {
     pub(super) async fn status_view(&self) -> StatusView {
@@ -56,6 +58,8 @@ impl Core {
                 failure: self.vault.failure(),
                 scrub: self.scrub_view(),
             },
+            relay: self.relay_view(),
+            hubs: self.hub_views(),
             paused_until: self.paused_until(),
             recovery_unseen: !self.recovery_was_shown().await,
             superseded: self.superseded().map(|superseded| superseded.view()),
@@ -100,13 +104,28 @@ impl Core {
     pub(super) fn friend_view(&self, friend: &Friend) -> FriendView {
         let state = self.peers().and_then(|peers| peers.state(&friend.device_id)).unwrap_or_default();
         let usage = owner(&friend.device_id).ok().map(|owner| self.vault.usage(&owner));
+        let better = self.better(friend, &state);
         let connection = state.connection;
         FriendView {
+            dialled: connection.as_ref().map(|connection| connection.side == Side::Dialer),
+            relayed_by: connection.as_ref().and_then(|connection| self.relay_name(connection.way)),
+            path_since: state.path_since.and_then(|since| since.try_into().ok()),
+            round_trip_ms: state.round_trip.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+            last_change: state.last_change.and_then(|change| {
+                Some(PathChangeView {
+                    at: change.when.try_into().ok()?,
+                    from: change.from.map(|path| path.as_str().to_owned()),
+                    to: change.to.map(|path| path.as_str().to_owned()),
+                    reason: safe(&change.reason).into_owned(),
+                })
+            }),
+            attempts: state.attempts.iter().filter_map(attempt_view).collect(),
+            better,
             name: friend.name.clone(),
             device_id: friend.device_id,
             own: friend.own,
             connected: connection.is_some(),
-            path: connection.as_ref().map(|connection| path(connection, friend).to_owned()),
+            path: connection.as_ref().map(|connection| connection.path().as_str().to_owned()),
             address: connection.as_ref().map(|connection| connection.remote.to_string()),
             connected_since: connection.as_ref().and_then(|connection| connection.since.try_into().ok()),
             last_seen: if connection.is_some() { Some(jiff::Timestamp::now()) } else { friend.last_seen },
@@ -128,28 +147,149 @@ impl Core {
             recovered: friend.recovered,
             trouble: friend.trouble.clone(),
             last_backup: self.jobs.last_complete(None, Some(&friend.device_id)),
+            condition: friend.condition.as_ref().map(super::condition::view),
             archive: self.archive_view(friend),
         }
     }
 }
 
-/// The word of the contract for the way of a link.
-fn path(connection: &Connection, friend: &Friend) -> &'static str {
-    let kind = connection.path();
-    if kind != PathKind::Public || !connection.remote.ip().to_canonical().is_ipv4() {
-        return kind.as_str();
+impl Core {
+    /// What would make the way to a friend better.
+    fn better(&self, friend: &Friend, state: &PeerState) -> Option<String> {
+        let loaded = self.loaded();
+        let network = &loaded.settings().network;
+        let name = safe(&friend.name);
+        let known = &friend.addresses;
+        let outside = |address: &String| {
+            address.parse::<std::net::SocketAddr>().map_or(true, |a| !kith_peer::is_internal(a.ip()))
+        };
+        let others = [&known.configured, &known.internal, &known.invited];
+        advice::better(&Situation {
+            friend: &name,
+            path: state.connection.as_ref().map(Connection::path),
+            here: Here {
+                calls_only: network.outbound_only,
+                proxied: network.proxy.is_some() || !network.mapped.is_empty(),
+                out: self.way_out(network),
+                router: self.nat_verdict(),
+                port: self.listen_port(),
+            },
+            calls_only_there: friend.condition.is_some_and(|condition| condition.outbound_only),
+            known_outside: known.public.iter().chain(&known.configured).any(outside),
+            any_address: !known.public.is_empty()
+                || known.last_good.is_some()
+                || others.iter().any(|list| !list.is_empty()),
+            failures: state.attempts.iter().filter(was_dialled).map(|attempt| &attempt.error).collect(),
+            helped: self.somebody_helps(friend),
+        })
     }
-    // Who was dialled at an address that is not his own stands behind a router that let the call through.
-    let through_router = match connection.side {
-        Side::Acceptor => kith_peer::is_internal(connection.local.ip()),
-        Side::Dialer => {
-            let own = |address: &String| {
-                address
-                    .parse::<SocketAddr>()
-                    .is_ok_and(|own| own.ip() == connection.remote.ip().to_canonical())
-            };
-            !friend.addresses.internal.iter().any(own)
+
+    /// How far connections get from here: by the settings, or by which ports all get out that lead out at all.
+    fn way_out(&self, network: &Network) -> Out {
+        let allowed = &network.allowed_destinations;
+        if !allowed.is_empty() {
+            let all_443 = allowed.iter().all(|entry| entry.ports().as_deref() == Some("443"));
+            return if all_443 { Out::Only443 } else { Out::Limited };
         }
+        let Some(peers) = self.peers() else { return Out::Anywhere };
+        let friends = self.roster.all().into_iter().filter_map(|friend| peers.state(&friend.device_id));
+        let states = friends.chain(peers.hubs().into_iter().map(|(_, state)| state));
+        by_ports(states.filter_map(|state| state.connection))
+    }
+
+    /// Whether another friend is linked, who may know this one, too, or a hub is set.
+    fn somebody_helps(&self, friend: &Friend) -> bool {
+        let linked = |other: &Friend| {
+            other.device_id != friend.device_id
+                && self.peers().is_some_and(|peers| peers.link(&other.device_id).is_some())
+        };
+        !self.loaded().settings().network.hubs.is_empty() || self.roster.all().iter().any(linked)
+    }
+
+    /// Who passes on what is said over a link of this way.
+    fn relay_name(&self, way: Way) -> Option<String> {
+        let Way::Relayed { by } = way else { return None };
+        Some(self.carrier_name(&by))
+    }
+}
+
+/// Perhaps only to the port of web sites, if that is where every connection leads that leaves the network.
+fn by_ports(connections: impl Iterator<Item = Connection>) -> Out {
+    let leads_out = |connection: &Connection| {
+        connection.side == Side::Dialer && !kith_peer::is_internal(connection.remote.ip().to_canonical())
     };
-    if through_router { "mapped" } else { kind.as_str() }
+    let ports: Vec<u16> = connections.filter(leads_out).map(|connection| connection.remote.port()).collect();
+    if !ports.is_empty() && ports.iter().all(|port| *port == 443) { Out::Perhaps443 } else { Out::Anywhere }
+}
+
+/// Whether an address was dialled; what became of a call by the help of others says less about what is in the way.
+fn was_dialled(attempt: &&Attempt) -> bool {
+    !matches!(attempt.kind, CandidateKind::Punched | CandidateKind::Relayed)
+}
+
+fn attempt_view(attempt: &Attempt) -> Option<AttemptView> {
+    // Where nobody helped there is nobody to name.
+    let tried = match (attempt.address.as_str(), attempt.kind) {
+        ("", CandidateKind::Punched) => "punching",
+        ("", _) => "by the help of others",
+        (address, _) => address,
+    };
+    Some(AttemptView {
+        address: safe(tried).into_owned(),
+        kind: attempt.kind.as_str().to_owned(),
+        error: safe(&attempt.error.to_string()).into_owned(),
+        at: attempt.when.try_into().ok()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use kith_peer::DialError;
+    use kith_wire::Class;
+
+    use super::*;
+
+    fn dialled(remote: &str) -> Connection {
+        Connection {
+            side: Side::Dialer,
+            remote: remote.parse().unwrap(),
+            local: "192.168.1.5:40000".parse().unwrap(),
+            way: Way::Public,
+            class: Class::Direct,
+            dialled: Some(remote.to_owned()),
+            since: SystemTime::now(),
+            seen_as: None,
+            capabilities: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn where_all_that_leads_out_has_port_443_perhaps_no_other_gets_out() {
+        let out = |remotes: &[&str]| by_ports(remotes.iter().map(|remote| dialled(remote)));
+        assert_eq!(
+            out(&["11.0.0.1:443", "192.168.1.9:4242"]),
+            Out::Perhaps443,
+            "what stays inside says nothing"
+        );
+        assert_eq!(out(&["11.0.0.1:443", "11.0.0.2:4242"]), Out::Anywhere);
+        assert_eq!(out(&["192.168.1.9:443"]), Out::Anywhere);
+        assert_eq!(out(&[]), Out::Anywhere);
+        let came_in = Connection { side: Side::Acceptor, ..dialled("11.0.0.2:50000") };
+        assert_eq!(by_ports([came_in, dialled("11.0.0.1:443")].into_iter()), Out::Perhaps443);
+    }
+
+    #[test]
+    fn what_was_tried_is_named_in_words_also_where_nobody_helped() {
+        let named = |address: &str, kind| {
+            let attempt =
+                Attempt::now(address.to_owned(), kind, DialError::Helped("nobody is there".to_owned()));
+            attempt_view(&attempt).unwrap().address
+        };
+        assert_eq!(named("carol", CandidateKind::Relayed), "carol");
+        assert_eq!(named("", CandidateKind::Relayed), "by the help of others");
+        assert_eq!(named("", CandidateKind::Punched), "punching");
+        assert_eq!(named("11.0.0.1:4242", CandidateKind::Public), "11.0.0.1:4242");
+    }
 }

@@ -10,6 +10,7 @@ use kith_archive::{Repository, Store};
 use kith_backup::BackupSet;
 use kith_control::view::{JobKind, JobState, JobView, SkippedView};
 use kith_control::{BackupRequest, CheckRequest, Failure, FailureKind};
+use kith_identity::DeviceId;
 use tokio_util::sync::CancellationToken;
 
 use super::archives::{SET_TAG, archive_failure, offline, store_failure};
@@ -43,7 +44,11 @@ impl Core {
             ));
         }
         self.refuse_if_superseded()?;
-        let pairs = self.backups_asked(&request)?;
+        let mut pairs = self.backups_asked(&request)?;
+        // Whoever names a friend means him.
+        if request.friend.is_none() {
+            self.put_alternates(&mut pairs).await;
+        }
         let mut views = Vec::with_capacity(pairs.len());
         for (set, friend) in pairs {
             let asked = Request {
@@ -101,6 +106,13 @@ impl Core {
                     pairs.push((set.clone(), friend));
                 }
             }
+            // An alternate may be named, too.
+            for alternate in only.iter().flat_map(|_| set.alternates()) {
+                let friend = self.find_friend(alternate)?;
+                if only.as_ref().is_some_and(|only| only.device_id == friend.device_id) {
+                    pairs.push((set.clone(), friend));
+                }
+            }
         }
         match (pairs.is_empty(), only) {
             (true, Some(only)) => Err(failure(
@@ -109,6 +121,27 @@ impl Core {
                 "`kith set list` shows where each set goes",
             )),
             _ => Ok(pairs),
+        }
+    }
+
+    /// Puts the first alternate that is there in the place of each destination that is away.
+    async fn put_alternates(&self, pairs: &mut [(BackupSet, Friend)]) {
+        let away = pairs.iter().map(|(set, friend)| async move {
+            !set.alternates().is_empty() && self.wait_for(friend).await.is_err()
+        });
+        let away = futures::future::join_all(away).await;
+        let is_linked = |id: &DeviceId| self.peers().is_some_and(|peers| peers.link(id).is_some());
+        for place in away.iter().enumerate().filter_map(|(place, away)| away.then_some(place)) {
+            let (set, friend) = &pairs[place];
+            let gets_it =
+                |id| pairs.iter().any(|(of, friend)| of.name() == set.name() && friend.device_id == id);
+            let alternates = set.alternates().iter().filter_map(|name| self.find_friend(name).ok());
+            let alternate =
+                alternates.filter(|it| is_linked(&it.device_id)).find(|it| !gets_it(it.device_id));
+            if let Some(alternate) = alternate {
+                tracing::info!(set = %set.name(), friend = %friend.name, alternate = %alternate.name, "an alternate takes over for a friend who is away");
+                pairs[place].1 = alternate;
+            }
         }
     }
 

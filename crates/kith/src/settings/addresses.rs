@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use kith_identity::DeviceId;
+use kith_identity::{DeviceId, HubToken};
 
 use super::text::deserialize_from_text;
 
@@ -122,6 +122,35 @@ impl Destination {
                 }
                 DestinationHost::Name(allowed) => name.is_some_and(|name| name.eq_ignore_ascii_case(allowed)),
             }
+    }
+}
+
+impl Destination {
+    /// The host as text: a network, an address or a name; none if any is allowed.
+    pub fn host(&self) -> Option<String> {
+        match &self.host {
+            DestinationHost::Any => None,
+            DestinationHost::Net(net @ IpAddr::V4(_), 32)
+            | DestinationHost::Net(net @ IpAddr::V6(_), 128) => Some(net.to_string()),
+            DestinationHost::Net(net, prefix) => Some(format!("{net}/{prefix}")),
+            DestinationHost::Name(name) => Some(name.clone()),
+        }
+    }
+
+    /// True when this entry may allow a connection to an address: a name may stand for an address of any network.
+    pub fn may_allow(&self, to: &HostPort) -> bool {
+        match &self.host {
+            DestinationHost::Net(..) if to.ip().is_none() => {
+                self.ports.is_none_or(|(first, last)| (first..=last).contains(&to.port()))
+            }
+            _ => self.allows(to.ip().is_none().then(|| to.host()), to.ip(), to.port()),
+        }
+    }
+
+    /// The ports as text, `443` or `1024-5000`; none if any is allowed.
+    pub fn ports(&self) -> Option<String> {
+        let (first, last) = self.ports?;
+        Some(if first == last { first.to_string() } else { format!("{first}-{last}") })
     }
 }
 
@@ -295,10 +324,12 @@ fn percent_decode(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// A hub: `kith://DEVICEID@host:port`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+/// A hub: `kith://DEVICEID@host:port`, or `kith://DEVICEID:TOKEN@host:port` for one that lets in whom its owner chose. Neither `Debug` nor
+/// `Display` shows the token.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HubAddress {
     device_id: DeviceId,
+    token: Option<HubToken>,
     address: HostPort,
 }
 
@@ -312,19 +343,37 @@ impl HubAddress {
     pub fn address(&self) -> &HostPort {
         &self.address
     }
+
+    /// What lets this computer in there.
+    pub fn token(&self) -> Option<&HubToken> {
+        self.token.as_ref()
+    }
 }
 
 impl FromStr for HubAddress {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let refuse = |problem: &str| format!("{text:?} {problem}; write a hub as kith://DEVICEID@host:port");
+        // What has a colon before the @ may hold a token, and is not repeated.
+        let secret = text.strip_prefix("kith://").and_then(|rest| rest.split_once('@'));
+        let secret = secret.and_then(|(who, _)| who.split_once(':'));
+        let shown = if secret.is_some() { "a hub with a token".to_owned() } else { format!("{text:?}") };
+        let refuse = |problem: &str| format!("{shown} {problem}; write a hub as kith://DEVICEID@host:port");
         let rest = text.strip_prefix("kith://").ok_or_else(|| refuse("does not begin with kith://"))?;
         let (id, address) = rest.split_once('@').ok_or_else(|| refuse("names no device id before an @"))?;
+        let (id, token) = match secret {
+            Some((id, token)) => {
+                let token = token.parse().map_err(|_| {
+                    refuse("has something else than a token between the device id and the @; give the line as `kith hub invite` printed it")
+                })?;
+                (id, Some(token))
+            }
+            None => (id, None),
+        };
         let device_id =
             id.parse().map_err(|error| refuse(&format!("has no device id before the @ ({error})")))?;
         let address = address.parse().map_err(|_| refuse("has no host and port after the @"))?;
-        Ok(Self { device_id, address })
+        Ok(Self { device_id, token, address })
     }
 }
 

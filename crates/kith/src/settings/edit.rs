@@ -305,6 +305,9 @@ fn set_table(set: &BackupSet) -> Result<Table, SettingsError> {
     table.insert("name", toml_edit::value(set.name().as_str()));
     table.insert("paths", toml_edit::value(paths));
     table.insert("to", toml_edit::value(toml_edit::Array::from_iter(set.destinations())));
+    if !set.alternates().is_empty() {
+        table.insert("alternate", toml_edit::value(toml_edit::Array::from_iter(set.alternates())));
+    }
     if !set.excludes().is_empty() {
         table.insert("exclude", toml_edit::value(toml_edit::Array::from_iter(set.excludes())));
     }

@@ -221,6 +221,21 @@ impl Loaded {
                 return conflict(key, problem);
             }
         }
+        let hub = &settings.hub;
+        if let Err(problem) = ListenPort::new(hub.peer_port.get().into(), Role::Computer) {
+            return conflict("hub.peer-port", problem);
+        }
+        if hub.peer_port == hub.port {
+            let problem = format!("port {} is hub.port already; give each a port of its own", hub.port.get());
+            return conflict("hub.peer-port", problem);
+        }
+        if role == Role::Hub && hub.bind.is_empty() {
+            return conflict("hub.bind", "the list is empty; name an address".to_owned());
+        }
+        if hub.moving.to.is_empty() != hub.moving.at.is_none() {
+            let problem = "hub.moving.to and hub.moving.at go together; give both, or none".to_owned();
+            return conflict("hub.moving.at", problem);
+        }
         if settings.listener.bind.is_empty() && !settings.network.outbound_only {
             let problem = "the list is empty; name an address, or set network.outbound-only = true to accept no connections";
             return conflict("listener.bind", problem.to_owned());

@@ -15,6 +15,7 @@
 mod addresses;
 pub mod edit;
 mod error;
+mod hub;
 mod layer;
 pub mod load;
 mod merge;
@@ -29,6 +30,7 @@ mod units;
 
 pub use self::addresses::{Destination, HostPort, HubAddress, MappedDestination, ProxyKind, ProxyUrl};
 pub use self::error::SettingsError;
+pub use self::hub::{Hub, MOST_PEERS, MetricsAddress, MostComputers, MoveTime, Moving, Registering};
 pub use self::layer::Origin;
 pub use self::load::{Entry, Loaded, SettingsSources};
 pub use self::model::{Accept, ComputerName, Control, Listener, Nat, Network, Settings, Vault};

@@ -9,8 +9,9 @@ use kith_backup::BackupSet;
 use serde::Deserialize;
 
 use super::text::{deserialize_from_text, optional};
+use super::units::byte_limit;
 use super::{
-    ByteSize, Destination, HoldDays, HostPort, HubAddress, ListenPort, LocalPort, MappedDestination,
+    ByteSize, Destination, HoldDays, HostPort, Hub, HubAddress, ListenPort, LocalPort, MappedDestination,
     PortRange, ProxyUrl,
 };
 
@@ -31,6 +32,8 @@ pub struct Settings {
     pub vault: Vault,
     /// Outgoing connections.
     pub network: Network,
+    /// What a hub does for others.
+    pub hub: Hub,
     /// The backup sets.
     #[serde(rename = "set")]
     pub sets: Vec<BackupSet>,
@@ -192,6 +195,12 @@ pub struct Network {
     pub hubs: Vec<HubAddress>,
     /// Whether friends' traffic is carried for each other.
     pub relay: bool,
+    /// Bytes in a second that are carried for all of them together; 0: without a limit.
+    #[serde(deserialize_with = "byte_limit")]
+    pub relay_rate: ByteSize,
+    /// Bytes in a day that are carried for one of them; 0: without a limit.
+    #[serde(deserialize_with = "byte_limit")]
+    pub relay_daily: ByteSize,
     /// Whether friends are looked for in the local network.
     pub lan_discovery: bool,
     /// Destinations reached through a port of a firewall.
@@ -211,6 +220,8 @@ impl Default for Network {
                 .collect(),
             hubs: Vec::new(),
             relay: true,
+            relay_rate: ByteSize::from_bytes(0),
+            relay_daily: ByteSize::from_bytes(10_000_000_000),
             lan_discovery: true,
             mapped: BTreeMap::new(),
         }
@@ -263,7 +274,9 @@ fn vault_path<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<PathB
     Ok(path.components().collect())
 }
 
-fn bind_addresses<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<IpAddr>, D::Error> {
+pub(super) fn bind_addresses<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<IpAddr>, D::Error> {
     use serde::de::Error;
     let mut addresses = Vec::new();
     for text in Vec::<String>::deserialize(deserializer)? {

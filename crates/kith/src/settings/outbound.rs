@@ -1,11 +1,17 @@
 //! What the settings say of outgoing connections, as the crate that makes them wants it.
 
-use kith_peer::{Allowed, Mapped, OutboundRules, Proxy};
+use kith_peer::{Allowed, Inbound, Mapped, Names, OutboundRules, Proxy};
 
-use super::addresses::{MappedDestination, ProxyKind};
+use super::addresses::{HostPort, MappedDestination, ProxyKind};
 use super::model::Network;
 
 impl Network {
+    /// Whether `allowed-destinations` has nothing against connections to an address.
+    pub fn may_go_to(&self, to: &HostPort) -> bool {
+        self.allowed_destinations.is_empty()
+            || self.allowed_destinations.iter().any(|entry| entry.may_allow(to))
+    }
+
     /// The rules for connections that leave this computer.
     pub fn outbound_rules(&self) -> OutboundRules {
         OutboundRules {
@@ -33,6 +39,8 @@ impl Network {
                 Allowed::new(move |to| entries.iter().any(|entry| entry.allows(to.name, to.ip, to.port)))
             }),
             ports: self.outgoing_ports.map(|range| range.first()..=range.last()),
+            inbound: if self.outbound_only { Inbound::Never } else { Inbound::Taken },
+            names: if self.outbound_only { crate::names::over_tcp() } else { Names::default() },
         }
     }
 }

@@ -32,6 +32,11 @@ impl ListenPort {
     /// The default, 4242.
     pub const DEFAULT: Self = Self(4242);
 
+    /// The default of a hub for computers, 4287.
+    pub const HUB: Self = Self(4287);
+    /// The default of a hub for other hubs, 4288.
+    pub const HUB_PEERS: Self = Self(4288);
+
     /// Checks a port for a role.
     ///
     /// # Errors

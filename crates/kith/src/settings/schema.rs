@@ -64,7 +64,7 @@ impl Key {
 use Kind::{Flag, Number, Sets, Text, TextTable, Texts};
 
 /// All keys, in the order of the file.
-pub const KEYS: [Key; 26] = [
+pub const KEYS: [Key; 41] = [
     Key::new(
         "name",
         Text,
@@ -165,7 +165,7 @@ pub const KEYS: [Key; 26] = [
         "network.outbound-only",
         Flag,
         "false",
-        "Whether the inbound port stays closed and only this computer opens connections.",
+        "Whether only this computer opens connections, by TCP alone: the inbound port stays closed, no router is asked, nothing is sent by UDP.",
     ),
     Key {
         secret: true,
@@ -192,25 +192,37 @@ pub const KEYS: [Key; 26] = [
         "network.punch-port-ranges",
         Texts,
         "[\"1024-14500\", \"49000-52000\"]",
-        "Source ports that are tried through a router when the listen port itself does not get through. No effect in this version yet.",
+        "Source ports that are tried through a router when the listen port itself does not get through.",
     ),
     Key::new(
         "network.hubs",
         Texts,
         "[]",
-        "Hubs to register with, as \"kith://DEVICEID@host:port\". No effect in this version yet.",
+        "Hubs to register with, as \"kith://DEVICEID@host:port\", or the line of `kith hub invite`.",
     ),
     Key::new(
         "network.relay",
         Flag,
         "true",
-        "Whether this computer carries its friends' traffic for each other, within limits. No effect in this version yet.",
+        "Whether this computer carries the traffic of friends who can't reach each other, which it can't read.",
+    ),
+    Key::new(
+        "network.relay-rate",
+        Text,
+        "\"0B\"",
+        "How much is carried for friends in a second, for all together and in both directions: a number with a unit; 0B: without a limit.",
+    ),
+    Key::new(
+        "network.relay-daily",
+        Text,
+        "\"10GB\"",
+        "How much is carried for one friend in 24 hours, in both directions: a number with a unit; 0B: without a limit.",
     ),
     Key::new(
         "network.lan-discovery",
         Flag,
         "true",
-        "Whether friends are looked for in the local network. No effect in this version yet.",
+        "Whether friends in the local network are found by multicast DNS; the network learns neither names nor device ids.",
     ),
     Key::new(
         "network.mapped",
@@ -219,15 +231,93 @@ pub const KEYS: [Key; 26] = [
         "Destinations reached through a port of a firewall: \"DEVICEID or host:port\" = \"firewall:port\".",
     ),
     Key::new(
+        "hub.port",
+        Number,
+        "4287",
+        "`kith hub`: the TCP port computers connect to: 1024 to 65535, or 443.",
+    ),
+    Key::new(
+        "hub.bind",
+        Texts,
+        "[\"0.0.0.0\", \"::\"]",
+        "`kith hub`: the local addresses on which its ports are open; 0.0.0.0 and :: mean all of IPv4 and of IPv6.",
+    ),
+    Key::new(
+        "hub.advertise",
+        Texts,
+        "[]",
+        "`kith hub`: \"host:port\" under which it is known; empty: its own addresses with its port.",
+    ),
+    Key::new(
+        "hub.registration",
+        Text,
+        "\"open\"",
+        "`kith hub`: who may register: \"open\" (whoever knows its address) or \"invite\" (whoever was given a line of `kith hub invite`).",
+    ),
+    Key::new(
+        "hub.most-computers",
+        Number,
+        "10000",
+        "`kith hub`: how many computers are served at once: 1 to 100000.",
+    ),
+    Key::new(
+        "hub.relay",
+        Flag,
+        "true",
+        "`kith hub`: whether traffic is carried for computers that can't reach each other.",
+    ),
+    Key::new(
+        "hub.relay-rate",
+        Text,
+        "\"0B\"",
+        "`kith hub`: how much is carried for one computer in a second, both directions together: a number with a unit; 0B: without a limit.",
+    ),
+    Key::new(
+        "hub.relay-daily",
+        Text,
+        "\"0B\"",
+        "`kith hub`: how much is carried for one computer in a day, both directions together: a number with a unit; 0B: without a limit.",
+    ),
+    Key::new(
+        "hub.peers",
+        Texts,
+        "[]",
+        "`kith hub`: other hubs to exchange with, at most 8, as \"kith://DEVICEID@host:4288\"; each must name the other.",
+    ),
+    Key::new(
+        "hub.peer-port",
+        Number,
+        "4288",
+        "`kith hub`: the TCP port other hubs connect to: 1024 to 65535; open only where hub.peers names some.",
+    ),
+    Key::new(
+        "hub.metrics",
+        Text,
+        "\"127.0.0.1:9187\"",
+        "`kith hub`: the address with a port where numbers for Prometheus are read, at /metrics; empty: nowhere.",
+    ),
+    Key::new(
+        "hub.moving.to",
+        Texts,
+        "[]",
+        "`kith hub`: \"host:port\" where it will be; its computers are told ahead.",
+    ),
+    Key::new(
+        "hub.moving.at",
+        Text,
+        "\"\"",
+        "`kith hub`: from when on it will be there, as in 2026-12-24T18:00:00Z.",
+    ),
+    Key::new(
         "set",
         Sets,
         "[]",
-        "The backup sets: name, paths, to (friends), exclude (glob patterns); see `kith set`.",
+        "The backup sets: name, paths, to (friends), alternate (friends who take over), exclude (glob patterns); see `kith set`.",
     ),
 ];
 
 /// Keys of one `[[set]]` table.
-pub const SET_KEYS: [&str; 4] = ["name", "paths", "to", "exclude"];
+pub const SET_KEYS: [&str; 5] = ["name", "paths", "to", "alternate", "exclude"];
 
 /// Finds a key by its full name.
 pub fn find(name: &str) -> Option<&'static Key> {

@@ -79,6 +79,15 @@ impl fmt::Display for ByteSize {
 
 deserialize_from_text!(ByteSize);
 
+/// A size that bounds something, where 0 with any unit or none, or nothing at all, stands for no bound: a function for `deserialize_with`.
+pub(super) fn byte_limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ByteSize, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    match text.trim() {
+        "" | "0" => Ok(ByteSize(0)),
+        text => text.parse().map_err(serde::de::Error::custom),
+    }
+}
+
 /// Days for which deleted data is held: 0 to 3650.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HoldDays(u16);

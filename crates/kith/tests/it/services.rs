@@ -24,8 +24,9 @@ fn installed(program: &str) -> bool {
 /// A copy of a unit whose program exists on every machine.
 fn copy_with_program(directory: &Path, file: &str) -> PathBuf {
     let unit = text(file);
-    assert!(unit.contains("ExecStart=/usr/bin/kith daemon\n"));
-    let path = directory.join("kith.service");
+    let starts = ["daemon", "hub"].map(|command| format!("ExecStart=/usr/bin/kith {command}\n"));
+    assert!(starts.iter().any(|start| unit.contains(start)));
+    let path = directory.join(Path::new(file).file_name().unwrap());
     std::fs::write(&path, unit.replace("/usr/bin/kith", "/bin/sh")).unwrap();
     path
 }
@@ -55,6 +56,43 @@ fn the_system_unit_is_valid() {
 #[test]
 fn the_user_unit_is_valid() {
     verified_clean("user/kith.service", "--user");
+}
+
+#[test]
+fn the_unit_of_a_hub_is_valid() {
+    verified_clean("kith-hub.service", "--system");
+}
+
+#[test]
+fn the_unit_of_a_hub_has_no_rights_and_is_hardly_exposed() {
+    let unit = text("kith-hub.service");
+    let has = |line: &str| assert!(unit.lines().any(|other| other == line), "{line} is missing");
+    for line in [
+        "ExecStart=/usr/bin/kith hub",
+        "User=kith-hub",
+        "StateDirectory=kith-hub",
+        "CapabilityBoundingSet=",
+        "PrivateUsers=yes",
+        "ProtectHome=yes",
+        "ProtectSystem=strict",
+        "Type=notify",
+        "ExecReload=kill -HUP $MAINPID",
+        "UMask=0077",
+    ] {
+        has(line);
+    }
+    // The right to open port 443 is given by a drop-in only.
+    assert!(!unit.lines().any(|line| line.starts_with("AmbientCapabilities=")));
+    if !installed("systemd-analyze") {
+        return;
+    }
+    let mut command = Command::new("systemd-analyze");
+    let output = command
+        .args(["security", "--no-pager", "--offline=true", "--threshold=15"])
+        .arg(repository().join("systemd/kith-hub.service"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", everything(&output));
 }
 
 #[test]
@@ -113,6 +151,8 @@ fn the_system_user_is_made_by_sysusers() {
     let users = std::fs::read_to_string(root.path().join("etc/passwd")).unwrap();
     let kith = users.lines().find(|line| line.starts_with("kith:")).unwrap();
     assert!(kith.contains(":/var/lib/kith:") && kith.ends_with("nologin"), "{kith}");
+    let hub = users.lines().find(|line| line.starts_with("kith-hub:")).unwrap();
+    assert!(hub.contains(":/var/lib/kith-hub:") && hub.ends_with("nologin"), "{hub}");
     assert!(std::fs::read_to_string(root.path().join("etc/group")).unwrap().contains("kith:"));
 }
 

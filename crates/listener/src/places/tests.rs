@@ -3,6 +3,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::limits::{MAX_KNOWN, MAX_KNOWN_WAITING, STALE_KNOWN};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 
@@ -273,19 +274,48 @@ proptest! {
             let places = &play.places;
             let others = places.held.values().filter(|(source, _)| !source.is_familiar()).count();
             prop_assert!(places.held.len() <= MAX_KNOWN && others <= OPEN);
-            prop_assert!(places.waiting.len() <= MAX_KNOWN_WAITING);
-            prop_assert!(places.waiting.keys().all(|id| !places.held.contains_key(id)));
-            prop_assert!(play.closed.iter().all(|id| !places.waiting.contains_key(id) && !places.held.contains_key(id)));
-            for source in places.waiting.values() {
+            prop_assert!(places.waiting.sources.len() <= MAX_KNOWN_WAITING);
+            prop_assert!(places.waiting.sources.keys().all(|id| !places.held.contains_key(id)));
+            prop_assert!(play.closed.iter().all(|id| !places.waiting.sources.contains_key(id) && !places.held.contains_key(id)));
+            for source in places.waiting.sources.values() {
                 prop_assert!(places.held.len() == MAX_KNOWN || (!source.is_familiar() && others == OPEN));
             }
             // Nobody waits for a source that has two more than his own.
             let held = counted(places.held.values().map(|(source, _)| *source));
             let most = held.iter().filter(|(source, _)| !source.is_familiar()).map(|(_, count)| *count).max();
-            for source in places.waiting.values() {
+            for source in places.waiting.sources.values() {
                 let mine = held.get(source).copied().unwrap_or_default();
                 prop_assert!(most.unwrap_or_default() <= mine + 1 || source.is_familiar());
             }
         }
     }
+}
+
+#[tokio::test]
+async fn at_a_hub_thousands_wait_and_all_are_served_the_newest_first() {
+    let now = Instant::now();
+    let mut places =
+        Places::new(KnownPlaces { at_once: 2 + KEPT_FOR_FAMILIAR, waiting: 3000, ..KnownPlaces::default() });
+    let mut begun = Vec::new();
+    let mut note = |orders: Vec<Order>| {
+        for order in orders {
+            match order {
+                Order::Begin(id) => begun.push(id),
+                Order::Close(id) => panic!("{id:?} is turned away"),
+            }
+        }
+        begun.clone()
+    };
+    // One from each of three thousand networks, as when a hub was away.
+    for n in 0..3000_u16 {
+        note(places.ask(id(n.into()), network(n), now));
+    }
+    for served in 0..3000 {
+        let next = note(Vec::new())[served];
+        note(places.leave(next, now));
+    }
+    let begun = note(Vec::new());
+    assert_eq!(begun.len(), 3000);
+    assert_eq!(begun[..4], [id(0), id(1), id(2999), id(2998)]);
+    assert_eq!((places.held.len(), places.waiting.sources.len(), places.waiting.by_source.len()), (0, 0, 0));
 }

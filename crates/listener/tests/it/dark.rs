@@ -82,6 +82,20 @@ async fn a_tag_that_is_sent_again_shows_nothing_the_second_time() {
 }
 
 #[tokio::test]
+async fn a_tag_that_was_brought_by_another_way_is_used_up_at_the_door_and_the_other_way_round() {
+    let mut house = House::on_loopback();
+    let tag = alices_key().tag();
+    assert!(house.listener.recognises(&tag), "somebody serves a connection that did not come in here");
+    assert!(!house.listener.recognises(&tag));
+    assert_dark(&mut house, tag.server_name()).await;
+    let tag = alices_key().tag();
+    let stream = connect(house.address).await;
+    handshake_as(tag.server_name(), stream, bobs_config()).await.unwrap();
+    assert!(!house.listener.recognises(&tag));
+    assert!(!house.listener.recognises(&DialInTag::made_up()));
+}
+
+#[tokio::test]
 async fn a_tag_that_was_seen_on_its_way_is_used_up_also_if_its_handshake_was_never_done() {
     let mut house = House::on_loopback();
     let tag = alices_key().tag();

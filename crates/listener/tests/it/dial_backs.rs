@@ -5,7 +5,7 @@ use std::time::Duration;
 use kith_identity::DialBackNonce;
 use kith_listener::limits::MAX_EXPECTED;
 use kith_listener::{Arrival, ExpectError, Expected, ListenerConfig};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -43,11 +43,6 @@ async fn without_waiting<F: Future>(future: F) -> Option<F::Output> {
         std::task::Poll::Pending => std::task::Poll::Ready(None),
     })
     .await
-}
-
-/// A stranger's ClientHello is answered with a ServerHello.
-async fn assert_taken_for_a_stranger(stream: &mut TcpStream) {
-    assert_eq!(timeout(PATIENCE, stream.read_u8()).await.unwrap().unwrap(), 0x16);
 }
 
 #[tokio::test]

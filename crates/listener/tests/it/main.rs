@@ -11,5 +11,7 @@ mod dark;
 mod dial_backs;
 mod floods;
 mod friends;
+mod legs;
 mod people;
+mod punches;
 mod support;

@@ -10,7 +10,7 @@ use kith_identity::{
     DeviceId, DialInKey, DialInRing, DialInTag, Identity, IdentitySeed, InviteSecret, OneTimeKey,
 };
 use kith_listener::limits::MAX_STRANGERS;
-use kith_listener::{Callers, Faces, Incoming, Listener, ListenerConfig, ListenerState};
+use kith_listener::{Callers, Faces, Incoming, Leg, Listener, ListenerConfig, ListenerState};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -19,6 +19,8 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_rustls::{TlsConnector, client};
 
+/// Legs that wait to be taken.
+pub(crate) const MOST_LEGS: usize = 4;
 /// What any answer must come within; far more than it takes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -86,13 +88,20 @@ pub(crate) fn alices_key() -> DialInKey {
     DialInKey::from_bytes([4; 32])
 }
 
-/// The keys that are accepted, to be changed while the listener runs.
-#[derive(Clone)]
-pub(crate) struct Keys(Arc<Mutex<DialInRing>>);
+/// The keys and the legs that are accepted, to be changed while the listener runs.
+#[derive(Clone, Default)]
+pub(crate) struct Keys(Arc<Mutex<DialInRing>>, Arc<Mutex<Vec<DialInTag>>>);
 
 impl Keys {
     pub(crate) fn set(&self, keys: &[DialInKey]) {
         *self.0.lock().unwrap() = DialInRing::new(keys);
+    }
+
+    /// A leg is promised.
+    pub(crate) fn promise(&self) -> DialInTag {
+        let tag = DialInTag::made_up();
+        self.1.lock().unwrap().push(tag);
+        tag
     }
 }
 
@@ -100,17 +109,22 @@ impl Callers for Keys {
     fn recognises(&self, tag: &DialInTag) -> bool {
         self.0.lock().unwrap().recognises(tag)
     }
+
+    fn leg(&self, tag: &DialInTag) -> bool {
+        self.1.lock().unwrap().contains(tag)
+    }
 }
 
 pub(crate) fn alices_faces() -> (Faces, Keys) {
     let guests =
         Guests { friends: HashSet::from([bob().device_id()]), invites: HashSet::from([invite_key().id()]) };
-    let keys = Keys(Arc::default());
+    let keys = Keys::default();
     keys.set(&[alices_key(), invite_key().dial_in_key().clone()]);
     let faces = Faces {
         known: tls::server_config(&alice(), Arc::new(guests)),
         unknown: tls::throwaway_server_config(1_790_000_000).unwrap(),
         callers: Arc::new(keys.clone()),
+        legs: None,
     };
     (faces, keys)
 }
@@ -118,6 +132,7 @@ pub(crate) fn alices_faces() -> (Faces, Keys) {
 pub(crate) struct House {
     pub(crate) listener: Listener,
     pub(crate) links: mpsc::Receiver<Incoming>,
+    pub(crate) legs: mpsc::Receiver<Leg>,
     pub(crate) address: SocketAddr,
     pub(crate) keys: Keys,
 }
@@ -125,10 +140,12 @@ pub(crate) struct House {
 impl House {
     pub(crate) fn open(config: &ListenerConfig) -> Self {
         let (sender, links) = mpsc::channel(8);
+        let (legs_sender, legs) = mpsc::channel(MOST_LEGS);
         let (faces, keys) = alices_faces();
+        let faces = Faces { legs: Some(legs_sender), ..faces };
         let listener = Listener::start(config, faces, sender).unwrap();
         let address = addresses(&listener)[0];
-        Self { listener, links, address, keys }
+        Self { listener, links, legs, address, keys }
     }
 
     pub(crate) fn on_loopback() -> Self {
@@ -138,6 +155,11 @@ impl House {
     /// The next link that is handed over.
     pub(crate) async fn link(&mut self) -> Incoming {
         timeout(PATIENCE, self.links.recv()).await.unwrap().unwrap()
+    }
+
+    /// The next leg that is handed over.
+    pub(crate) async fn leg(&mut self) -> Leg {
+        timeout(PATIENCE, self.legs.recv()).await.unwrap().unwrap()
     }
 
     pub(crate) fn assert_nobody_was_let_in(&mut self) {
@@ -163,6 +185,11 @@ impl House {
         assert_words_pass(&mut bobs_end, &mut link.stream).await;
         (link, bobs_end)
     }
+}
+
+/// A stranger's ClientHello is answered with a ServerHello.
+pub(crate) async fn assert_taken_for_a_stranger(stream: &mut TcpStream) {
+    assert_eq!(timeout(PATIENCE, stream.read_u8()).await.unwrap().unwrap(), 0x16);
 }
 
 impl House {

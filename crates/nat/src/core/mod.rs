@@ -240,6 +240,22 @@ impl Core {
         self.settle(now);
     }
 
+    /// A person wants everything asked anew: what is held is looked at, and who refused or did not answer is asked now and not at the end
+    /// of the pause.
+    pub fn handle_asked_anew(&mut self, now: Instant) {
+        let now = self.clock.advance(now);
+        self.look_everywhere(now);
+        for index in 0..self.sites.len() {
+            let is_wanted = self.desired_port(&self.sites[index]).is_some();
+            for talker in self.sites[index].talkers.iter_mut().filter(|_| is_wanted) {
+                if talker.is_waiting() {
+                    talker.look_again(now);
+                }
+            }
+        }
+        self.settle(now);
+    }
+
     /// A friend dialled an external address of ours, or tried to.
     pub fn handle_proof(&mut self, report: ProofReport, now: Instant) {
         let now = self.clock.advance(now);

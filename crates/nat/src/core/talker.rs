@@ -166,6 +166,11 @@ impl Talker {
         self.exhaustions = 0;
     }
 
+    /// Whether it is left alone for a while: it refused, or did not answer.
+    pub(super) const fn is_waiting(&self) -> bool {
+        self.retry_at.is_some() || self.refused.is_some() || self.absent > 0
+    }
+
     /// Something changed: what was refused or absent may be different now.
     pub(super) fn look_again(&mut self, now: Tick) {
         self.absent = 0;

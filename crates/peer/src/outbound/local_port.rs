@@ -4,7 +4,10 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+/// Connections at a reserved port that wait to be accepted: nobody is expected there but one friend.
+const BACKLOG: u32 = 16;
 
 /// After so many ports that have a connection to the same place already, another reason is likelier: this computer may have no
 /// address to connect from.
@@ -52,6 +55,37 @@ pub(crate) async fn connect(
     Err(io::Error::other(format!(
         "every local port from {first} to {last} is in use; widen the setting network.outgoing-ports"
     )))
+}
+
+/// A socket at a local address that it shares with whoever lets it: a listener of this program, and connections to other places. If it
+/// is closed before anybody says otherwise, the connection is reset: nothing keeps the same two ends from meeting again.
+pub(crate) fn shared(local: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = open_alone(local)?;
+    socket.set_reuseaddr(true)?;
+    socket.set_reuseport(true)?;
+    socket.set_zero_linger()?;
+    socket.bind(local)?;
+    Ok(socket)
+}
+
+/// Takes a local address that nobody has, and lets [`shared`] sockets have it too.
+pub(crate) fn reserve(local: SocketAddr) -> io::Result<TcpListener> {
+    let socket = open_alone(local)?;
+    // Before binding, either of the two would let it have what another one has who set it as well.
+    socket.set_reuseaddr(false)?;
+    socket.bind(local)?;
+    socket.set_reuseaddr(true)?;
+    socket.set_reuseport(true)?;
+    socket.listen(BACKLOG)
+}
+
+/// Of one family alone, so that the two families' sockets can have the same port.
+fn open_alone(local: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = open(local)?;
+    if local.is_ipv6() {
+        socket2::SockRef::from(&socket).set_only_v6(true)?;
+    }
+    Ok(socket)
 }
 
 fn open(to: SocketAddr) -> io::Result<TcpSocket> {

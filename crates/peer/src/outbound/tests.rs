@@ -40,7 +40,7 @@ async fn ask(kind: ProxyKind, login: Option<(&str, &str)>, say: &[u8]) -> (Resul
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let outbound = proxied(kind, listener.local_addr().unwrap(), login);
     let asking = async {
-        let ways = outbound.ways(None, "friend.example:4242").await.unwrap();
+        let ways = outbound.ways(None, "friend.example:4242", NamedBy::Person).await.unwrap();
         assert!(ways.iter().all(Way::is_proxied));
         outbound.connect(&ways[0]).await.map(drop)
     };
@@ -100,7 +100,7 @@ async fn without_the_proxy_there_is_no_connection_and_no_other_way() {
     let gone = listener.local_addr().unwrap();
     drop(listener);
     let outbound = http_proxy(gone, None);
-    let ways = outbound.ways(None, FRIEND).await.unwrap();
+    let ways = outbound.ways(None, FRIEND, NamedBy::Person).await.unwrap();
     assert!(matches!(&ways[..], [way] if way.hop == gone), "{ways:?}");
     let said = outbound.connect(&ways[0]).await.unwrap_err().to_string();
     assert!(said.contains("the proxy 127.0.0.1:") && said.contains("can't be reached"), "{said}");
@@ -111,13 +111,16 @@ async fn without_the_proxy_there_is_no_connection_and_no_other_way() {
 async fn only_what_is_allowed_is_connected_to() {
     let outbound =
         Outbound::new(OutboundRules { allowed: Some(allowed_only("192.0.2.7")), ..OutboundRules::default() });
-    assert_eq!(outbound.ways(None, FRIEND).await.unwrap(), [Way::direct(FRIEND.parse().unwrap())]);
-    let refused = outbound.ways(None, "192.0.2.8:4242").await.unwrap_err();
+    assert_eq!(
+        outbound.ways(None, FRIEND, NamedBy::Person).await.unwrap(),
+        [Way::direct(FRIEND.parse().unwrap())]
+    );
+    let refused = outbound.ways(None, "192.0.2.8:4242", NamedBy::Person).await.unwrap_err();
     assert_eq!(refused, DialError::NotAllowed("192.0.2.8:4242".into()));
     assert!(outbound.allows_directly(FRIEND.parse().unwrap()));
     assert!(!outbound.allows_directly("192.0.2.8:4242".parse().unwrap()));
     outbound.set(OutboundRules::default());
-    assert!(outbound.ways(None, "192.0.2.8:4242").await.is_ok(), "a change counts at once");
+    assert!(outbound.ways(None, "192.0.2.8:4242", NamedBy::Person).await.is_ok(), "a change counts at once");
 }
 
 #[tokio::test]
@@ -128,9 +131,12 @@ async fn what_a_proxy_is_asked_for_must_be_allowed_too() {
         ..OutboundRules::default()
     };
     let outbound = Outbound::new(rules);
-    assert!(outbound.ways(None, FRIEND).await.is_ok());
+    assert!(outbound.ways(None, FRIEND, NamedBy::Person).await.is_ok());
     // What a name stands for is known to the proxy alone.
-    assert!(matches!(outbound.ways(None, "friend.example:4242").await, Err(DialError::NotAllowed(_))));
+    assert!(matches!(
+        outbound.ways(None, "friend.example:4242", NamedBy::Person).await,
+        Err(DialError::NotAllowed(_))
+    ));
 }
 
 #[tokio::test]
@@ -146,7 +152,7 @@ async fn a_port_of_the_firewall_stands_for_a_friend_or_for_an_address() {
     });
     let hop = async |friend: u8, address: &str| {
         outbound
-            .ways(Some(&device(friend)), address)
+            .ways(Some(&device(friend)), address, NamedBy::Person)
             .await
             .map(|ways| (ways[0].hop.port(), ways[0].is_proxied()))
     };
@@ -176,4 +182,103 @@ async fn connections_come_from_the_ports_they_are_confined_to() {
     };
     assert!(full.contains("every local port from 20100 to 20103 is in use"), "{full}");
     assert!(!held.is_empty());
+}
+
+#[test]
+fn a_port_is_shown_only_where_nothing_stands_between_and_the_settings_allow_it() {
+    let to: SocketAddr = FRIEND.parse().unwrap();
+    let refused = |rules| Outbound::new(rules).allows_from_port(4242, to).err();
+    assert_eq!(refused(OutboundRules::default()), None);
+    assert_eq!(
+        refused(OutboundRules { inbound: Inbound::Never, ..OutboundRules::default() }),
+        Some(FixedPortRefusal::OutboundOnly)
+    );
+    let proxy = Proxy { kind: ProxyKind::Socks5, address: "127.0.0.1:1080".into(), login: None };
+    assert_eq!(
+        refused(OutboundRules { proxy: Some(proxy), ..OutboundRules::default() }),
+        Some(FixedPortRefusal::Proxied)
+    );
+    let mapped = vec![(Mapped::Address(FRIEND.into()), "127.0.0.1:5001".to_owned())];
+    assert_eq!(
+        refused(OutboundRules { mapped, ..OutboundRules::default() }),
+        Some(FixedPortRefusal::Mapped(to))
+    );
+    let ports = |ports| OutboundRules { ports: Some(ports), ..OutboundRules::default() };
+    assert_eq!(refused(ports(4000..=5000)), None);
+    let elsewhere = FixedPortRefusal::OutgoingPorts { port: 4242, ports: 1024..=4000 };
+    assert_eq!(refused(ports(1024..=4000)), Some(elsewhere));
+    let allowed = |ip| OutboundRules { allowed: Some(allowed_only(ip)), ..OutboundRules::default() };
+    assert_eq!(refused(allowed("192.0.2.7")), None);
+    assert_eq!(refused(allowed("192.0.2.8")), Some(FixedPortRefusal::NotAllowed(to)));
+}
+
+#[tokio::test]
+async fn names_are_looked_up_as_they_are_to_be_and_plain_addresses_are_not() {
+    let asked = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let (note, found) = (asked.clone(), [7, 8].map(|last| IpAddr::from([192, 0, 2, last])));
+    let names = Names::new(move |host| {
+        note.lock().unwrap().push(host.clone());
+        let known = host == "friend.example";
+        Box::pin(async move {
+            if known { Ok(found.to_vec()) } else { Err(io::ErrorKind::ConnectionRefused.into()) }
+        })
+    });
+    let rules = OutboundRules { allowed: Some(allowed_only("192.0.2.7")), names, ..OutboundRules::default() };
+    let outbound = Outbound::new(rules);
+    let ways = outbound.ways(None, "friend.example:4242", NamedBy::Person).await.unwrap();
+    assert_eq!(ways, [Way::direct(FRIEND.parse().unwrap())], "what a name stands for must be allowed too");
+    assert_eq!(
+        outbound.ways(None, FRIEND, NamedBy::Person).await.unwrap(),
+        [Way::direct(FRIEND.parse().unwrap())]
+    );
+    let failed = outbound.ways(None, "localhost:4242", NamedBy::Person).await;
+    assert!(matches!(&failed, Err(DialError::NameNotFound(why)) if why.contains("refused")), "{failed:?}");
+    assert_eq!(*asked.lock().unwrap(), ["friend.example", "localhost"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_is_looked_up_for_too_long_is_given_up() {
+    let names = Names::new(|_host| Box::pin(std::future::pending()));
+    let outbound = Outbound::new(OutboundRules { names, ..OutboundRules::default() });
+    let failed = outbound.ways(None, "friend.example:4242", NamedBy::Person).await;
+    assert!(matches!(&failed, Err(DialError::NameNotFound(why)) if why.contains("within 5 s")), "{failed:?}");
+}
+
+#[tokio::test]
+async fn a_name_that_somebody_else_told_leads_nowhere_on_this_computer() {
+    let names = Names::new(|host| {
+        let found: &[&str] = match &*host {
+            "loopback.example" => &["127.0.0.1", "::1", "::ffff:127.0.0.1", "0.0.0.0", "224.0.0.1"],
+            "own.example" => &["192.0.2.1", "2001:db8::1"],
+            "mixed.example" => &["192.0.2.1", "192.0.2.7"],
+            _ => &["127.0.0.1"],
+        };
+        let found = found.iter().map(|ip| ip.parse().unwrap()).collect();
+        Box::pin(std::future::ready(Ok(found)))
+    });
+    let outbound = Outbound::new(OutboundRules { names, ..OutboundRules::default() });
+    let address = |ip: &str| kith_network::Address { ip: ip.parse().unwrap(), prefix: 24, temporary: false };
+    let interface = kith_network::Interface {
+        index: 2,
+        name: "eth0".into(),
+        kind: kith_network::InterfaceKind::Physical,
+        addresses: vec![address("192.0.2.1"), address("2001:db8::1")],
+    };
+    let network = kith_network::Snapshot { interfaces: vec![interface], ..Default::default() };
+    outbound.follow(&Network::played(network).0);
+    let ways = async |address: &str, told| outbound.ways(None, address, told).await;
+    for address in
+        ["loopback.example:6379", "own.example:6379", "localhost.:22", "127.1:6379", "x.localhost:1"]
+    {
+        assert_eq!(ways(address, NamedBy::Others).await, Err(DialError::Myself), "{address}");
+        assert!(ways(address, NamedBy::Person).await.is_ok(), "{address} may be what the person wants");
+    }
+    assert_eq!(
+        ways("mixed.example:4242", NamedBy::Others).await,
+        Ok(vec![Way::direct("192.0.2.7:4242".parse().unwrap())])
+    );
+    // A proxy looks names up itself.
+    let proxied = http_proxy("127.0.0.1:3128".parse().unwrap(), None);
+    assert_eq!(proxied.ways(None, "127.1:6379", NamedBy::Others).await, Err(DialError::Myself));
+    assert!(proxied.ways(None, "friend.example:4242", NamedBy::Others).await.is_ok());
 }

@@ -8,5 +8,9 @@
 
 mod crowds;
 mod dial_backs;
+mod hubs;
+mod moving;
 mod network;
+mod observing;
 mod support;
+mod ways;

@@ -58,3 +58,20 @@ async fn a_change_of_the_network_and_a_resume_start_dials_at_once() {
     }
     peers.shutdown().await;
 }
+
+#[tokio::test]
+async fn a_race_that_was_begun_in_another_network_is_not_waited_for() {
+    let (network, news) = Network::played(Snapshot::default());
+    let peers = Peers::start(Arc::new(identity(1)), Arc::new(Silent), Outbound::default(), &network);
+    // Takes connections, and says nothing for ten seconds.
+    let door = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let book =
+        AddressBook { configured: vec![door.local_addr().unwrap().to_string()], ..AddressBook::default() };
+    peers.set_friend(identity(2).device_id(), book);
+    let mut held = vec![timeout(PATIENCE, door.accept()).await.unwrap().unwrap()];
+    for _ in 0..3 {
+        news.send_modify(|news| news.changes += 1);
+        held.push(timeout(Duration::from_secs(5), door.accept()).await.expect("it is dialled anew").unwrap());
+    }
+    peers.shutdown().await;
+}

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::{Request, Response, StatusCode};
 use kith_identity::tls::{self, Admission, Admitted};
-use kith_identity::{DeviceId, DialInKey, Identity, IdentitySeed, InstallationId};
+use kith_identity::{DeviceId, DialInKey, Identity, IdentitySeed, InstallationId, PairKey};
 use kith_peer::{AddressBook, Caller, Connection, Host, Outbound, Peers, Standing};
 use kith_wire::{
     Body, DIAL_BACK_CAPABILITY, Hello, Link, Report, ServeFuture, VISIT_CAPABILITY, VersionRange, empty_body,
@@ -44,12 +44,17 @@ impl Host for Silent {
             since: 0,
             proof: String::new(),
             run: None,
+            class: None,
         }
     }
 
     /// The doors here know no tags.
     fn dial_in_keys(&self, _friend: &DeviceId) -> Vec<DialInKey> {
         Vec::new()
+    }
+
+    fn pair_key(&self, _friend: &DeviceId) -> Option<PairKey> {
+        None
     }
 
     fn standing(&self, _friend: &DeviceId, hello: &Hello) -> Standing {
@@ -90,13 +95,13 @@ pub(crate) struct Computer {
 
 impl Computer {
     pub(crate) fn new(byte: u8) -> Self {
+        Self::with(byte, Arc::new(Silent))
+    }
+
+    pub(crate) fn with(byte: u8, host: Arc<dyn Host>) -> Self {
         let identity = Arc::new(identity(byte));
-        let peers = Peers::start(
-            identity.clone(),
-            Arc::new(Silent),
-            Outbound::default(),
-            &kith_network::Network::start(),
-        );
+        let peers =
+            Peers::start(identity.clone(), host, Outbound::default(), &kith_network::Network::start());
         Self { identity, peers, _doors: Vec::new() }
     }
 

@@ -1,6 +1,7 @@
 //! A friend whose program is not ours: it holds back, dribbles, floods, or lies. He has shown his key, and said hello.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::*;
 use crate::body::{bytes_body, collect};

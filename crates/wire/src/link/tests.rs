@@ -1,7 +1,9 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bytes::Bytes;
 use tokio::io::DuplexStream;
 use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::*;
 use http_body_util::{BodyExt, StreamBody};
@@ -163,7 +165,7 @@ async fn ends_that_send_much_and_owe_each_other_answers_to_pings_both_go_on() {
     let ping = async {
         loop {
             for link in [&pair.dialer, &pair.acceptor] {
-                link.mux.lock().send_ping(1);
+                link.mux.lock().send_ping(Instant::now());
             }
             tokio::task::yield_now().await;
         }
@@ -245,3 +247,4 @@ async fn exchanges_of_all_sizes_arrive_whole_through_pipes_of_all_widths() {
         assert!(!a.is_over() && !b.is_over());
     }
 }
+mod moving;

@@ -79,7 +79,6 @@ pub(crate) struct Mux {
     outbox: Outbox,
     /// Something was written that may still lie in front of the line.
     unflushed: bool,
-    pings: u32,
     /// Since when, and since how many bytes, what is to go out gets on too slowly.
     slow_since: Option<(Instant, u64)>,
 }
@@ -112,7 +111,6 @@ impl Mux {
             piece: BytesMut::new(),
             outbox: Outbox::default(),
             unflushed: false,
-            pings: 0,
             slow_since: None,
         }
     }
@@ -167,6 +165,12 @@ impl Mux {
     }
 
     fn open_streams(&mut self, cx: &mut Context<'_>) {
+        if self.shared.lock().is_draining() {
+            // Who asked goes on elsewhere.
+            self.waiting.clear();
+            while let Poll::Ready(Some(_too_late)) = self.opens.poll_recv(cx) {}
+            return;
+        }
         loop {
             if self.waiting.is_empty() {
                 match self.opens.poll_recv(cx) {
@@ -261,8 +265,18 @@ impl Mux {
 
     /// Asks for a sign of life.
     pub(crate) fn ping(&mut self) {
-        self.pings = self.pings.wrapping_add(1);
-        self.shared.lock().send_ping(self.pings);
+        self.shared.lock().send_ping(Instant::now());
+    }
+
+    /// Opens no more streams; what is open goes on.
+    pub(crate) fn drain(&self) {
+        self.shared.lock().drain();
+    }
+
+    /// If nothing is under way in either direction, and nothing waits to go out: how many streams the other side has opened so far.
+    pub(crate) fn idle_after(&self) -> Option<u64> {
+        let idle_after = self.shared.lock().idle_after();
+        idle_after.filter(|_| self.outbox.bytes == 0 && !self.unflushed)
     }
 
     /// Looks after what takes too long. True if the other side takes next to nothing of what waits to go out.
@@ -270,6 +284,11 @@ impl Mux {
         self.shared.lock().sweep(now);
         if self.outbox.bytes == 0 && !self.unflushed {
             self.slow_since = None;
+            // Most links do nothing for most of the time, and a hub has thousands of them.
+            if self.shared.lock().rest() {
+                self.piece = BytesMut::new();
+                self.outbox.pieces = VecDeque::new();
+            }
             return false;
         }
         let sent = self.meter.sent();

@@ -90,7 +90,17 @@ pub(crate) struct Session {
     bulk: VecDeque<u32>,
     pong: Option<u32>,
     ping: Option<u32>,
+    /// Pings that were sent.
+    pings: u32,
+    /// The latest of them, until it is answered.
+    asked: Option<(u32, Instant)>,
+    /// How long answers took, the later ones counting for more.
+    round_trip: Option<Duration>,
     farewell: Option<Farewell>,
+    /// Streams that they have opened so far.
+    taken: u64,
+    /// We open no more streams.
+    draining: bool,
     /// We say goodbye, or have said so: nothing new is begun, and what is long is broken off.
     ending: bool,
     /// How far a stream's window has grown: new ones begin there.
@@ -133,7 +143,12 @@ impl Session {
             bulk: VecDeque::new(),
             pong: None,
             ping: None,
+            pings: 0,
+            asked: None,
+            round_trip: None,
             farewell: None,
+            taken: 0,
+            draining: false,
             ending: false,
             learned: BASE_WINDOW,
             grown: 0,
@@ -160,6 +175,8 @@ impl Session {
                 if !header.has(ACK) {
                     // Of several that wait for an answer the latest gets one: that is a sign of life, too.
                     self.pong = Some(header.length);
+                } else if let Some((_, asked)) = self.asked.take_if(|(number, _)| *number == header.length) {
+                    self.note_round_trip(now.saturating_duration_since(asked));
                 }
                 Ok(Next::Header)
             }
@@ -225,6 +242,7 @@ impl Session {
         flow.outgoing.credit = BASE_WINDOW.checked_add(credit).ok_or(Breach::CreditOverflow)?;
         self.flows.insert(id, flow);
         self.accepted.push_back(id);
+        self.taken += 1;
         self.begin_window(id);
         Ok(())
     }
@@ -288,7 +306,7 @@ impl Session {
 
     /// Opens a stream; none while there are too many, or after too many that were broken off here.
     pub(crate) fn open(&mut self) -> Option<u32> {
-        if self.ending || self.our_resets.left == 0 {
+        if self.ending || self.draining || self.our_resets.left == 0 {
             return None;
         }
         if self.flows.values().filter(|flow| !flow.theirs).count() >= self.bounds.ours {
@@ -301,9 +319,37 @@ impl Session {
         Some(id)
     }
 
-    pub(crate) fn send_ping(&mut self, number: u32) {
-        self.ping = Some(number);
+    /// Asks for a sign of life.
+    pub(crate) fn send_ping(&mut self, now: Instant) {
+        self.pings = self.pings.wrapping_add(1);
+        self.ping = Some(self.pings);
+        self.asked = Some((self.pings, now));
         self.wake_driver();
+    }
+
+    /// An eighth of the news, seven of what was known (as RFC 6298, 2.3).
+    fn note_round_trip(&mut self, took: Duration) {
+        self.round_trip = Some(self.round_trip.map_or(took, |known| (known * 7 + took) / 8));
+    }
+
+    /// How long the other side takes to answer, as far as was seen.
+    pub(crate) const fn round_trip(&self) -> Option<Duration> {
+        self.round_trip
+    }
+
+    /// From now on no streams are opened here. Those that are open go on, and what the other side opens is taken.
+    pub(crate) fn drain(&mut self) {
+        self.draining = true;
+        self.wake_driver();
+    }
+
+    pub(crate) const fn is_draining(&self) -> bool {
+        self.draining
+    }
+
+    /// How many streams they have opened so far; none while any is open, in either direction.
+    pub(crate) fn idle_after(&self) -> Option<u64> {
+        self.flows.is_empty().then_some(self.taken)
     }
 
     /// The last word. Short messages that wait are sent before it, and nothing after it.
@@ -557,6 +603,20 @@ impl Session {
     }
 
     // --- Time, and the end.
+
+    /// Gives back the room that streams needed, if there is none at present; says so. An empty map or queue keeps what it once had.
+    pub(crate) fn rest(&mut self) -> bool {
+        if !self.flows.is_empty() {
+            return false;
+        }
+        self.flows = BTreeMap::new();
+        self.fed = Vec::new();
+        for queue in [&mut self.accepted, &mut self.signals, &mut self.urgent, &mut self.bulk] {
+            // What is left in one is of streams that are over, and is passed over when its turn comes.
+            queue.shrink_to_fit();
+        }
+        true
+    }
 
     /// Breaks off streams on which the other side takes too little, and those that it doesn't end though we did long ago.
     pub(crate) fn sweep(&mut self, now: Instant) {

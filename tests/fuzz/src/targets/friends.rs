@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use data_encoding::BASE32_NOPAD;
 use kith_identity::{
     DeviceId, DialBackNonce, DialInTag, Invite, InviteError, LineKind, MAX_ADDRESSES, MAX_NAME_CHARACTERS,
-    RecoveryPhrase, ReplyError, ReplyLine, StateKey, sanitise_name,
+    MOST_INVITE_HUBS, RecoveryPhrase, ReplyError, ReplyLine, StateKey, sanitise_name,
 };
 use kith_listener::gate::{Verdict, judge};
 use kith_peer::greeting::{LONGEST_GREETING, SkipGreeting};
@@ -155,6 +155,7 @@ pub(super) fn reply_body(body: &[u8]) -> Outcome {
 fn check_invite(invite: &Result<Invite, InviteError>) {
     let Ok(invite) = invite else { return };
     assert!(invite.addresses().len() <= MAX_ADDRESSES, "{invite:?}");
+    assert!(invite.hubs().len() <= MOST_INVITE_HUBS, "{invite:?}");
     let name = &invite.terms().name;
     assert!(name.chars().count() <= MAX_NAME_CHARACTERS && *name == sanitise_name(name), "{name:?}");
     assert_eq!(Invite::parse(&invite.to_text()).as_ref(), Ok(invite), "written and read again");

@@ -3,6 +3,39 @@
 /// Words of datagrams of PCP and NAT-PMP.
 pub(super) const MAPPING: &[&str] =
     &["\x02\u{1}\0\0", "\0\0\0\0", "\x10\u{12}", "\0\u{1}\u{2}\u{3}\u{4}\u{5}\u{6}\u{7}\u{8}\t\n\x0b"];
+/// Words of what lies with carriers and of what they answer.
+pub(super) const CARRIED: &[&str] = &[
+    "\"say\":\"ring\"",
+    "\"say\":\"offer\"",
+    "\"say\":\"answer\"",
+    "\"say\":\"again\"",
+    "\"say\":\"go\"",
+    "\"say\":\"relay\"",
+    "\"say\":\"over\"",
+    "\"say\":\"knock\"",
+    "\"endpoints\":[",
+    "\"11.0.0.1:4242\"",
+    "\"127.0.0.1:4242\"",
+    "\"224.0.0.1:4242\"",
+    "\"[::1]:22\"",
+    "\"round\":",
+    "\"session\":\"01010101010101010101010101010101\"",
+    "\"sequence\":18446744073709551615",
+    "\"issued\":",
+    "\"expires\":",
+    "\"hubs\":[",
+    "\"records\":[",
+    "\"watch\":[",
+    "\"prefixes\":[",
+    "\"assigned\":[",
+    "\"moves\":{\"at\":0,\"to\":[]}",
+    "kith://",
+    "1800000000",
+    "null",
+    "true",
+];
+pub(super) const NEARBY: &[&str] =
+    &["\x05_kith\x04_tcp\x05local\0", "\0\x0c\0\x01", "v=1", "t0=", "id=", "k=", "n=", "\0\0\0\x78"];
 pub(super) const SSDP: &[&str] = &[
     "HTTP/1.1 200 OK\r\n",
     "NOTIFY * HTTP/1.1\r\n",

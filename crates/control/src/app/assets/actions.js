@@ -37,6 +37,22 @@ const ACTIONS = {
     await call("DELETE", `/v1/sets/${part(set)}`);
     await load("sets");
   },
+  async "open-near"() {
+    await call("POST", "/v1/near", {});
+    await load("near");
+  },
+  async "close-near"() {
+    await call("DELETE", "/v1/near");
+    await load("near");
+  },
+  async meet({ device }) {
+    await call("POST", "/v1/near/meetings", { device_id: device });
+    await load("near");
+  },
+  async "refuse-meeting"({ meeting }) {
+    await call("POST", `/v1/near/meetings/${part(meeting)}/refuse`, {});
+    await load("near");
+  },
   async "remove-friend"({ friend, shown }) {
     if (!await confirmed(`Remove ${shown}?`, "You stop backing up to each other. What is kept here for this friend stays on the disk.", "Remove the friend")) return;
     await call("DELETE", `/v1/friends/${part(friend)}`);
@@ -71,10 +87,15 @@ const FORMS = {
     form.reset();
     showResult(dialog, result);
   },
+  async meeting(form) {
+    await call("POST", `/v1/near/meetings/${part(form.dataset.meeting)}/confirm`, { own: form.elements.own.checked });
+    await load("near");
+  },
   async set(form, dialog) {
-    const to = [...form.querySelectorAll("input[name=to]:checked")].map((box) => box.value);
+    const checked = (name) => [...form.querySelectorAll(`input[name=${name}]:checked`)].map((box) => box.value);
+    const [to, alternate] = [checked("to"), checked("alternate")];
     if (to.length === 0) throw new Error("choose at least one friend");
-    const body = { name: form.elements.name.value.trim(), paths: lines(form.elements.paths.value), to, exclude: lines(form.elements.exclude.value) };
+    const body = { name: form.elements.name.value.trim(), paths: lines(form.elements.paths.value), to, alternate, exclude: lines(form.elements.exclude.value) };
     await call("POST", "/v1/sets", body);
     dialog.close();
     await Promise.all([load("sets"), load("verdict")]);
@@ -95,6 +116,27 @@ const FORMS = {
     await call("POST", "/v1/pause", { seconds: Number(form.elements.seconds.value) });
     dialog.close();
     await Promise.all([load("verdict"), load("computer")]);
+  },
+  async outward(form) {
+    const { way, host, port, user, password, mapped } = form.elements;
+    const change = (key, value) => call("PUT", `/v1/settings/${part(key)}`, { value });
+    if (way.value === "socks5" || way.value === "http") {
+      if (host.value.trim() === "" || port.value === "") throw new Error("the proxy needs a host and a port");
+      if (form.dataset.login === "true" && user.value !== "" && password.value === "") throw new Error("type the password of the proxy again");
+      const login = user.value === "" ? "" : `${part(user.value)}:${part(password.value)}@`;
+      await change("network.proxy", `${way.value}://${login}${host.value.trim()}:${port.value}`);
+    } else {
+      const table = way.value === "mapped" ? lines(mapped.value).map((line) => {
+        const [destination, firewall] = line.split("=").map((side) => side.trim());
+        if (!destination || !firewall) throw new Error(`“${line}” is not of the form DESTINATION = FIREWALL:PORT`);
+        return `${JSON.stringify(destination)} = ${JSON.stringify(firewall)}`;
+      }) : [];
+      if (way.value === "mapped" && table.length === 0) throw new Error("name at least one port of the firewall");
+      await change("network.mapped", `{ ${table.join(", ")} }`);
+      await change("network.proxy", "");
+    }
+    await loadFresh("settings");
+    toast("Friends are called by this way now.");
   },
   async setting(form) {
     const { key } = form.dataset;

@@ -6,7 +6,7 @@ import { run } from "./command.js";
 import { listen } from "./live.js";
 import { complainIn, explained, forgive, load, toast } from "./view.js";
 
-const OVERVIEW = ["verdict", "jobs", "friends", "sets", "computer", "activity"];
+const OVERVIEW = ["verdict", "jobs", "friends", "near", "sets", "computer", "activity"];
 const LIVE = [...OVERVIEW, "network"];
 const AGING = 30000; // Times like “5 minutes ago” are drawn anew this often.
 const by = (id) => document.getElementById(id);

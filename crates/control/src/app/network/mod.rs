@@ -3,8 +3,11 @@
 //! For people who never heard of NAT: first the answer, then what to do, then the way in as a picture, and only below it what
 //! somebody wants to know who does know.
 
+mod firewall;
+mod hubs;
 mod page;
 mod ports;
+mod relay;
 mod routers;
 mod way;
 
@@ -13,10 +16,15 @@ use std::net::SocketAddrV4;
 use maud::{Markup, html};
 
 use super::parts::{self, Tone};
-use crate::view::{ListenerState, PortView, ProofState, StatusView};
+use crate::view::{FirewallView, ListenerState, PortView, ProofState, StatusView};
 
 /// What the page consists of.
-pub(super) fn section(status: &StatusView, ports: &[PortView], now: jiff::Timestamp) -> Markup {
+pub(super) fn section(
+    status: &StatusView,
+    ports: &[PortView],
+    firewall: &FirewallView,
+    now: jiff::Timestamp,
+) -> Markup {
     html! {
         (verdict(status))
         (way::section(status, now))
@@ -26,8 +34,16 @@ pub(super) fn section(status: &StatusView, ports: &[PortView], now: jiff::Timest
             p.muted { "Inside: what computers of the same network call. Outside: what friends elsewhere call. Kith tells your friends all of them." }
             dl.facts { (parts::addresses(&status.internal, &status.public, &[], None)) }
         }
+        (hubs::section(&status.hubs, now))
+        (relay::section(&status.relay))
         (ports::section(ports))
+        (firewall::section(firewall))
     }
+}
+
+/// What hubs have announced, where the eyes are.
+pub(super) fn hub_notices(status: &StatusView) -> Markup {
+    hubs::notices(&status.hubs)
 }
 
 /// The answer to the first question: can friends elsewhere call this computer?

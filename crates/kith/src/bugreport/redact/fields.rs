@@ -23,11 +23,14 @@ pub(super) struct Part<'a> {
 }
 
 /// Fields whose value is a name.
-const NAMES: [(&str, Kind); 13] = [
+const NAMES: [(&str, Kind); 16] = [
+    ("alternate", Kind::Friend),
     ("by", Kind::Friend),
+    ("carrier", Kind::Friend),
     ("friend", Kind::Friend),
     ("from", Kind::Friend),
     ("holder", Kind::Text),
+    ("hub", Kind::Friend),
     ("interface", Kind::Text),
     ("name", Kind::Friend),
     ("operation", Kind::Path),
@@ -40,7 +43,7 @@ const NAMES: [(&str, Kind); 13] = [
 ];
 
 /// All other fields of our log. A name that is missing here is taken for a part of the value before it.
-const TEXTS: [&str; 77] = [
+const TEXTS: [&str; 89] = [
     "address",
     "addresses",
     "answer",
@@ -51,6 +54,8 @@ const TEXTS: [&str; 77] = [
     "bytes",
     "changes",
     "code",
+    "command",
+    "computers",
     "copied",
     "damage",
     "damaged",
@@ -58,15 +63,18 @@ const TEXTS: [&str; 77] = [
     "device",
     "dialled",
     "doubt",
+    "ending",
     "error",
     "evicted",
     "failure",
     "failures",
     "family",
     "files",
+    "firewall",
     "first",
     "friends",
     "hint",
+    "hubs",
     "id",
     "index",
     "job",
@@ -96,9 +104,11 @@ const TEXTS: [&str; 77] = [
     "rank",
     "reason",
     "refusal",
+    "relays",
     "remote",
     "request",
     "resumes",
+    "said",
     "seconds",
     "sent",
     "sequence",
@@ -113,11 +123,16 @@ const TEXTS: [&str; 77] = [
     "target",
     "time",
     "to",
+    "token",
+    "told",
     "took",
     "tree",
     "uplink",
     "visits",
+    "way",
     "who",
+    "why",
+    "with",
 ];
 
 /// Values of name fields that Kith sets itself.

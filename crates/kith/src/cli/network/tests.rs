@@ -1,7 +1,7 @@
 use jiff::SignedDuration;
 use kith_control::view::{
-    ControlView, ListenerState, ListenerView, MappingView, PortState, ProofState, ProofView, ProtocolView,
-    VaultView,
+    ControlView, HubMoveView, HubRole, HubState, ListenerState, ListenerView, MappingView, PortState,
+    ProofState, ProofView, ProtocolView, VaultView,
 };
 use kith_identity::DeviceId;
 
@@ -38,6 +38,8 @@ fn status(mapping: MappingView, gateways: Vec<GatewayView>) -> StatusView {
             failure: None,
             scrub: Default::default(),
         },
+        relay: Default::default(),
+        hubs: Vec::new(),
         paused_until: None,
         superseded: None,
         recovery_unseen: false,
@@ -170,4 +172,31 @@ fn the_port_table_has_a_row_for_the_router_and_for_sockets_of_udp() {
         ]
     );
     assert_eq!(rows[2][..3], ["0.0.0.0:1900", "udp", "in"]);
+}
+
+#[test]
+fn each_hub_has_a_row_and_what_it_announced_another() {
+    let hub = |role, state, why: Option<&str>| HubView {
+        device_id: DeviceId::from_spki(&[1; 32]),
+        name: "hub.example".into(),
+        addresses: vec!["hub.example:4287".into()],
+        role,
+        friends: vec!["an\u{1b}na".into()],
+        state,
+        why: why.map(str::to_owned),
+        connected_since: None,
+        round_trip_ms: None,
+        moves: None,
+    };
+    let moves = HubMoveView { at: now(), to: vec!["new.example:443".into()], done: true, next_step: None };
+    let primary = HubView { moves: Some(moves), ..hub(HubRole::Primary, HubState::Registered, None) };
+    let rows = hub_rows(&[primary, hub(HubRole::Borrowed, HubState::Refused, Some("it is full"))]);
+    assert_eq!(rows[0], ["hubs", "hub.example:4287 (the first one): registered"]);
+    assert!(
+        rows[1][0].is_empty() && rows[1][1].ends_with("does nothing for this computer: it is full"),
+        "{rows:?}"
+    );
+    assert!(rows[2][0] == "notice" && rows[2][1].contains("has moved to new.example:443"), "{rows:?}");
+    assert!(rows.iter().flatten().all(|text| !text.contains('\u{1b}')), "{rows:?}");
+    assert!(hub_rows(&[]).is_empty());
 }

@@ -1,9 +1,10 @@
 //! What is shown of jobs: those of this daemon, and those that the history knows.
 
 use jiff::Timestamp;
-use kith_control::view::{JobState, JobView};
+use kith_control::view::{JobKind, JobState, JobView};
 use kith_control::{Failure, FailureKind};
 use kith_identity::DeviceId;
+use kith_wire::Work;
 use tracing::{info, warn};
 
 use super::Jobs;
@@ -60,8 +61,36 @@ impl Jobs {
         let fits = |(of, to): &(String, DeviceId)| {
             set.is_none_or(|set| set == of) && friend.is_none_or(|friend| friend == to)
         };
-        table.complete.iter().filter(|(key, _)| fits(key)).map(|(_, ended)| *ended).max()
+        table.known.complete.iter().filter(|(key, _)| fits(key)).map(|(_, ended)| *ended).max()
     }
+
+    /// When the last backup that made a snapshot ended, and whether nothing was left out.
+    pub(in crate::daemon) fn last_snapshot(&self) -> Option<(Timestamp, bool)> {
+        lock(&self.table).known.last
+    }
+
+    /// What the backups do at the moment, and how far they are in percent.
+    pub(in crate::daemon) fn work(&self) -> (Work, Option<u8>) {
+        under_way(lock(&self.table).jobs.values().map(|entry| &entry.view))
+    }
+}
+
+/// What the backups do, and how far they are.
+fn under_way<'a>(jobs: impl Iterator<Item = &'a JobView>) -> (Work, Option<u8>) {
+    let mut work = Work::Idle;
+    let (mut done, mut total, mut certain) = (0_u64, 0_u64, true);
+    for job in jobs.filter(|job| job.kind == JobKind::Backup && !job.state.is_over()) {
+        if job.state == JobState::Running {
+            work = Work::Running;
+            certain &= job.progress.totals_final;
+            done = done.saturating_add(job.progress.bytes_done);
+            total = total.saturating_add(job.progress.bytes_total);
+        } else if work == Work::Idle {
+            work = Work::Waiting;
+        }
+    }
+    let percent = (u128::from(done) * 100).checked_div(total.into()).map_or(100, |percent| percent.min(100));
+    (work, (work == Work::Running && certain).then(|| u8::try_from(percent).unwrap_or(100)))
 }
 
 /// A line about the end of a job.

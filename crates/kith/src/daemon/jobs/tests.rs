@@ -13,7 +13,7 @@ fn request(set: &str) -> Request {
 
 fn jobs(directory: &std::path::Path) -> Arc<Jobs> {
     let history = History::new(Db::open(&directory.join("state.db")).unwrap());
-    Jobs::new(history, Complete::new(), broadcast::Sender::new(16))
+    Jobs::new(history, Known::default(), broadcast::Sender::new(16))
 }
 
 async fn ended(jobs: &Arc<Jobs>, id: u64) -> JobView {

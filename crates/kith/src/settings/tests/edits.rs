@@ -88,12 +88,16 @@ fn unset_brings_the_layer_below_back() {
 #[test]
 fn refused_edits_leave_the_file_alone() {
     let world = World::with(FILE);
-    world.write("etc/locked.toml", "\n[vault]\nhold-days = 90\n");
+    world.write("etc/locked.toml", "\n[vault]\nhold-days = 90\naccept = \"own\"\n");
     let refuse = |key: &str, value: &str| world.sentence(edit::set(&world.sources, key, value));
     assert_eq!(
         refuse("vault.hold-days", "1"),
         "vault.hold-days is locked by the administrator of this computer (TMP/etc/locked.toml, line 3); it can be changed only there"
     );
+    // From whom backups are taken can be the administrator's to decide.
+    assert!(refuse("vault.accept", "friends").starts_with("vault.accept is locked by the administrator"));
+    assert_eq!(world.load().settings().vault.accept, Accept::Own);
+    assert!(world.load().get("vault.accept").unwrap().locked);
     assert!(refuse("listener.port", "80").starts_with("listener.port: port 80 can't be used"));
     assert_eq!(
         refuse("listener.port", "many"),

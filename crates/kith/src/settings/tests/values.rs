@@ -53,6 +53,8 @@ outgoing-ports = "1024-5000"
 punch-port-ranges = ["2000-3000", "4000"]
 hubs = ["kith://{id}@hub.example.org:443"]
 relay = false
+relay-rate = "500kB"
+relay-daily = "2GB"
 lan-discovery = false
 [network.mapped]
 "{id}" = "fw.example.org:7000"
@@ -77,6 +79,7 @@ exclude = ["*.tmp"]
     assert_eq!((settings.vault.hold_days.get(), settings.vault.keep_free.bytes()), (7, 500_000_000));
     let network = &settings.network;
     assert!(network.outbound_only && !network.relay && !network.lan_discovery);
+    assert_eq!((network.relay_rate.bytes(), network.relay_daily.bytes()), (500_000, 2_000_000_000));
     let proxy = network.proxy.as_ref().unwrap();
     assert_eq!((proxy.kind(), proxy.login()), (ProxyKind::Socks5, Some(("anna", "p@ss:word"))));
     assert_eq!(network.outgoing_ports, Some(PortRange::new(1024, 5000).unwrap()));
@@ -412,6 +415,22 @@ fn sizes_are_exact_and_show_in_the_largest_unit_that_divides_them() {
     check("0B", 0, "0B");
     for bad in ["", "GB", "-1GB", "1.2.3GB", "1.1234567890GB", "99999999999TB", "1e3MB", "10 G", "ten GB"] {
         assert!(bad.parse::<ByteSize>().is_err(), "{bad} was taken");
+    }
+}
+
+#[test]
+fn a_limit_of_nothing_is_none() {
+    for none in ["", "0", "0B", " 0 GB"] {
+        let network =
+            settings(&format!("[network]\nrelay-rate = \"{none}\"\nrelay-daily = \"{none}\"\n")).network;
+        assert_eq!((network.relay_rate.bytes(), network.relay_daily.bytes()), (0, 0), "{none:?}");
+    }
+    for wrong in ["1", "much", "-1B"] {
+        let problem = problem(&format!("[network]\nrelay-daily = \"{wrong}\"\n"));
+        assert!(
+            problem.contains("network.relay-daily") && problem.contains("write a number and a unit"),
+            "{problem}"
+        );
     }
 }
 

@@ -107,6 +107,25 @@ fn a_router_that_was_exchanged_for_one_with_another_protocol_is_served_again() {
 }
 
 #[test]
+fn who_refused_for_an_hour_is_asked_at_once_when_a_person_wants_it() {
+    for protocol in Protocol::ALL {
+        let soon = |asks: bool| {
+            let mut world = World::start(vec![Router::new(GATEWAY, &[])]);
+            world.seconds(3600);
+            assert!(!world.is_mapped());
+            world.router().speaks = vec![protocol];
+            if asks {
+                world.core.handle_asked_anew(world.at());
+                world.execute();
+            }
+            world.seconds(5);
+            world.is_mapped()
+        };
+        assert_eq!((soon(true), soon(false)), (true, false), "{protocol}");
+    }
+}
+
+#[test]
 fn a_silent_gateway_keeps_its_mapping_shown_until_the_lease_ends_and_says_so() {
     let mut world = mapped(&[Protocol::Upnp]);
     world.router().up = false;

@@ -414,3 +414,25 @@ fn a_farewell_waits_for_short_messages_and_not_for_long_ones() {
     assert!(matches!(session.poll_room(long, &nobody()), Poll::Ready(Err(_))));
     assert_eq!((session.open(), sent(&mut session)), (None, vec![]));
 }
+
+#[test]
+fn a_connection_that_rests_has_no_room_set_aside_and_goes_on_as_before() {
+    let (mut session, now) = (session(Side::Acceptor), Instant::now());
+    for id in [1, 3, 5] {
+        session.receive(opens(id, 0), now).unwrap();
+        assert_eq!(session.accept(), Some(id));
+        assert!(!session.rest(), "a stream is open");
+    }
+    for id in [1, 3, 5] {
+        session.receive(Header::new(Kind::Data, RST, id, 0), now).unwrap();
+        session.abandon(id);
+    }
+    sent(&mut session);
+    assert!(session.rest());
+    let queues = [&session.accepted, &session.signals, &session.urgent, &session.bulk];
+    assert!(queues.iter().all(|queue| queue.len() == queue.capacity()));
+    session.receive(opens(7, 0), now).unwrap();
+    assert_eq!(session.accept(), Some(7));
+    arrive(&mut session, 7, 100);
+    read(&mut session, 7, 100);
+}

@@ -1,0 +1,3 @@
+mod simulation;
+mod steps;
+mod world;

@@ -1,0 +1,36 @@
+//! Every kind of site connects with the others by the way that is expected of it.
+//!
+//! How often two routers that keep ports are punched is counted in `lab::punching`, and with daemons by `matrix --punch 20`: these take no
+//! more than 12 calls of a friend in a minute.
+
+use std::time::Duration;
+
+use e2e::matrix::{Options, Way, covering, run};
+use e2e::{alone, need, need_lab, say};
+
+/// The promise for the median time to a link by this way; none where there is no promise.
+const fn promised(way: Way) -> Option<Duration> {
+    match way {
+        Way::Lan | Way::Public | Way::Mapped => Some(Duration::from_secs(1)),
+        Way::Punched => Some(Duration::from_secs(3)),
+        Way::Relayed => Some(Duration::from_secs(2)),
+        _ => None,
+    }
+}
+
+#[test]
+fn every_kind_of_site_connects_by_the_expected_way() {
+    if !need_lab() || !["python3", "microsocks", "tinyproxy"].into_iter().all(need) {
+        return;
+    }
+    let _alone = alone();
+    let report = run(&Options::of(covering()), &mut |text| say(text));
+    say(&report.to_string());
+    let surprises: Vec<_> = report.surprises().collect();
+    assert!(surprises.is_empty(), "not as expected: {surprises:#?}");
+    for (way, (median, count)) in report.medians() {
+        if let Some(promised) = promised(way) {
+            assert!(median <= promised, "the median of {count} links that were {way} is {median:?}");
+        }
+    }
+}

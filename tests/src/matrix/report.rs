@@ -1,0 +1,159 @@
+//! What came of a run, and how it is printed.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::expected::{Expected, Way, expected};
+use super::kind::Kind;
+
+/// What came of one pair.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The two kinds.
+    pub kinds: [Kind; 2],
+    /// What was expected of them.
+    pub expected: Expected,
+    /// The `path` of the other one that each shows; none: there was no link.
+    pub got: [Option<String>; 2],
+    /// Whether something that was asked over the link was answered, by either.
+    pub answered: bool,
+    /// From the break of a link until the next one was there, by whichever way.
+    pub again: Option<Duration>,
+    /// From the break of a link until one was there by the expected way.
+    pub settled: Option<Duration>,
+    /// What was said of a link that did not come about.
+    pub said: Option<String>,
+}
+
+/// What came of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Pair by pair.
+    pub rows: Vec<Row>,
+}
+
+impl Row {
+    /// Whether the two are connected.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.answered && self.got.iter().all(Option::is_some)
+    }
+
+    /// Whether they are connected by the way that was expected.
+    #[must_use]
+    pub fn is_as_expected(&self) -> bool {
+        let [Some(first), Some(second)] = &self.got else { return false };
+        self.is_connected() && self.expected.way.allows(first, second)
+    }
+
+    fn way(&self) -> String {
+        let [first, second] = self.got.each_ref().map(|word| word.as_deref().unwrap_or("none"));
+        if first == second { first.to_owned() } else { format!("{first}>{second}") }
+    }
+}
+
+impl Report {
+    /// The pairs that are not connected by the way that was expected.
+    pub fn surprises(&self) -> impl Iterator<Item = &Row> {
+        self.rows.iter().filter(|row| !row.is_as_expected())
+    }
+
+    /// The median time to a link by the expected way, for every expected way.
+    #[must_use]
+    pub fn medians(&self) -> BTreeMap<Way, (Duration, usize)> {
+        let mut times: BTreeMap<Way, Vec<Duration>> = BTreeMap::new();
+        for row in &self.rows {
+            if let Some(settled) = row.settled {
+                times.entry(group(row.expected.way)).or_default().push(settled);
+            }
+        }
+        let median = |mut times: Vec<Duration>| {
+            times.sort_unstable();
+            (times[times.len() / 2], times.len())
+        };
+        times.into_iter().map(|(way, times)| (way, median(times))).collect()
+    }
+}
+
+/// Ways whose times belong together.
+const fn group(way: Way) -> Way {
+    match way {
+        Way::PublicOrMapped => Way::Mapped,
+        Way::SecondByProxyToPublic | Way::FirstByProxyToMapped | Way::SecondByProxyToMapped => {
+            Way::FirstByProxyToPublic
+        }
+        other => other,
+    }
+}
+
+const fn name_of_group(way: Way) -> &'static str {
+    match way {
+        Way::Lan => "lan",
+        Way::Public => "public",
+        Way::FirstByProxyToPublic => "by a proxy",
+        Way::Punched => "punched",
+        Way::PunchedOrRelayed => "punched, else relayed",
+        Way::Relayed => "relayed",
+        Way::None => "none",
+        _ => "mapped",
+    }
+}
+
+/// What is expected of all pairs, as a table.
+#[must_use]
+pub fn expectations() -> String {
+    let width = 16;
+    let mut text = format!("{:<14}", "");
+    for kind in Kind::ALL {
+        write!(text, "{kind:<width$}").expect("a String takes what is written to it");
+    }
+    for first in Kind::ALL {
+        write!(text, "\n{first:<14}").expect("a String takes what is written to it");
+        for second in Kind::ALL {
+            let way = expected(first, second, true).way;
+            write!(text, "{way:<width$}").expect("a String takes what is written to it");
+        }
+    }
+    text + "\n"
+}
+
+impl std::fmt::Display for Report {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(
+            f,
+            "{:<14}{:<14}{:<18}{:<18}{:>9}{:>9}  WHY THIS WAY",
+            "ONE", "OTHER", "EXPECTED", "GOT", "LINK", "SETTLED"
+        )?;
+        let time = |time: Option<Duration>| {
+            time.map_or_else(|| "-".to_owned(), |time| format!("{:.2} s", time.as_secs_f64()))
+        };
+        for row in &self.rows {
+            let [first, second] = row.kinds;
+            let mark = match (row.is_connected(), row.is_as_expected()) {
+                (_, true) => String::new(),
+                (true, false) => "  <-- not as expected".to_owned(),
+                (false, _) => {
+                    format!("  <-- NOT CONNECTED: {}", row.said.as_deref().unwrap_or("nothing was said"))
+                }
+            };
+            writeln!(
+                f,
+                "{first:<14}{second:<14}{:<18}{:<18}{:>9}{:>9}  {}{mark}",
+                row.expected.way,
+                row.way(),
+                time(row.again),
+                time(row.settled),
+                row.expected.because,
+            )?;
+        }
+        let all = self.rows.len();
+        let connected = self.rows.iter().filter(|row| row.is_connected()).count();
+        let as_expected = self.rows.iter().filter(|row| row.is_as_expected()).count();
+        writeln!(f, "\n{connected} of {all} pairs connected, {as_expected} of {all} by the expected way.")?;
+        for (way, (median, count)) in self.medians() {
+            writeln!(f, "{:<22} median {:.2} s of {count}", name_of_group(way), median.as_secs_f64())?;
+        }
+        Ok(())
+    }
+}
