@@ -1,4 +1,4 @@
-//! `kill -9` of the shipped program at random moments of its work: backups, restores, uploads, deletions, their undoing, and the
+//! `kill -9` of the program at random moments of its work: backups, restores, uploads, deletions, their undoing, and the
 //! janitor. Nothing acknowledged is lost, and whatever was going on is done by doing it again.
 //!
 //! A schedule follows from its seed, which is printed; `KITH_KILL_SEED` plays one again, `KITH_KILLS` makes it longer.
@@ -9,7 +9,7 @@ mod schedule;
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use e2e::{alone, release_binary, say};
+use e2e::{alone, kith_binary, say};
 
 use self::round::Stand;
 use self::schedule::{Round, Work, schedule};
@@ -39,7 +39,7 @@ fn the_same_seed_makes_the_same_schedule() {
 #[test]
 fn killed_at_two_hundred_random_moments_nothing_acknowledged_is_lost() {
     let _alone = alone();
-    let program = release_binary();
+    let program = kith_binary();
     let seed = number("KITH_KILL_SEED")
         .unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() % 1_000_000);
     let kills = number("KITH_KILLS").unwrap_or(KILLS);

@@ -17,7 +17,7 @@ pub fn kith_binary() -> &'static Path {
 }
 
 /// The program as it is shipped: what `KITH_BIN` names, else that of the release profile, which is made when it is missing
-/// or older than its sources. For tests in which time is of the essence, as where it is killed in the middle of its work.
+/// or older than its sources. For benchmarks.
 ///
 /// # Panics
 /// If there is none.

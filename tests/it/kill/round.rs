@@ -11,7 +11,7 @@ use e2e::{Computer, Random, differences, need, pair, run, run_with, wait_until};
 use sha2::{Digest, Sha256};
 
 use super::rest::ask;
-use super::schedule::{Round, Victim, Work};
+use super::schedule::{Pace, Round, Victim, Work};
 
 /// Where objects lie that belong to no snapshot. Any name serves that is not that of the real archive.
 const LOOSE: &str = "00000000000000000000000000000001";
@@ -36,6 +36,7 @@ pub(super) struct Stand {
     /// Objects outside of the archive that the owner was told are stored.
     loose: BTreeSet<String>,
     counter: u64,
+    pace: Pace,
     /// A key file for stock restic, its name and its password.
     restic: Option<(PathBuf, String, String)>,
 }
@@ -75,6 +76,7 @@ impl Stand {
             snapshots: BTreeSet::new(),
             loose: BTreeSet::new(),
             counter: 0,
+            pace: Pace::default(),
             restic,
         };
         assert_eq!(stand.post(&format!("/{LOOSE}/?create=true"), None), 200);
@@ -85,14 +87,16 @@ impl Stand {
     /// Does the work, kills in the middle of it, and then does what is left to do. Whether something was cut off.
     pub(super) fn play(&mut self, round: &Round, what: &str) -> bool {
         let mut random = Random::new(round.seed);
-        match round.work {
+        let inside = match round.work {
             Work::Backup => self.backup(round, &mut random, what),
             Work::Restore => self.restore(round, &mut random, what),
             Work::Upload => self.upload(round, &mut random),
             Work::Delete => self.delete(round, &mut random, what),
             Work::Undelete => self.undelete(round, what),
             Work::Sweep => self.sweep(round, &mut random, what),
-        }
+        };
+        self.pace.note(round.work, inside);
+        inside
     }
 
     fn kill(&self, victim: Victim) {
@@ -114,7 +118,7 @@ impl Stand {
             change(&self.source, random.below(8), random);
         }
         let mut running = spawn(self.owner.command(&["backup"]));
-        std::thread::sleep(round.delay);
+        std::thread::sleep(self.pace.delay(round));
         let inside = running.try_wait().unwrap().is_none();
         self.kill(round.victim);
         self.start(round.victim);
@@ -146,7 +150,7 @@ impl Stand {
         let overwrite = if random.below(2) == 0 { "never" } else { "changed" };
         let args = ["restore", "latest", "--target", target.to_str().unwrap(), "--overwrite", overwrite];
         let mut running = spawn(self.owner.command(&args));
-        std::thread::sleep(round.delay);
+        std::thread::sleep(self.pace.delay(round));
         let inside = running.try_wait().unwrap().is_none();
         let restored = target.join(self.source.strip_prefix("/").unwrap());
         if round.victim == Victim::Restorer {
@@ -214,7 +218,7 @@ impl Stand {
                     }
                 });
             }
-            std::thread::sleep(round.delay);
+            std::thread::sleep(self.pace.delay(round));
             stop.store(true, Ordering::SeqCst);
             self.kill(round.victim);
             let inside = next.load(Ordering::SeqCst) < pieces + HANDS;
@@ -295,7 +299,7 @@ impl Stand {
         let path = format!("/{}/?undelete", self.name);
         let inside = std::thread::scope(|scope| {
             let undeleting = scope.spawn(|| ask(&self.owner, "bert", ("POST", &path), Some(before), b""));
-            std::thread::sleep(round.delay);
+            std::thread::sleep(self.pace.delay(round));
             let inside = !undeleting.is_finished();
             self.kill(round.victim);
             self.start(round.victim);
@@ -339,7 +343,7 @@ impl Stand {
         let mut command = self.holder.command(&["daemon"]);
         command.env("KITH_VAULT__HOLD_DAYS", "0");
         let mut janitor = spawn(command);
-        std::thread::sleep(round.delay);
+        std::thread::sleep(self.pace.delay(round));
         janitor.kill().unwrap();
         let (_, said) = finish(janitor, what);
         let left = files_below(&held).len();

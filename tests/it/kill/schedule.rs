@@ -1,11 +1,16 @@
 //! What is done, who is killed, and when. Pure: a schedule follows from its seed.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use e2e::Random;
 
+/// Bounds of what a work is thought to take.
+const SHORTEST: Duration = Duration::from_millis(2);
+const LONGEST: Duration = Duration::from_secs(5);
+
 /// What is going on when somebody is killed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Work {
     /// `kith backup` of a folder that has changed.
     Backup,
@@ -25,16 +30,34 @@ impl Work {
     pub(super) const ALL: [Self; 6] =
         [Self::Backup, Self::Restore, Self::Upload, Self::Delete, Self::Undelete, Self::Sweep];
 
-    /// About how long it takes here; the kill comes at a random moment of it.
-    const fn milliseconds(self) -> u64 {
-        match self {
+    /// About how long it takes, before it is known for this machine.
+    const fn guess(self) -> Duration {
+        Duration::from_millis(match self {
             Self::Backup => 350,
             Self::Restore => 300,
             Self::Upload => 200,
             Self::Delete => 120,
             Self::Undelete => 60,
             Self::Sweep => 140,
-        }
+        })
+    }
+}
+
+/// How long each work takes here and now, learnt from the kills that came too late and those that did not.
+#[derive(Debug, Default)]
+pub(super) struct Pace(BTreeMap<Work, Duration>);
+
+impl Pace {
+    /// From the beginning of the work to the kill of this round.
+    pub(super) fn delay(&self, round: &Round) -> Duration {
+        let usual = self.0.get(&round.work).copied().unwrap_or_else(|| round.work.guess());
+        usual * round.per_mille / 1000
+    }
+
+    /// Whether this round's kill came in the middle of its work. Where the two steps even out, two of three do.
+    pub(super) fn note(&mut self, work: Work, inside: bool) {
+        let usual = self.0.entry(work).or_insert_with(|| work.guess());
+        *usual = if inside { *usual * 5 / 4 } else { *usual * 2 / 3 }.clamp(SHORTEST, LONGEST);
     }
 }
 
@@ -54,8 +77,8 @@ pub(super) enum Victim {
 pub(super) struct Round {
     pub(super) work: Work,
     pub(super) victim: Victim,
-    /// From the beginning of the work to the kill.
-    pub(super) delay: Duration,
+    /// When the kill comes, in thousandths of what the work takes.
+    pub(super) per_mille: u32,
     /// Decides everything else: what changes, what is deleted.
     pub(super) seed: u64,
 }
@@ -80,6 +103,6 @@ fn round(random: &mut Random) -> Round {
         (Work::Restore, 1) => Victim::Restorer,
         _ => Victim::Owner,
     };
-    let delay = Duration::from_micros(random.below(work.milliseconds() * 1000));
-    Round { work, victim, delay, seed: random.number() }
+    let per_mille = u32::try_from(random.below(1000)).expect("below a thousand");
+    Round { work, victim, per_mille, seed: random.number() }
 }

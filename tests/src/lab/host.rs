@@ -7,6 +7,8 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use socket2::{Domain, Socket, Type};
+
 use super::capture::Capture;
 use super::namespace::Namespace;
 use super::processes::Process;
@@ -146,6 +148,17 @@ impl Host {
     /// If nobody answers in time, or somebody refuses.
     pub fn dial(&self, address: SocketAddr, longest: Duration) -> io::Result<TcpStream> {
         self.inside(|| TcpStream::connect_timeout(&address, longest))
+    }
+
+    /// Whether it can connect to an address from this port of its own, where filters tell ports apart.
+    #[must_use]
+    pub fn reaches_from(&self, port: u16, address: SocketAddr, longest: Duration) -> bool {
+        self.inside(|| {
+            let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+            socket.set_reuse_address(true).unwrap();
+            socket.bind(&self.at(port).into()).unwrap();
+            socket.connect_timeout(&address.into(), longest).is_ok()
+        })
     }
 
     /// Whether it can connect to an address.

@@ -23,6 +23,8 @@ use super::roster::Friend;
 
 /// How long the start of a job waits for a friend who is not linked.
 const START_PATIENCE: Duration = Duration::from_secs(10);
+/// Most links of a friend that may end while a job starts.
+const MOST_START_LINKS: u32 = 4;
 /// How long a job that has begun waits for a friend who went away.
 const JOB_PATIENCE: Duration = Duration::from_secs(24 * 3600);
 /// How long the end of a backup waits for the friend to keep the new head.
@@ -166,15 +168,7 @@ impl Core {
         friend: &Friend,
         handle: &Handle,
     ) -> Result<Ended, Failure> {
-        self.wait_for(friend).await?;
-        // An archive that could not be found again from the words would be worth nothing.
-        self.keep_state_at(&friend.device_id).await.map_err(|reason| {
-            failure(
-                FailureKind::Failed,
-                format!("{} did not take the state object, which recovery needs: {reason}", friend.name),
-                "try again; `kith friends` shows whether he accepts anything at present",
-            )
-        })?;
+        self.keep_state_first(friend).await?;
         handle.update(|view| view.progress.phase = "loading".into());
         let store = self.store_at(friend, JOB_PATIENCE)?;
         let mut waiting = store.waiting();
@@ -206,6 +200,26 @@ impl Core {
                     });
                 }
             }
+        }
+    }
+
+    /// Makes sure that a friend keeps the state: an archive that could not be found again from the words would be worth nothing.
+    /// If his link ends meanwhile, as when he starts again, it is told to him by the next one.
+    async fn keep_state_first(self: &Arc<Self>, friend: &Friend) -> Result<(), Failure> {
+        let mut tries = 1;
+        loop {
+            self.wait_for(friend).await?;
+            let link = self.peers().and_then(|peers| peers.link(&friend.device_id));
+            let Err(reason) = self.keep_state_at(&friend.device_id).await else { return Ok(()) };
+            let has_ended = link.is_none_or(|link| link.is_over());
+            if !has_ended || tries == MOST_START_LINKS {
+                return Err(failure(
+                    FailureKind::Failed,
+                    format!("{} did not take the state object, which recovery needs: {reason}", friend.name),
+                    "try again; `kith friends` shows whether he accepts anything at present",
+                ));
+            }
+            tries += 1;
         }
     }
 

@@ -153,11 +153,11 @@ pub(super) fn rendezvous(bytes: &[u8]) -> Outcome {
             let invite = text.parse::<HubInvite>();
             if let Ok(invite) = &invite {
                 assert_eq!(invite.reveal().parse().as_ref(), Ok(invite), "written and read again");
-                let told = invite.hub.to_string();
-                assert!(
-                    invite.token.as_ref().is_none_or(|token| !told.contains(&token.reveal())),
-                    "a token is told"
-                );
+                let (given, told) = (text.to_lowercase(), invite.hub.to_string().to_lowercase());
+                if let Some(token) = invite.token.as_ref().map(|token| token.reveal().to_lowercase()) {
+                    // A host may be called like the token; the token itself is not in what is told of the hub.
+                    assert!(told.matches(&token).count() < given.matches(&token).count(), "a token is told");
+                }
             }
             judged(invite.is_ok(), &invite)
         }
