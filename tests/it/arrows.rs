@@ -20,7 +20,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("kith-vault", &["kith-wire"]),
     ("kith-archive", &[]),
     ("kith-backup", &["kith-archive"]),
-    ("kith-doctor", &["kith-identity", "kith-wire"]),
+    ("kith-doctor", &[]),
     ("kith-control", &["kith-identity", "kith-wire", "kith-archive", "kith-backup", "kith-doctor"]),
 ];
 

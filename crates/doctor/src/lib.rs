@@ -1,0 +1,16 @@
+//! Why two computers don't connect: the troubleshooting guide as code.
+//!
+//! [`Facts`] of both ends go in, gathered by whoever can; one [`Verdict`](diagnosis::Verdict) comes out: one cause, one next step, and what it
+//! follows from. [`diagnose`] looks at things in the order in which one depends on another, so that what follows from a fault is not
+//! blamed beside it. The [`Code`] table says what each verdict means; the manual is checked against it.
+//!
+//! It does *not* look at anything itself: no socket, no file, no clock. It changes nothing, least of all a firewall.
+
+mod code;
+pub mod diagnosis;
+pub mod facts;
+pub mod firewall;
+
+pub use code::{Code, NoSuchCode, Part, Weight};
+pub use diagnosis::{Diagnosis, Verdict};
+pub use facts::{Facts, Side};
