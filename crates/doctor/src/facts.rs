@@ -82,6 +82,8 @@ pub struct Side {
     pub hubs: Vec<Hub>,
     /// Other computers, beside the other of the pair, with which it is connected over the Internet now.
     pub others_linked: u32,
+    /// Others with which it should be connected over the Internet, and is not.
+    pub others_away: u32,
     /// What the port test of each address of the other computer came to, from this one, a moment ago.
     pub tests: Vec<Test>,
     /// When somebody from another computer got in at the port last, Unix seconds.
@@ -135,6 +137,8 @@ pub struct Network {
     pub v6: bool,
     /// Largest packet of the interface, bytes.
     pub mtu: Option<u32>,
+    /// Whether all that gets out of its network goes to port 443, as far as it was seen or the settings say so.
+    pub only_443: bool,
 }
 
 /// The way in through the router.

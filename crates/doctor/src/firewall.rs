@@ -63,3 +63,29 @@ impl Access {
         matches!(self, Self::Dropped | Self::Rejected)
     }
 }
+
+/// What a person does so that connections come in at a port.
+#[must_use]
+pub fn step_in(firewall: &FirewallFacts, port: u16) -> String {
+    format!("allow incoming TCP connections to port {port}: `{}`", command(firewall.manager, "in", port))
+}
+
+/// What a person does so that connections go out to a port.
+#[must_use]
+pub fn step_out(firewall: &FirewallFacts, port: u16) -> String {
+    format!("allow outgoing TCP connections to port {port}: `{}`", command(firewall.manager, "out", port))
+}
+
+fn command(manager: Manager, direction: &str, port: u16) -> String {
+    let (chain, inbound) = if direction == "in" { ("input", true) } else { ("output", false) };
+    match manager {
+        Manager::Ufw => format!("sudo ufw allow {direction} proto tcp to any port {port}"),
+        Manager::Firewalld if inbound => {
+            format!("sudo firewall-cmd --permanent --add-port={port}/tcp && sudo firewall-cmd --reload")
+        }
+        Manager::Iptables => {
+            format!("sudo iptables -I {} -p tcp --dport {port} -j ACCEPT", chain.to_uppercase())
+        }
+        _ => format!("sudo nft insert rule inet filter {chain} tcp dport {port} accept"),
+    }
+}

@@ -8,9 +8,11 @@
 
 mod code;
 pub mod diagnosis;
+mod examine;
 pub mod facts;
 pub mod firewall;
 
 pub use code::{Code, NoSuchCode, Part, Weight};
 pub use diagnosis::{Diagnosis, Verdict};
+pub use examine::diagnose;
 pub use facts::{Facts, Side};

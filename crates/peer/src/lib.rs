@@ -27,6 +27,7 @@ pub mod meet;
 mod outbound;
 mod peers;
 mod prefer;
+mod examine;
 mod probe;
 mod race;
 pub mod reach;
@@ -48,6 +49,7 @@ pub use outbound::{
     ProxyKind, SocketPurpose, SocketUse,
 };
 pub use peers::{MOST_FRIENDS, MOST_HUBS, Peers, WeakPeers};
+pub use examine::{Answer, Examined, examine};
 pub use probe::{MOST_PROBE_KEYS, Probe, ProbeResult, probe};
 pub use race::Attempt;
 pub use socket::widen;

@@ -16,6 +16,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use kith_network::{Network, News};
 use kith_wire::DeviceId;
+use socket2::SockRef;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::watch;
 
@@ -258,6 +259,24 @@ impl Outbound {
                 let stream = stream.map_err(|error| proxy.unreachable(&error))?;
                 tune(&stream);
                 proxy.ask(stream, host, *port).await
+            }
+        }
+    }
+
+    /// Makes the connection with segments of at most `bytes` in both directions, which fit through every line.
+    pub(crate) async fn connect_short(&self, way: &Way, bytes: u32) -> Result<TcpStream, DialError> {
+        let rules = self.rules();
+        let shorten = |socket: &TcpSocket| {
+            if let Err(error) = SockRef::from(socket).set_tcp_mss(bytes) {
+                tracing::debug!(%error, "the length of segments could not be set");
+            }
+        };
+        let made = local_port::connect(way.hop, None, rules.ports.as_ref(), shorten).await;
+        let stream = made.map_err(|error| DialError::of_connecting(&error));
+        match &way.via {
+            Via::Nothing | Via::Mapped => stream,
+            Via::Proxy { proxy, host, port } => {
+                proxy.ask(stream.map_err(|error| proxy.unreachable(&error))?, host, *port).await
             }
         }
     }

@@ -1,0 +1,428 @@
+//! One end of the way, by what that computer says of itself: the same checks here and there.
+
+use crate::code::{Code, Part};
+use crate::diagnosis::Outcome;
+use crate::facts::{ListenerState, Side};
+use crate::firewall::Access;
+
+use super::Found;
+use super::words::{Whose, date, span};
+
+/// For how long a computer that woke up is excused, seconds.
+const WAKING: u64 = 30;
+/// By how many seconds clocks may differ before somebody is told.
+pub(super) const MOST_SKEW: u64 = 300;
+
+/// When a router is to blame that makes no mapping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Matters {
+    /// Whatever it does not do.
+    Always,
+    /// Only what is broken: it lied, or stopped.
+    IfBroken,
+    /// As [`Self::IfBroken`] now; [`super::between::together`] looks at what nothing else explains.
+    IfNothingElse,
+}
+
+/// The computer: its network, its port.
+pub(super) fn itself(side: &Side, whose: Whose<'_>) -> Vec<Found> {
+    let part = whose.part(Part::ThisComputer);
+    let mut found = vec![network(side, whose)];
+    if side.awake_seconds.is_some_and(|seconds| seconds < WAKING) {
+        let woke = format!("{} has just woken from sleep", whose.computer());
+        found.push(Found::failed(Code::JustWoke, part, woke, "wait half a minute, and ask again").noted());
+    }
+    found.push(port(side, whose));
+    found
+}
+
+fn network(side: &Side, whose: Whose<'_>) -> Found {
+    let part = whose.part(Part::ThisComputer);
+    let network = &side.network;
+    if !network.v4 && !network.v6 {
+        return Found::failed(
+            Code::NoNetwork,
+            part,
+            format!("{} is not in any network", whose.computer()),
+            format!(
+                "{}plug in the cable, or choose a Wi-Fi network; an address must come from the router",
+                whose.on()
+            ),
+        );
+    }
+    let router = whose.part(Part::RouterHere);
+    match (&network.gateway, network.gateway_answers) {
+        (Some(gateway), Some(false)) => Found::failed(
+            Code::RouterSilent,
+            router,
+            format!("the router at {gateway} does not answer {}", whose.computer()),
+            "see whether that router is on and its cables are in; switch it off and on again",
+        )
+        .because([format!("nothing at {gateway} answers, not even to the question who has that address")]),
+        (None, _) => Found::failed(
+            Code::NoNetwork,
+            part,
+            format!("{} has an address and no way to other networks: no router is set", whose.computer()),
+            format!("{}connect anew, so that the router gives it an address and a way out", whose.on()),
+        )
+        .noted(),
+        (Some(gateway), Some(true)) => {
+            Found::ok(Code::RouterSilent, router, format!("the router at {gateway} answers"))
+        }
+        (Some(gateway), None) => Found::unknown(
+            Code::RouterSilent,
+            router,
+            format!("whether the router at {gateway} answers is not known"),
+        ),
+    }
+}
+
+fn port(side: &Side, whose: Whose<'_>) -> Found {
+    let part = whose.part(Part::ThisComputer);
+    let listener = &side.listener;
+    let (computer, port) = (whose.computer(), listener.port);
+    match listener.state {
+        ListenerState::Listening => {
+            Found::ok(Code::PortTaken, part, format!("port {port} of {computer} is open for friends"))
+        }
+        ListenerState::Off if side.outbound_only => Found::new(
+            Code::PortTaken,
+            part,
+            Outcome::Skipped,
+            format!("{computer} takes no calls (network.outbound-only)"),
+        ),
+        ListenerState::Off => {
+            Found::unknown(Code::PortTaken, part, format!("port {port} of {computer} is not open yet"))
+        }
+        ListenerState::Error => match &listener.taken_by {
+            Some(program) => {
+                let free = match listener.free_port {
+                    Some(free) => format!(
+                        "{}end {program}, or give Kith another port: `kith settings set listener.port {free}`",
+                        whose.on()
+                    ),
+                    None => format!("{}end {program}, or give Kith another port", whose.on()),
+                };
+                Found::failed(
+                    Code::PortTaken,
+                    part,
+                    format!("{program} has port {port} of {computer}, at which friends call"),
+                    free,
+                )
+                .because(listener.error.clone())
+            }
+            None => Found::failed(
+                Code::PortClosed,
+                part,
+                format!("port {port} of {computer}, at which friends call, can't be opened"),
+                format!(
+                    "{}correct listener.port or listener.bind: `kith status` says why it can't be opened",
+                    whose.on()
+                ),
+            )
+            .because(listener.error.clone()),
+        },
+    }
+}
+
+/// A clock by itself, against those of all others.
+pub(super) fn clock_alone(here: &Side) -> Option<Found> {
+    let ahead = median(&here.clocks)?;
+    if here.clocks.len() < 2 || ahead.unsigned_abs() < MOST_SKEW {
+        return Some(Found::ok(Code::ClockWrong, Part::ThisComputer, "the clock is as friends' clocks are"));
+    }
+    Some(super::clock::wrong(Whose::Here, -ahead).because([format!(
+        "the clocks of {} other computers are {} {} of it",
+        here.clocks.len(),
+        span(ahead.unsigned_abs()),
+        if ahead > 0 { "ahead" } else { "behind" }
+    )]))
+}
+
+/// The one in the middle; none of none.
+pub(super) fn median(numbers: &[i64]) -> Option<i64> {
+    let mut sorted = numbers.to_vec();
+    sorted.sort_unstable();
+    sorted.get(sorted.len().checked_sub(1)? / 2).copied()
+}
+
+/// The computer's own firewall, by its rules.
+pub(super) fn firewall(side: &Side, whose: Whose<'_>) -> Vec<Found> {
+    let part = whose.part(Part::FirewallHere);
+    let firewall = &side.firewall;
+    let (computer, port) = (whose.computer(), side.listener.port);
+    let mut found = Vec::new();
+    let how = |access: Access| if access == Access::Rejected { "refuses" } else { "drops" };
+    found.push(match firewall.outbound {
+        access if access.is_closed() => {
+            let rule = firewall.outbound_rule.clone().map(|rule| format!("the rule: {rule}"));
+            Found::failed(
+                Code::FirewallOut,
+                part,
+                format!("the firewall of {computer} {} connections to friends", how(access)),
+                format!("{}{}", whose.on(), crate::firewall::step_out(firewall, port)),
+            )
+            .because(rule)
+        }
+        Access::Open => {
+            Found::ok(Code::FirewallOut, part, format!("no rule on {computer} stops connections to friends"))
+        }
+        _ => Found::unknown(Code::FirewallOut, part, unreadable(&computer)),
+    });
+    if side.outbound_only {
+        return found;
+    }
+    found.push(match firewall.inbound {
+        access if access.is_closed() => {
+            let rule = firewall.inbound_rule.clone().map(|rule| format!("the rule: {rule}"));
+            let worked = firewall.worked.or(side.last_inbound);
+            let worked = worked
+                .and_then(date)
+                .map(|date| format!("friends got in until {date}: a rule has changed since"));
+            Found::failed(
+                Code::FirewallIn,
+                part,
+                format!("the firewall of {computer} {} what comes to port {port}", how(access)),
+                format!("{}{}", whose.on(), crate::firewall::step_in(firewall, port)),
+            )
+            .because(rule.into_iter().chain(worked))
+        }
+        Access::Open => Found::ok(
+            Code::FirewallIn,
+            part,
+            format!("no rule on {computer} stops what comes to port {port}"),
+        ),
+        _ => Found::unknown(Code::FirewallIn, part, unreadable(&computer)),
+    });
+    found
+}
+
+fn unreadable(computer: &str) -> String {
+    format!("the firewall's rules on {computer} could not be read: only the administrator may")
+}
+
+/// What the router does for calls from outside.
+pub(super) fn router(side: &Side, whose: Whose<'_>, matters: Matters) -> Vec<Found> {
+    let part = whose.part(Part::RouterHere);
+    let mapping = &side.mapping;
+    let (router, port) = (whose.router(side), side.listener.port);
+    let external = mapping.external.clone().unwrap_or_else(|| format!("port {port}"));
+    if side.outbound_only {
+        let said = format!("{} takes no calls (network.outbound-only)", whose.computer());
+        return vec![Found::new(Code::MappingOff, part, Outcome::Skipped, said)];
+    }
+    let worked = mapping.worked.and_then(date);
+    let asked = mapping.protocols.iter().map(|(protocol, came)| format!("{protocol}: {came}"));
+    let found = match mapping.state.as_str() {
+        "mapped" => match &mapping.failed {
+            None if mapping.direct => {
+                Found::ok(Code::MappingOff, part, format!("no router is in the way of {}", whose.computer()))
+            }
+            None if mapping.proved => Found::ok(
+                Code::MappingOff,
+                part,
+                format!("{router} lets friends in at {external}, which was tried"),
+            ),
+            None => Found::ok(
+                Code::MappingOff,
+                part,
+                format!("{router} says that it lets friends in at {external}"),
+            ),
+            // A computer of its own, and nothing of ours stops it: the carrier's, or a filter on the way.
+            Some(why) => lies(side, whose, &external, why),
+        },
+        "blocked" => {
+            lies(side, whose, &external, mapping.failed.as_deref().unwrap_or("nobody comes through"))
+        }
+        "double-nat" => limit(double_nat(side, whose), matters),
+        "router-off" | "no-router" if worked.is_some() && !mapping.direct => Found::failed(
+            Code::MappingLost,
+            part,
+            format!("{router} has stopped letting friends in"),
+            format!("{}, or forward TCP port {port} to {} by hand", switch_on(side), inside(side, whose)),
+        )
+        .because(worked.map(|date| format!("friends came in by it until {date}")).into_iter().chain(asked)),
+        "router-off" => limit(off(side, whose), matters),
+        "no-router" | "off" => Found::new(
+            Code::MappingOff,
+            part,
+            Outcome::Skipped,
+            format!("no router is asked to let friends in to {}", whose.computer()),
+        ),
+        _ => Found::unknown(
+            Code::MappingOff,
+            part,
+            format!("{router} was asked to let friends in, and has not answered yet"),
+        ),
+    };
+    vec![found]
+}
+
+/// What is not there and was never: no fault by itself.
+fn limit(found: Found, matters: Matters) -> Found {
+    match matters {
+        Matters::Always => found.noted(),
+        Matters::IfBroken | Matters::IfNothingElse => {
+            let detail = found.detail.clone();
+            Found::new(found.code, found.part, Outcome::Skipped, detail)
+        }
+    }
+}
+
+/// The router makes no mapping.
+pub(super) fn off(side: &Side, whose: Whose<'_>) -> Found {
+    let port = side.listener.port;
+    let asked = side.mapping.protocols.iter().map(|(protocol, came)| format!("{protocol}: {came}"));
+    Found::failed(
+        Code::MappingOff,
+        whose.part(Part::RouterHere),
+        format!("{} lets in nobody whom nobody inside has called", whose.router(side)),
+        format!("{}, or forward TCP port {port} to {} by hand", switch_on(side), inside(side, whose)),
+    )
+    .because(asked)
+}
+
+/// A second router, of the house or of the provider.
+pub(super) fn double_nat(side: &Side, whose: Whose<'_>) -> Found {
+    let part = whose.part(Part::RouterHere);
+    let external = side.mapping.external.as_deref().unwrap_or_default();
+    let (router, port) = (whose.router(side), side.listener.port);
+    if is_carriers(external) {
+        return Found::failed(
+            Code::CarrierNat,
+            part,
+            format!("the provider of {} gives its line no address of its own", whose.computer()),
+            "ask the provider for a public IPv4 address, or for IPv6; or let the other side be the one that takes calls",
+        )
+        .because([format!("{router} has the address {external}, which providers share among many homes (RFC 6598)")]);
+    }
+    Found::failed(
+        Code::DoubleNat,
+        part,
+        format!("there is a second router between {router} and the Internet"),
+        format!(
+            "switch that second router to bridge mode, or forward TCP port {port} on it to the first one"
+        ),
+    )
+    .because([format!("{router} has the address {external}, which is none of the Internet")])
+}
+
+/// 100.64.0.0/10, the shared address space of RFC 6598.
+fn is_carriers(external: &str) -> bool {
+    let host = external.rsplit_once(':').map_or(external, |(host, _)| host);
+    host.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| {
+        let [a, b, ..] = ip.octets();
+        a == 100 && (64..128).contains(&b)
+    })
+}
+
+fn lies(side: &Side, whose: Whose<'_>, external: &str, why: &str) -> Found {
+    let part = whose.part(Part::RouterHere);
+    let (router, port) = (whose.router(side), side.listener.port);
+    // Then it was the computer's own firewall, and that is said already.
+    if side.firewall.inbound.is_closed() || side.listener.state == ListenerState::Error {
+        return Found::new(
+            Code::MappingLies,
+            part,
+            Outcome::Skipped,
+            format!("what comes by {external} is stopped on the computer itself"),
+        );
+    }
+    let by_hand = side.mapping.protocol.as_deref() == Some("static");
+    let (sentence, step) = match (side.mapping.direct, by_hand) {
+        (true, _) => (
+            format!("nobody gets through to {external}, although no router is in the way"),
+            format!("let TCP port {port} through in the network's firewall before {}", whose.computer()),
+        ),
+        (false, true) => (
+            format!("the forwarding made by hand on {router} leads nobody to {}", whose.computer()),
+            format!(
+                "correct it on the router's page: external port of {external} to {}",
+                inside(side, whose)
+            ),
+        ),
+        (false, false) => (
+            format!("{router} says that it lets friends in at {external}, and does not"),
+            format!(
+                "restart that router; if that does not help, forward TCP port {port} to {} by hand on its page",
+                inside(side, whose)
+            ),
+        ),
+    };
+    let worked = side.mapping.worked.and_then(date).map(|date| format!("it worked until {date}"));
+    let rules = (side.firewall.inbound == Access::Unknown).then(|| {
+        format!("the rules of the firewall of {} could not be read: it may be that one", whose.computer())
+    });
+    Found::failed(Code::MappingLies, part, sentence, step)
+        .because(std::iter::once(format!("a friend who tried met: {why}")).chain(worked).chain(rules))
+}
+
+/// How a mapping is switched on.
+fn switch_on(side: &Side) -> String {
+    match &side.mapping.page {
+        Some(page) => format!("switch on UPnP on the router's page ({page})"),
+        None => match &side.network.gateway {
+            Some(gateway) => format!("switch on UPnP on the router's page (http://{gateway}/)"),
+            None => "switch on UPnP on the router".to_owned(),
+        },
+    }
+}
+
+/// Where a forwarding is to lead.
+fn inside(side: &Side, whose: Whose<'_>) -> String {
+    side.internal.first().cloned().unwrap_or_else(|| whose.computer())
+}
+
+/// Hubs, names and the proxy of one end.
+pub(super) fn helpers(side: &Side, whose: Whose<'_>) -> Vec<Found> {
+    let mut found = Vec::new();
+    if let (Some(proxy), Some(error)) = (&side.proxy, &side.proxy_error) {
+        let refused =
+            error.contains("does not allow") || error.contains("password") || error.contains("wants");
+        let (code, sentence, step) = if refused {
+            (
+                Code::ProxyRefuses,
+                format!("the proxy {proxy} of {} refuses connections to friends", whose.computer()),
+                format!(
+                    "{}ask who runs the proxy to allow them (`kith ports --firewall` says which), or correct network.proxy",
+                    whose.on()
+                ),
+            )
+        } else {
+            (
+                Code::ProxyDown,
+                format!("the proxy {proxy} of {} can't be reached", whose.computer()),
+                format!(
+                    "{}see whether the proxy runs, or correct it: `kith settings set network.proxy ...`",
+                    whose.on()
+                ),
+            )
+        };
+        found.push(Found::failed(code, Part::Internet, sentence, step).because([error.clone()]));
+    }
+    for hub in &side.hubs {
+        found.push(match &hub.error {
+            _ if hub.works => Found::ok(
+                Code::HubUnreachable,
+                Part::Internet,
+                format!("the hub at {} works for {}", hub.at, whose.computer()),
+            ),
+            Some(error) => Found::failed(
+                Code::HubUnreachable,
+                Part::Internet,
+                format!("the hub at {} does nothing for {}", hub.at, whose.computer()),
+                format!(
+                    "see whether the address in network.hubs is right, and ask who runs the hub at {}",
+                    hub.at
+                ),
+            )
+            .because([error.clone()]),
+            None => Found::unknown(
+                Code::HubUnreachable,
+                Part::Internet,
+                format!("the hub at {} is being called", hub.at),
+            ),
+        });
+    }
+    found
+}

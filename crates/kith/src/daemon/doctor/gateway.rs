@@ -1,0 +1,133 @@
+//! Whether the router answers at all, and what else only the system knows.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use kith_network::Gateway as Known;
+use tokio::net::TcpStream;
+
+/// The port that is called: nearly every router has its page there. A refusal is as good an answer.
+const PAGE: u16 = 80;
+/// Longest wait for that.
+const ANSWER: Duration = Duration::from_millis(1200);
+
+/// What is known of the router.
+#[derive(Clone, Debug)]
+pub(super) struct Gateway {
+    pub(super) address: IpAddr,
+    /// Whether it answers; none: not known, as it may keep silent on purpose.
+    pub(super) answers: Option<bool>,
+    /// Its hardware address, by which one router is told from another with the same IP address.
+    pub(super) hardware: Option<String>,
+    /// Largest packet of the interface that leads to it.
+    pub(super) mtu: Option<u32>,
+}
+
+impl Gateway {
+    /// Without having asked it.
+    pub(super) fn of(known: &Known) -> Self {
+        let neighbour = neighbour(known);
+        Self {
+            address: known.address,
+            answers: match neighbour {
+                Neighbour::There(_) => Some(true),
+                Neighbour::Gone => Some(false),
+                Neighbour::Unknown => None,
+            },
+            hardware: match neighbour {
+                Neighbour::There(hardware) => Some(hardware),
+                _ => None,
+            },
+            mtu: mtu(&known.interface),
+        }
+    }
+}
+
+/// Calls it: whoever does not answer the question for its hardware address is not there.
+pub(super) async fn ask(known: &Known) -> Gateway {
+    let called = match known.address {
+        // A link-local address needs its interface.
+        IpAddr::V6(ip) => SocketAddr::V6(std::net::SocketAddrV6::new(ip, PAGE, 0, known.index)),
+        IpAddr::V4(_) => SocketAddr::new(known.address, PAGE),
+    };
+    let answered = match tokio::time::timeout(ANSWER, TcpStream::connect(called)).await {
+        Ok(Ok(_)) => Some(true),
+        Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => Some(true),
+        Ok(Err(_)) | Err(_) => None,
+    };
+    let found = Gateway::of(known);
+    Gateway { answers: answered.or(found.answers), ..found }
+}
+
+/// What the system knows of a neighbour.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Neighbour {
+    /// It has said who it is.
+    There(String),
+    /// It was asked, and does not answer.
+    Gone,
+    /// Nobody knows.
+    Unknown,
+}
+
+#[cfg(target_os = "linux")]
+fn neighbour(known: &Known) -> Neighbour {
+    let table = std::fs::read_to_string("/proc/net/arp").unwrap_or_default();
+    in_table(&table, known.address, &known.interface)
+}
+
+#[cfg(not(target_os = "linux"))]
+const fn neighbour(_known: &Known) -> Neighbour {
+    Neighbour::Unknown
+}
+
+/// Reads Linux' `/proc/net/arp`: address, type, flags (0x2: complete), hardware address, mask, interface.
+#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only Linux has that table"))]
+fn in_table(table: &str, address: IpAddr, interface: &str) -> Neighbour {
+    for line in table.lines().skip(1) {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let [ip, _, flags, hardware, _, device, ..] = fields[..] else { continue };
+        if ip.parse() != Ok(address) || device != interface {
+            continue;
+        }
+        let flags = u32::from_str_radix(flags.trim_start_matches("0x"), 16).unwrap_or(0);
+        return if flags & 2 != 0 { Neighbour::There(hardware.to_owned()) } else { Neighbour::Gone };
+    }
+    Neighbour::Unknown
+}
+
+#[cfg(target_os = "linux")]
+fn mtu(interface: &str) -> Option<u32> {
+    if interface.contains('/') {
+        return None;
+    }
+    std::fs::read_to_string(format!("/sys/class/net/{interface}/mtu")).ok()?.trim().parse().ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+const fn mtu(_interface: &str) -> Option<u32> {
+    None
+}
+
+/// Whether a time service says that it keeps the clock right; none where that can't be seen.
+pub(super) fn clock_is_synchronised() -> Option<bool> {
+    // systemd-timesyncd leaves this mark; other services don't, so that its absence says nothing.
+    std::path::Path::new("/run/systemd/timesync/synchronized").exists().then_some(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_neighbour_that_was_asked_in_vain_is_gone_and_one_that_nobody_asked_is_not_known() {
+        let table = "IP address       HW type     Flags       HW address            Mask     Device\n\
+                     192.168.1.1      0x1         0x2         52:54:00:00:00:01     *        lan\n\
+                     192.168.1.9      0x1         0x0         00:00:00:00:00:00     *        lan\n";
+        let look = |ip: &str, interface| in_table(table, ip.parse().unwrap(), interface);
+        assert_eq!(look("192.168.1.1", "lan"), Neighbour::There("52:54:00:00:00:01".to_owned()));
+        assert_eq!(look("192.168.1.9", "lan"), Neighbour::Gone);
+        assert_eq!(look("192.168.1.1", "wifi"), Neighbour::Unknown);
+        assert_eq!(look("192.168.1.2", "lan"), Neighbour::Unknown);
+    }
+}

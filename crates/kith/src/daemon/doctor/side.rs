@@ -1,0 +1,235 @@
+//! What this computer says of itself to the doctor: here, to a friend who asks, and in a report code.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kith_doctor::facts::{
+    Hub, Keeps, Listener, ListenerState, Mapping, Names, Network, Side, Test, TestResult,
+};
+use kith_doctor::firewall::FirewallFacts;
+use kith_identity::DeviceId;
+use kith_nat::{MappingState, Proof};
+use kith_peer::reach::HubRole;
+use kith_peer::{Connection, PathKind};
+
+use super::super::core::{Core, lock, owner};
+use super::super::roster::Friend;
+use super::gateway;
+use crate::settings::Accept;
+
+/// Longest look at the gateway.
+const GATEWAY: Duration = Duration::from_secs(4);
+/// Longest a lookup of a name may take that is only to show that names can be looked up.
+const MOST_CLOCKS: usize = 16;
+
+impl Core {
+    /// All that this computer knows of itself, told about `friend` or to him. `tests` are those of his addresses.
+    pub(super) async fn side(self: &Arc<Self>, friend: Option<&Friend>, tests: Vec<Test>) -> Side {
+        let id = friend.map(|friend| friend.device_id);
+        let (firewall, gateway, listener) =
+            tokio::join!(self.own_firewall(friend), self.look_at_gateway(), self.listener_facts());
+        let loaded = self.loaded();
+        let network = &loaded.settings().network;
+        let (linked, away) = self.others(id.as_ref());
+        let mapping = self.mapping_facts(gateway.as_ref());
+        let names = names(&tests);
+        Side {
+            time: Timestamp::now().as_second(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            clocks: self.witnesses_of_time(id.as_ref()),
+            clock_synchronised: gateway::clock_is_synchronised(),
+            listener,
+            outbound_only: network.outbound_only,
+            proxy: network.proxy.as_ref().map(|proxy| proxy.address().to_owned()),
+            proxy_error: None,
+            mapped_ports: !network.mapped.is_empty(),
+            internal: self.internal_addresses(),
+            public: self.public_addresses(),
+            network: self.network_facts(gateway.as_ref(), network),
+            mapping,
+            keeps_ports: self.keeps_ports(),
+            firewall,
+            names,
+            hubs: self.hub_facts(),
+            others_linked: linked,
+            others_away: away,
+            tests,
+            last_inbound: self.doctor_memory().inbound,
+            awake_seconds: self.awake_seconds(),
+            keeps: None,
+        }
+    }
+
+    /// The same for a friend who asks: with what is kept for him.
+    pub(super) async fn side_for(self: &Arc<Self>, friend: &Friend, tests: Vec<Test>) -> Side {
+        let keeps = self.keeps_for(friend).await;
+        Side { keeps, ..self.side(Some(friend), tests).await }
+    }
+
+    async fn own_firewall(&self, friend: Option<&Friend>) -> FirewallFacts {
+        let known = friend.map(Friend::all_addresses).unwrap_or_default();
+        let remotes: Vec<SocketAddr> = known.iter().filter_map(|address| address.parse().ok()).collect();
+        let facts = super::firewall::gather(self.listen_port(), &remotes).await;
+        FirewallFacts { worked: self.doctor_memory().inbound, ..facts }
+    }
+
+    async fn listener_facts(&self) -> Listener {
+        let view = self.listener_view();
+        let state = match view.state {
+            kith_control::view::ListenerState::Listening => ListenerState::Listening,
+            kith_control::view::ListenerState::Off => ListenerState::Off,
+            kith_control::view::ListenerState::Error => ListenerState::Error,
+        };
+        let port = view.port;
+        let taken_by = match state {
+            ListenerState::Error => {
+                let holder = tokio::task::spawn_blocking(move || kith_listener::port_holder(port)).await;
+                let holder = holder.ok().flatten().filter(|holder| holder.pid != std::process::id());
+                holder.map(|holder| format!("{} (process {})", holder.program, holder.pid))
+            }
+            _ => None,
+        };
+        // The sentence names a port that is free.
+        let free_port = view.error.as_deref().and_then(|error| {
+            let (_, rest) = error.rsplit_once("; port ")?;
+            rest.strip_suffix(" is free")?.parse().ok()
+        });
+        Listener { port, state, error: view.error, taken_by, free_port }
+    }
+
+    async fn look_at_gateway(&self) -> Option<gateway::Gateway> {
+        let snapshot = self.network.snapshot();
+        let first = snapshot.gateways.first()?.clone();
+        let asked = tokio::time::timeout(GATEWAY, gateway::ask(&first)).await;
+        let mut found = asked.unwrap_or_else(|_elapsed| gateway::Gateway::of(&first));
+        let spoke = self.nat_state().gateways.iter().any(|known| {
+            known.uplink.gateway == first.address
+                && matches!(known.state, MappingState::Mapped | MappingState::DoubleNat)
+        });
+        if spoke && found.answers.is_none() {
+            found.answers = Some(true);
+        }
+        Some(found)
+    }
+
+    fn network_facts(&self, gateway: Option<&gateway::Gateway>, settings: &crate::settings::Network) -> Network {
+        let snapshot = self.network.snapshot();
+        let addresses = || snapshot.interfaces.iter().flat_map(|interface| &interface.addresses);
+        let leaves = &snapshot.leaves_by;
+        Network {
+            gateway: gateway.map(|gateway| gateway.address.to_string()),
+            gateway_answers: gateway.and_then(|gateway| gateway.answers),
+            v4: addresses().any(|address| address.ip.is_ipv4()),
+            v6: leaves.v6.is_some() && addresses().any(|address| address.ip.is_ipv6() && self.is_of_the_internet(address.ip)),
+            mtu: gateway.and_then(|gateway| gateway.mtu),
+            only_443: self.only_443(settings),
+        }
+    }
+
+    fn mapping_facts(&self, gateway: Option<&gateway::Gateway>) -> Mapping {
+        let nat = self.nat_state();
+        let primary = nat.primary.as_ref();
+        let proof = primary.map(|mapping| mapping.proof.clone()).unwrap_or_default();
+        let views = self.mapping_views(&nat);
+        let view = self.mapping_view(&nat, &views);
+        let home = nat.gateways.first();
+        let hardware = gateway.and_then(|gateway| gateway.hardware.clone());
+        Mapping {
+            direct: view.is_direct(),
+            external: view.external(),
+            proved: matches!(proof, Proof::Proved { .. }),
+            failed: match &proof {
+                Proof::Failed { by, why, .. } => Some(format!("{by} dialled it: {why}")),
+                _ => None,
+            },
+            worked: self.doctor_memory().mapped_at(hardware.as_deref()),
+            protocols: home
+                .map(super::super::mapping::gateway_view)
+                .map(|view| view.protocols.into_iter().map(|one| (one.protocol, one.outcome)).collect())
+                .unwrap_or_default(),
+            router: view.router.clone(),
+            page: home.map(super::super::mapping::gateway_view).and_then(|view| view.page),
+            state: view.state,
+            protocol: view.protocol,
+        }
+    }
+
+    fn hub_facts(&self) -> Vec<Hub> {
+        let hubs = lock(&self.hubs).clone();
+        let used = hubs.into_iter().filter(|hub| hub.is_wanted && hub.role != HubRole::Borrowed);
+        used.map(|hub| {
+            let state = self.peers().and_then(|peers| {
+                peers.hubs().into_iter().find(|(id, _)| *id == hub.id).map(|(_, state)| state)
+            });
+            Hub {
+                at: hub.at.first().cloned().unwrap_or_else(|| hub.id.short()),
+                works: hub.is_linked && hub.is_registered,
+                error: hub.refusal.or_else(|| state.and_then(|state| state.last_error)),
+            }
+        })
+        .collect()
+    }
+
+    /// Others over the Internet, friends and hubs: how many are linked, and how many should be.
+    fn others(&self, but: Option<&DeviceId>) -> (u32, u32) {
+        let Some(peers) = self.peers() else { return (0, 0) };
+        let friends = self.roster.all().into_iter().filter(|friend| Some(&friend.device_id) != but);
+        let states = friends.filter_map(|friend| peers.state(&friend.device_id));
+        let states = states.chain(peers.hubs().into_iter().map(|(_, state)| state));
+        let (mut linked, mut away) = (0, 0);
+        for state in states {
+            match state.connection.as_ref().map(Connection::path) {
+                Some(PathKind::Lan) => {}
+                Some(_) => linked += 1,
+                None => away += 1,
+            }
+        }
+        (linked, away)
+    }
+
+    fn witnesses_of_time(&self, but: Option<&DeviceId>) -> Vec<i64> {
+        let clocks = lock(&self.clocks);
+        clocks.iter().filter(|(id, _)| Some(*id) != but).map(|(_, ahead)| *ahead).take(MOST_CLOCKS).collect()
+    }
+
+    async fn keeps_for(&self, friend: &Friend) -> Option<Keeps> {
+        let usage = self.vault.usage(&owner(&friend.device_id).ok()?);
+        let loaded = self.loaded();
+        let settings = &loaded.settings().vault;
+        let accepts = match settings.accept {
+            Accept::Off => false,
+            Accept::Own => friend.own,
+            Accept::Friends => true,
+        };
+        let free = self.vault.free_bytes().await.ok();
+        let floor = settings.keep_free.bytes();
+        Some(Keeps {
+            accepts: accepts && !friend.paused,
+            offered: Some(friend.quota_bytes.unwrap_or_else(|| settings.default_quota.bytes())),
+            stored: usage.live_bytes,
+            free: free.map(|free| free.saturating_sub(floor)),
+            trouble: self.vault.failure(),
+        })
+    }
+}
+
+/// What the tests of addresses say about names: none of them needed one, or some answer came.
+fn names(tests: &[Test]) -> Option<Names> {
+    let is_name = |test: &&Test| {
+        let host = test.address.rsplit_once(':').map_or(test.address.as_str(), |(host, _)| host);
+        host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_err()
+    };
+    let test = tests.iter().find(is_name)?;
+    let error = test.detail.clone().filter(|_| test.result == TestResult::NameNotFound);
+    // That there is no such name is an answer; that none came in time is not.
+    let answered = error.as_deref().is_none_or(|error| !is_silence(error));
+    Some(Names { works: answered, name: test.address.clone(), error })
+}
+
+/// EAI_AGAIN and our own limit, in the words of the C library.
+fn is_silence(error: &str) -> bool {
+    let error = error.to_ascii_lowercase();
+    ["temporary failure", "try again", "no answer", "within", "timed out"].iter().any(|word| error.contains(word))
+}
