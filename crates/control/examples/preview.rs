@@ -1,5 +1,6 @@
 //! Shows the app with invented data: `cargo run -p kith-control --example preview [live|rich|empty|friends|quiet|picture|near|hostile|long]`,
-//! or with the name of a network: `mapped`, `unproved`, `router-off`, ... (see `tests/it/networks.rs`).
+//! or with the name of a network: `mapped`, `unproved`, `router-off`, ... (see `tests/it/networks.rs`), or of a diagnosis: `works`,
+//! `firewall-in-there`, ... (see `tests/it/diagnoses.rs`).
 //!
 //! Prints a fresh address whenever Enter is pressed (each works once). `live` moves a backup forward.
 
@@ -50,6 +51,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             state.jobs.retain(|job| job.state == JobState::Complete || job.state == JobState::Running);
             state.status.jobs.retain(|job| job.state == JobState::Running);
             state.status.friends.retain(|friend| friend.connected);
+            state
+        }
+        diagnosis if stand_in::diagnoses::ALL.contains(&diagnosis) => {
+            let mut state = stand_in::rich();
+            state.diagnosis = stand_in::diagnoses::named(diagnosis);
             state
         }
         network if stand_in::networks::ALL.contains(&network) => {

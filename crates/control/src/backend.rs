@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use http::{Request, Response, StatusCode};
+use kith_doctor::Diagnosis;
 use kith_identity::DeviceId;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 use utoipa::ToSchema;
 
+use crate::request::DoctorRequest;
 use crate::view::{
     ArchiveAccess, EntryView, FindsView, FirewallView, FriendView, InviteView, JobView, JoinView,
-    MeetingView, NearView, PortView, SetView, SettingView, SnapshotView, StatusView, UndeleteView,
+    MeetingView, NearView, PortView, ReportCodeView, SetView, SettingView, SnapshotView, StatusView,
+    UndeleteView,
 };
 
 /// A streaming body, in either direction.
@@ -369,6 +372,10 @@ pub trait Backend: Send + Sync + 'static {
     async fn ports(&self) -> Result<Vec<PortView>, Failure>;
     /// What firewalls must let through.
     async fn firewall(&self) -> Result<FirewallView, Failure>;
+    /// Looks for the one cause, of what is wrong with a friend or with this computer alone. Waits for the network, ten seconds at most.
+    async fn doctor(&self, request: DoctorRequest) -> Result<Diagnosis, Failure>;
+    /// What this computer says of itself, as one line to be sent to a friend whose doctor can't ask it.
+    async fn report_code(&self, friend: Option<String>) -> Result<ReportCodeView, Failure>;
     /// Becomes the computer of the 24 words. Only ever called for the Unix socket. Waits for the network.
     async fn recover(&self, request: RecoverRequest) -> Result<RecoverView, Failure>;
 }

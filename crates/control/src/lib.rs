@@ -27,5 +27,5 @@ pub use backend::{
     SetRequest, SharedBackend, SnapshotQuery, UndeleteRequest,
 };
 pub use client::{Client, ClientError, EventStream};
-pub use request::{AppCodeView, PauseRequest, SettingChange};
+pub use request::{AppCodeView, DoctorRequest, PauseRequest, SettingChange};
 pub use server::{Bound, ControlConfig, ControlError, ControlServer, Token};

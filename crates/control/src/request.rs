@@ -11,6 +11,24 @@ pub struct PauseRequest {
     pub seconds: u64,
 }
 
+/// Whom the doctor is to look at.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct DoctorRequest {
+    /// The friend, by name or device id; null = this computer alone.
+    pub friend: Option<String>,
+    /// A report code that the friend sent, for when his computer can't be asked.
+    pub with: Option<String>,
+}
+
+/// For whom a report code is made.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct ReportCodeRequest {
+    /// The friend who gets it, by name or device id: it then tells how this computer gets to his; null = nobody in particular.
+    pub(crate) friend: Option<String>,
+}
+
 /// A setting's new value.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

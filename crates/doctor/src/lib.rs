@@ -11,8 +11,10 @@ pub mod diagnosis;
 mod examine;
 pub mod facts;
 pub mod firewall;
+mod near;
 
 pub use code::{Code, NoSuchCode, Part, Weight};
 pub use diagnosis::{Diagnosis, Verdict};
 pub use examine::diagnose;
 pub use facts::{Facts, Side};
+pub use near::near;

@@ -2,6 +2,7 @@
 
 use http::{Method, Request, Response, Uri};
 use http_body_util::BodyExt;
+use kith_doctor::Diagnosis;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{Client, ClientError, EventStream, empty_request, protocol, refuse_failures};
@@ -9,11 +10,11 @@ use crate::backend::{
     BackupRequest, Body, CheckRequest, FriendChange, InviteRequest, JoinRequest, RecoverRequest, RecoverView,
     SetRequest, SnapshotQuery, UndeleteRequest,
 };
-use crate::request::{AppCodeView, Nothing, PauseRequest, SettingChange};
+use crate::request::{AppCodeView, DoctorRequest, Nothing, PauseRequest, ReportCodeRequest, SettingChange};
 use crate::server::FROM_STORE;
 use crate::view::{
     ArchiveAccess, EntryView, FindsView, FirewallView, FriendView, InviteView, JobView, JoinView, PortView,
-    SetView, SettingView, SnapshotView, StatusView, UndeleteView,
+    ReportCodeView, SetView, SettingView, SnapshotView, StatusView, UndeleteView,
 };
 
 /// Every call fails with [`ClientError::Failure`] if the daemon says no, and with the other kinds if it can't be asked.
@@ -207,6 +208,16 @@ impl Client {
     /// The port table.
     pub async fn ports(&self) -> Result<Vec<PortView>, ClientError> {
         self.get("/v1/ports").await
+    }
+
+    /// Looks for the one cause of what is wrong.
+    pub async fn doctor(&self, request: &DoctorRequest) -> Result<Diagnosis, ClientError> {
+        self.send(Method::POST, "/v1/doctor", request).await
+    }
+
+    /// How this computer is, as one line for a friend.
+    pub async fn report_code(&self, friend: Option<String>) -> Result<ReportCodeView, ClientError> {
+        self.send(Method::POST, "/v1/report-codes", &ReportCodeRequest { friend }).await
     }
 
     /// Becomes the computer of the 24 words. Socket only.

@@ -7,6 +7,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use http::{HeaderValue, StatusCode, Uri};
 use http_body_util::BodyExt as _;
+use kith_doctor::Diagnosis;
 
 use super::answer::Refusal;
 use super::events::{AllEvents, event_stream};
@@ -16,11 +17,18 @@ use crate::backend::{
     BackupRequest, BodyError, CheckRequest, Failure, FailureKind, FriendChange, InviteRequest, JoinRequest,
     MeetingConsent, MeetingRequest, RecoverRequest, RecoverView, SetRequest, SnapshotQuery, UndeleteRequest,
 };
-use crate::request::{AppCodeView, EntriesQuery, FindQuery, Nothing, PauseRequest, SettingChange};
+use crate::request::{
+    AppCodeView, DoctorRequest, EntriesQuery, FindQuery, Nothing, PauseRequest, ReportCodeRequest,
+    SettingChange,
+};
 use crate::view::{
     ArchiveAccess, EntryView, FindsView, FirewallView, FriendView, InviteView, JobView, JoinView,
-    MeetingView, NearView, PortView, SetView, SettingView, SnapshotView, StatusView, UndeleteView,
+    MeetingView, NearView, PortView, ReportCodeView, SetView, SettingView, SnapshotView, StatusView,
+    UndeleteView,
 };
+
+/// The longest report code that is looked at.
+const MAX_REPORT_CODE_BYTES: usize = 64 * 1024;
 
 type Kith = State<Arc<Shared>>;
 type Answer<T> = Result<Json<T>, Refusal>;
@@ -246,6 +254,26 @@ pub(super) async fn firewall(State(kith): Kith) -> Answer<FirewallView> {
 
 pub(super) async fn ports(State(kith): Kith) -> Answer<Vec<PortView>> {
     Ok(Json(kith.backend.ports().await?))
+}
+
+/// Changes nothing: whoever goes away ends it.
+pub(super) async fn doctor(
+    State(kith): Kith,
+    JsonBody(request): JsonBody<DoctorRequest>,
+) -> Answer<Diagnosis> {
+    let with = said(request.with);
+    if with.as_ref().is_some_and(|code| code.len() > MAX_REPORT_CODE_BYTES) {
+        return Err(Refusal::invalid(format!("a report code has {MAX_REPORT_CODE_BYTES} bytes at most"))
+            .with_hint("paste the one line that `kith doctor --code` prints, and nothing else"));
+    }
+    Ok(Json(kith.backend.doctor(DoctorRequest { friend: said(request.friend), with }).await?))
+}
+
+pub(super) async fn report_code(
+    State(kith): Kith,
+    JsonBody(request): JsonBody<ReportCodeRequest>,
+) -> Answer<ReportCodeView> {
+    Ok(Json(kith.backend.report_code(said(request.friend)).await?))
 }
 
 pub(super) async fn events(State(kith): Kith) -> Result<Response, Refusal> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::{self, MethodFilter, MethodRouter};
 use http::Method;
+use kith_doctor::Diagnosis;
 
 use super::connection::Door;
 use super::openapi::Shape;
@@ -13,10 +14,11 @@ use crate::backend::{
     BackupRequest, CheckRequest, Event, FriendChange, InviteRequest, JoinRequest, MeetingConsent,
     MeetingRequest, RecoverRequest, RecoverView, SetRequest, UndeleteRequest,
 };
-use crate::request::{AppCodeView, Nothing, PauseRequest, SettingChange};
+use crate::request::{AppCodeView, DoctorRequest, Nothing, PauseRequest, ReportCodeRequest, SettingChange};
 use crate::view::{
     ArchiveAccess, EntryView, FindsView, FirewallView, FriendView, InviteView, JobView, JoinView,
-    MeetingView, NearView, PortView, SetView, SettingView, SnapshotView, StatusView, UndeleteView,
+    MeetingView, NearView, PortView, ReportCodeView, SetView, SettingView, SnapshotView, StatusView,
+    UndeleteView,
 };
 
 type Endpoint = MethodRouter<Arc<Shared>>;
@@ -167,6 +169,22 @@ fn computer() -> Vec<Route> {
             routing::post(handlers::scrub),
         )
         .takes(Shape::one::<Nothing>()),
+        Route::new(
+            Method::POST,
+            "/v1/doctor",
+            "Say the one cause of what is wrong, and the one thing to do; waits for the network, ten seconds at most",
+            routing::post(handlers::doctor),
+        )
+        .takes(Shape::one::<DoctorRequest>())
+        .gives(Shape::one::<Diagnosis>()),
+        Route::new(
+            Method::POST,
+            "/v1/report-codes",
+            "Say how this computer is in one line, for a friend's doctor that can't ask it",
+            routing::post(handlers::report_code),
+        )
+        .takes(Shape::one::<ReportCodeRequest>())
+        .gives(Shape::one::<ReportCodeView>()),
         Route::new(
             Method::POST,
             "/v1/recover",

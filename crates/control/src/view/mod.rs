@@ -2,6 +2,7 @@
 //! What is absent is `null`, never missing.
 
 mod archive;
+mod doctor;
 mod firewall;
 mod friend;
 mod hub;
@@ -14,6 +15,7 @@ pub use archive::{
     ArchiveAccess, ArchiveVerdict, ArchiveView, EntryView, FindsView, FoundView, HeadView, KnownSnapshotView,
     SnapshotView, UndeleteView,
 };
+pub use doctor::ReportCodeView;
 pub use firewall::{
     FirewallDirection, FirewallProtocol, FirewallRule, FirewallView, MappedPort, ProxyDestination, ProxyRules,
 };

@@ -66,6 +66,8 @@ async fn the_document_lists_exactly_the_contract() {
         DELETE /v1/friends/{friend}/store/{path}
         POST /v1/friends/{friend}/undelete
         POST /v1/scrub
+        POST /v1/doctor
+        POST /v1/report-codes
         POST /v1/recover
         POST /v1/app-codes"
         .lines()

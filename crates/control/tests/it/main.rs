@@ -6,6 +6,7 @@ mod app;
 mod browser;
 mod client;
 mod description;
+mod doctor;
 mod doors;
 mod harness;
 mod hostile;

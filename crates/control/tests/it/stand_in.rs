@@ -9,13 +9,16 @@ use http_body_util::{BodyExt as _, Full};
 use jiff::{SignedDuration, Timestamp};
 use kith_control::view::*;
 use kith_control::{
-    Backend, BackupRequest, Body, CheckRequest, Event, Failure, FailureKind, FriendChange, InviteRequest,
-    JoinRequest, MeetingConsent, MeetingRequest, RecoverRequest, RecoverView, SetRequest, SnapshotQuery,
-    UndeleteRequest,
+    Backend, BackupRequest, Body, CheckRequest, DoctorRequest, Event, Failure, FailureKind, FriendChange,
+    InviteRequest, JoinRequest, MeetingConsent, MeetingRequest, RecoverRequest, RecoverView, SetRequest,
+    SnapshotQuery, UndeleteRequest,
 };
+use kith_doctor::Diagnosis;
 use kith_identity::DeviceId;
 use tokio::sync::{Notify, broadcast};
 
+#[path = "diagnoses.rs"]
+pub(crate) mod diagnoses;
 #[path = "networks.rs"]
 pub(crate) mod networks;
 
@@ -40,6 +43,7 @@ pub(crate) struct State {
     pub(crate) settings: Vec<SettingView>,
     pub(crate) firewall: FirewallView,
     pub(crate) near: NearView,
+    pub(crate) diagnosis: Diagnosis,
 }
 
 impl StandIn {
@@ -260,6 +264,7 @@ pub(crate) fn empty() -> State {
         settings: settings(),
         firewall: FirewallView::default(),
         near: NearView::default(),
+        diagnosis: diagnoses::works(),
     }
 }
 
@@ -777,6 +782,32 @@ impl Backend for StandIn {
         Ok(FindsView { found: vec![found], unreadable: Vec::new() })
     }
 
+    async fn doctor(&self, request: DoctorRequest) -> Result<Diagnosis, Failure> {
+        self.called(format!("doctor {:?} with {:?}", request.friend, request.with));
+        if request.with.as_deref().is_some_and(|code| !code.starts_with("kith-report")) {
+            return Err(Failure::new(FailureKind::Invalid, "this is not a report code")
+                .with_hint("copy the whole line, from “kith-report” to its end"));
+        }
+        let mut diagnosis = self.state().diagnosis.clone();
+        match request.friend {
+            Some(friend) => diagnosis.friend = Some(self.friend(&friend)?.name),
+            None => diagnosis = diagnoses::alone(),
+        }
+        if request.with.is_some() {
+            diagnosis.told_by = Some("code".to_owned());
+        }
+        Ok(diagnosis)
+    }
+
+    async fn report_code(&self, friend: Option<String>) -> Result<ReportCodeView, Failure> {
+        self.called(format!("report code {friend:?}"));
+        Ok(ReportCodeView {
+            code: format!("kith-report:{}", "q7m2x9k4".repeat(30)),
+            note: "It says how this computer is connected; no names of files and no keys are in it"
+                .to_owned(),
+        })
+    }
+
     async fn archive_access(&self, friend: &str) -> Result<ArchiveAccess, Failure> {
         let friend = self.friend(friend)?;
         Ok(ArchiveAccess {
@@ -903,6 +934,7 @@ pub(crate) fn hostile(name: &str) -> State {
     state.status.listener.error = Some(text());
     state.status.vault.path = text();
     state.status.internal = vec![text()];
+    diagnoses::poison(&mut state.diagnosis, name);
     state.near = looking();
     for computer in &mut state.near.computers {
         computer.name = text();

@@ -179,6 +179,16 @@ pub enum Command {
         #[command(flatten)]
         json: Json,
     },
+    /// Say why a friend does not connect: one cause, one thing to do. Exit code 1 when something is wrong
+    Doctor(DoctorArgs),
+    /// Say what a code of `kith doctor` means and what to do; without a code, list all
+    Explain {
+        /// As in firewall-in
+        code: Option<String>,
+        /// Output
+        #[command(flatten)]
+        json: Json,
+    },
     /// What is needed when this computer is lost
     #[command(subcommand)]
     Recovery(RecoveryCommand),
@@ -242,6 +252,22 @@ pub enum Command {
         /// Its name
         host: String,
     },
+}
+
+/// The doctor.
+#[derive(Args)]
+pub struct DoctorArgs {
+    /// The friend in question (default: this computer alone)
+    pub friend: Option<String>,
+    /// The line that `kith doctor --code` printed on the friend's computer, for when it can't be asked; "-" reads standard input
+    #[arg(long, value_name = "LINE", requires = "friend", conflicts_with = "code")]
+    pub with: Option<String>,
+    /// Print a line about this computer for a friend's `kith doctor --with`
+    #[arg(long)]
+    pub code: bool,
+    /// Output
+    #[command(flatten)]
+    pub json: Json,
 }
 
 /// Output for programs.

@@ -7,7 +7,9 @@ mod browse;
 mod bugreport;
 mod daemon;
 mod demo;
+mod doctor;
 mod error;
+mod explain;
 mod firewall;
 mod friends;
 mod hub;
@@ -117,6 +119,8 @@ async fn dispatch(command: Command, place: &Place) -> CliResult {
         Command::Probe { host, port, expect, json } => probe::probe(place, &host, port, expect, json).await,
         Command::Ports { firewall: true, json } => firewall::show(&place.client().await?, json).await,
         Command::Ports { firewall: false, json } => status::ports(&place.client().await?, json).await,
+        Command::Doctor(args) => doctor::run(place, args).await,
+        Command::Explain { code, json } => explain::run(code.as_deref(), json),
         Command::Recovery(RecoveryCommand::Show { yes, words }) => recovery::show(place, yes, words).await,
         Command::Recovery(RecoveryCommand::ResticKey { friend, out }) => {
             recovery::restic_key(place, &friend, &out).await

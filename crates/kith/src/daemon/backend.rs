@@ -8,13 +8,15 @@ use jiff::{SignedDuration, Timestamp};
 use kith_backup::BackupSet;
 use kith_control::view::{
     ArchiveAccess, EntryView, FindsView, FirewallView, FriendView, InviteView, JobView, JoinView,
-    MeetingView, NearView, PortView, SetView, SettingView, SnapshotView, StatusView, UndeleteView,
+    MeetingView, NearView, PortView, ReportCodeView, SetView, SettingView, SnapshotView, StatusView,
+    UndeleteView,
 };
 use kith_control::{
-    Backend, BackupRequest, Body, CheckRequest, Event, Failure, FailureKind, FriendChange, InviteRequest,
-    JoinRequest, MeetingConsent, MeetingRequest, RecoverRequest, RecoverView, SetRequest, SnapshotQuery,
-    UndeleteRequest,
+    Backend, BackupRequest, Body, CheckRequest, DoctorRequest, Event, Failure, FailureKind, FriendChange,
+    InviteRequest, JoinRequest, MeetingConsent, MeetingRequest, RecoverRequest, RecoverView, SetRequest,
+    SnapshotQuery, UndeleteRequest,
 };
+use kith_doctor::Diagnosis;
 use tokio::sync::broadcast;
 
 use super::core::{Core, Exit, lock, value};
@@ -318,6 +320,14 @@ impl Backend for Daemon {
 
     async fn firewall(&self) -> Result<FirewallView, Failure> {
         Ok(self.0.firewall_view())
+    }
+
+    async fn doctor(&self, request: DoctorRequest) -> Result<Diagnosis, Failure> {
+        self.0.doctor(request).await
+    }
+
+    async fn report_code(&self, friend: Option<String>) -> Result<ReportCodeView, Failure> {
+        self.0.report_code(friend).await
     }
 
     async fn recover(&self, request: RecoverRequest) -> Result<RecoverView, Failure> {

@@ -9,6 +9,7 @@ pub mod core;
 mod damage;
 pub mod db;
 mod dial_in;
+mod doctor;
 mod entries;
 mod failure;
 mod firewall;

@@ -1,0 +1,93 @@
+//! `kith doctor`: asks the daemon for its diagnosis; when the daemon itself is what is wrong, makes one.
+
+mod local;
+mod ports;
+mod show;
+mod way;
+
+#[cfg(test)]
+mod tests;
+
+use kith_control::{Client, ClientError, DoctorRequest};
+use kith_doctor::Diagnosis;
+
+use super::Place;
+use super::args::{DoctorArgs, Json};
+use super::error::{CliError, CliResult, Code};
+use super::joining::read_secret_line;
+use super::output::{json, line, note, safe};
+
+pub(super) async fn run(place: &Place, args: DoctorArgs) -> CliResult {
+    let Json { json: as_json } = args.json;
+    let client = match place.client().await {
+        Ok(client) => client,
+        Err(error) if error.code == Code::NotRunning => {
+            let seen = local::look(place).await?;
+            tell(&local::service_down(&seen), as_json)?;
+            return Err(CliError::said(Code::NotRunning));
+        }
+        Err(error) => return Err(error),
+    };
+    if args.code {
+        return code(&client, args.friend, as_json).await;
+    }
+    let with = match args.with.as_deref() {
+        Some("-") => {
+            Some(read_secret_line("Paste the line that your friend sent, then press Enter: ").await?)
+        }
+        _ => args.with,
+    };
+    if with.as_ref().is_some_and(|code| code.trim().is_empty()) {
+        return Err(CliError::usage(
+            "no report code was given",
+            "`kith doctor --code` on the friend's computer prints one",
+        ));
+    }
+    if with.is_none() && !as_json {
+        note(match &args.friend {
+            Some(friend) => {
+                format!("looking at both ends and at what is between here and {friend}; ten seconds at most")
+            }
+            None => "looking at this computer; ten seconds at most".to_owned(),
+        });
+    }
+    // Beside each other: neither waits for the network longer than the doctor may take.
+    let request = DoctorRequest { friend: args.friend, with };
+    let (diagnosis, shut) = tokio::join!(client.doctor(&request), ports::shut(&client));
+    let mut diagnosis = diagnosis.map_err(asked)?;
+    local::add_shut_ports(&mut diagnosis, &shut);
+    tell(&diagnosis, as_json)?;
+    if diagnosis.verdict.is_fine() { Ok(()) } else { Err(CliError::said(Code::Failed)) }
+}
+
+/// A daemon that ends in the middle is one that does not run.
+fn asked(error: ClientError) -> CliError {
+    match error {
+        ClientError::Interrupted(_) => CliError {
+            hint: Some("it may have been restarted: run this again".to_owned()),
+            ..CliError::from(error)
+        },
+        other => other.into(),
+    }
+}
+
+async fn code(client: &Client, friend: Option<String>, as_json: bool) -> CliResult {
+    let view = client.report_code(friend).await?;
+    if as_json {
+        return json(&view);
+    }
+    note(&view.note);
+    note(
+        "Send this line to your friend, who gives it to `kith doctor YOU --with LINE`, or to the page Doctor of the app:",
+    );
+    line(safe(&view.code));
+    Ok(())
+}
+
+fn tell(diagnosis: &Diagnosis, as_json: bool) -> CliResult {
+    if as_json {
+        return json(diagnosis);
+    }
+    show::lines(diagnosis).iter().for_each(line);
+    Ok(())
+}
