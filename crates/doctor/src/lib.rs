@@ -12,6 +12,8 @@ mod examine;
 pub mod facts;
 pub mod firewall;
 mod near;
+pub mod report;
+mod tame;
 
 pub use code::{Code, NoSuchCode, Part, Weight};
 pub use diagnosis::{Diagnosis, Verdict};

@@ -199,7 +199,9 @@ async fn shake_hands(
             DialError::NotKith(said) if is_of_the_web(&said) => Answer::Intercepted(said),
             DialError::NotRecognised => Answer::OtherDevice(None),
             DialError::NotKith(said) | DialError::Tls(said) => Answer::NotKith(said),
-            DialError::BrokenOff => Answer::NotKith("it closed the connection in the middle of the handshake".to_owned()),
+            DialError::BrokenOff => {
+                Answer::NotKith("it closed the connection in the middle of the handshake".to_owned())
+            }
             other => Answer::NotKith(other.to_string()),
         },
     }

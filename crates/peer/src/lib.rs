@@ -17,6 +17,7 @@ mod chance;
 mod dial;
 mod dial_back;
 mod dialer;
+mod examine;
 mod friend;
 #[doc(hidden)]
 pub mod greeting;
@@ -27,7 +28,6 @@ pub mod meet;
 mod outbound;
 mod peers;
 mod prefer;
-mod examine;
 mod probe;
 mod race;
 pub mod reach;
@@ -43,13 +43,13 @@ pub use calls::{Calls, Dialed};
 pub use carriers::{Carrier, CarrierKind};
 pub use dial::DialError;
 pub use dial_back::{AskDialBackError, Asker, ask_dial_back, ask_dial_back_from, is_outside};
+pub use examine::{Answer, Examined, examine};
 pub use host::{Caller, Connection, Host, PeerState, Standing};
 pub use outbound::{
     Allowed, Destination, FixedPortRefusal, Inbound, Mapped, Names, Outbound, OutboundRules, Proxy,
     ProxyKind, SocketPurpose, SocketUse,
 };
 pub use peers::{MOST_FRIENDS, MOST_HUBS, Peers, WeakPeers};
-pub use examine::{Answer, Examined, examine};
 pub use probe::{MOST_PROBE_KEYS, Probe, ProbeResult, probe};
 pub use race::Attempt;
 pub use socket::widen;

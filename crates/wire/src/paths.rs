@@ -8,6 +8,8 @@ pub const HELLO: &str = "/kith/v1/hello";
 pub const PING: &str = "/kith/v1/ping";
 /// What changed since hello: names, addresses, quota.
 pub const REPORT: &str = "/kith/v1/report";
+/// How the asked computer is, and what came of trying the asker's addresses from there, for the doctor of the asker: `GET`.
+pub const DOCTOR: &str = "/kith/v1/doctor";
 /// The asker wants a ClientHello from outside at an address of his: see [`DialBackRequest`](crate::DialBackRequest).
 pub const DIAL_BACK: &str = "/kith/v1/dial-back";
 /// The keys by which the asker recognises the receiver's calls: `PUT` hands them over, see [`DialInKeys`](crate::DialInKeys).

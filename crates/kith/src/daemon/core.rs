@@ -22,6 +22,7 @@ use tracing::warn;
 use super::carrier::{self, ByLink};
 use super::db::{Db, Table};
 use super::dial_in::DialIn;
+use super::doctor::{Asked, Memory};
 use super::heads::Heads;
 use super::history::History;
 use super::host::Door;
@@ -93,6 +94,8 @@ pub mod value {
     pub const REACH: &str = "reach";
     /// What was relayed for friends in the running day.
     pub const RELAYED: &str = "relayed";
+    /// What let friends in before, for the doctor.
+    pub const WORKED: &str = "worked";
 }
 
 /// The shared state.
@@ -174,6 +177,10 @@ pub struct Core {
     pub(super) paused_until: Mutex<Option<Timestamp>>,
     /// What is free on the vault's disk, as it was last looked at.
     pub(super) free_bytes: Mutex<Option<u64>>,
+    /// What friends' doctors were answered.
+    pub(super) asked: Asked,
+    /// What let friends in before.
+    pub(super) worked: Mutex<Memory>,
 }
 
 /// What the listener hands over.
@@ -277,6 +284,8 @@ impl Core {
             recovery_shown: recovery_shown.into(),
             paused_until: Mutex::new(paused_until),
             free_bytes: Mutex::default(),
+            asked: Asked::default(),
+            worked: Mutex::default(),
         });
         core.load_kept_states().await;
         core.load_damage().await;

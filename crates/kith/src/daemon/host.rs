@@ -69,6 +69,7 @@ pub(super) async fn receive(core: Arc<Core>, mut incoming: mpsc::Receiver<Incomi
         while pairings.try_join_next().is_some() {}
         match admitted {
             Admitted::Friend(friend) => {
+                core.note_inbound(remote);
                 if let Some(peers) = core.peers() {
                     kith_peer::widen(stream.get_ref().0);
                     peers.accept(&friend, Box::new(stream), remote, local);
@@ -382,7 +383,7 @@ impl Core {
         }
     }
 
-    async fn serve_friend(&self, caller: Caller, request: Request<Body>) -> Response<Body> {
+    async fn serve_friend(self: &Arc<Self>, caller: Caller, request: Request<Body>) -> Response<Body> {
         let friend = caller.friend;
         if !self.roster.contains(&friend) {
             return plain(StatusCode::FORBIDDEN, "this computer is not a friend any more");
@@ -403,6 +404,12 @@ impl Core {
                 return refusal;
             }
             return self.take_dial_in(&friend, request).await;
+        }
+        if path == paths::DOCTOR && request.method() == Method::GET {
+            return match self.roster.get(&friend) {
+                Some(friend) => self.answer_doctor(&friend).await,
+                None => plain(StatusCode::FORBIDDEN, "this computer is not a friend any more"),
+            };
         }
         if path == paths::REPORT && request.method() == Method::GET {
             let report = self.report_to(&friend);

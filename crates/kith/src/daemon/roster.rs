@@ -170,6 +170,21 @@ pub(super) struct Addresses {
     pub(super) invited: Vec<String>,
 }
 
+impl Friend {
+    /// Every address by which he may be reached, each once, the likeliest first.
+    #[must_use]
+    pub(super) fn all_addresses(&self) -> Vec<String> {
+        let Addresses { last_good, configured, internal, public, invited } = &self.addresses;
+        let mut all: Vec<String> = Vec::new();
+        for address in configured.iter().chain(public).chain(internal).chain(last_good).chain(invited) {
+            if !all.contains(address) {
+                all.push(address.clone());
+            }
+        }
+        all
+    }
+}
+
 impl Addresses {
     /// What the dialler needs.
     #[must_use]

@@ -79,7 +79,7 @@ impl Core {
         self.recovery_shown.load(Relaxed)
     }
 
-    fn listener_view(&self) -> ListenerView {
+    pub(super) fn listener_view(&self) -> ListenerView {
         let wanted = self.loaded().settings().listener.port.get();
         let state = self.listener().map(|listener| listener.state().borrow().clone());
         let (port, state, error, addresses) = match state {
@@ -197,8 +197,13 @@ impl Core {
         by_ports(states.filter_map(|state| state.connection))
     }
 
+    /// Whether all that gets out of this network goes to port 443, as far as is known.
+    pub(super) fn only_443(&self, network: &Network) -> bool {
+        matches!(self.way_out(network), Out::Only443 | Out::Perhaps443)
+    }
+
     /// Whether another friend is linked, who may know this one, too, or a hub is set.
-    fn somebody_helps(&self, friend: &Friend) -> bool {
+    pub(super) fn somebody_helps(&self, friend: &Friend) -> bool {
         let linked = |other: &Friend| {
             other.device_id != friend.device_id
                 && self.peers().is_some_and(|peers| peers.link(&other.device_id).is_some())
@@ -207,7 +212,7 @@ impl Core {
     }
 
     /// Who passes on what is said over a link of this way.
-    fn relay_name(&self, way: Way) -> Option<String> {
+    pub(super) fn relay_name(&self, way: Way) -> Option<String> {
         let Way::Relayed { by } = way else { return None };
         Some(self.carrier_name(&by))
     }

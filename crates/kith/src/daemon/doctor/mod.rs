@@ -1,29 +1,166 @@
 //! Why a friend can't be reached: gathers what is known of both computers, and has the doctor judge it.
 
-use std::sync::Arc;
+mod addresses;
+mod ask;
+mod firewall;
+mod gateway;
+mod memory;
+mod ports;
+mod side;
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kith_control::terminal::safe;
 use kith_control::view::ReportCodeView;
 use kith_control::{DoctorRequest, Failure, FailureKind};
-use kith_doctor::Diagnosis;
+use kith_doctor::facts::{Facts, LinkFacts, Pair, Source, There};
+use kith_doctor::{Diagnosis, diagnose, report};
+use kith_peer::{CandidateKind, Connection, PeerState};
+use kith_wire::Side as End;
 
-use super::core::Core;
+use super::core::{Core, lock};
 use super::failure::failure;
+use super::roster::Friend;
+
+pub(super) use self::ask::Asked;
+pub(super) use self::memory::{Memory, keep};
+
+/// How long a friend who is not linked may take to be, while the rest is looked at.
+const LINK: Duration = Duration::from_millis(2500);
+/// Longest wait for what the friend says; with [`LINK`] it is the longest an answer takes.
+const ANSWER: Duration = Duration::from_millis(6500);
 
 impl Core {
     /// One cause, and one thing to do.
-    pub(super) async fn doctor(self: &Arc<Self>, _request: DoctorRequest) -> Result<Diagnosis, Failure> {
-        std::future::ready(Err(not_yet())).await
+    pub(super) async fn doctor(self: &Arc<Self>, request: DoctorRequest) -> Result<Diagnosis, Failure> {
+        let Some(name) = request.friend else {
+            if request.with.is_some() {
+                return Err(failure(
+                    FailureKind::Invalid,
+                    "a report code is of one friend's computer",
+                    "name the friend, too: `kith doctor FRIEND --with -`",
+                ));
+            }
+            let here = self.side(None, Vec::new()).await;
+            return Ok(diagnose(&Facts { here, ..Facts::default() }));
+        };
+        let friend = self.find_friend(&name)?;
+        let pasted = request.with.map(|line| report::decode(&line)).transpose().map_err(|error| {
+            failure(
+                FailureKind::Invalid,
+                error.to_string(),
+                "have the friend run `kith doctor --code`, and paste the whole line that it prints",
+            )
+        })?;
+        let told = async {
+            match pasted {
+                Some(side) => Some(There { side, source: Source::Code }),
+                None => self.told_by(&friend).await.map(|side| There { side, source: Source::Link }),
+            }
+        };
+        let here = async {
+            let tests = self.test_addresses(&friend).await;
+            self.side(Some(&friend), tests).await
+        };
+        let (mut here, there) = tokio::join!(here, told);
+        if here.proxy.is_some() {
+            here.proxy_error = proxy_error(&here.tests);
+        }
+        let friend = self.find_friend(&name)?;
+        let pair = self.pair(&friend);
+        Ok(diagnose(&Facts { here, friend: Some(pair), there }))
     }
 
     /// What this computer says of itself, in one line.
     pub(super) async fn report_code(
         self: &Arc<Self>,
-        _friend: Option<String>,
+        friend: Option<String>,
     ) -> Result<ReportCodeView, Failure> {
-        std::future::ready(Err(not_yet())).await
+        let side = match friend {
+            Some(name) => {
+                let friend = self.find_friend(&name)?;
+                let tests = self.test_addresses(&friend).await;
+                self.side_for(&friend, tests).await
+            }
+            None => self.side(None, Vec::new()).await,
+        };
+        let code =
+            report::encode(&side).map_err(|error| Failure::new(FailureKind::Failed, error.to_string()))?;
+        let note = "it holds this computer's addresses, its router's model and its firewall's rules; no keys and no names of files";
+        Ok(ReportCodeView { code, note: note.to_owned() })
+    }
+
+    /// What the friend's computer says of itself, if it can be asked in any way.
+    async fn told_by(self: &Arc<Self>, friend: &Friend) -> Option<kith_doctor::Side> {
+        let peers = self.peers()?;
+        let link = match peers.link(&friend.device_id) {
+            Some(link) => link,
+            None => {
+                peers.dial_now(&friend.device_id);
+                peers.wait_for_link(&friend.device_id, LINK).await?
+            }
+        };
+        tokio::time::timeout(ANSWER, ask::ask(&link)).await.ok()?
+    }
+
+    /// The friend, as this computer knows him.
+    fn pair(&self, friend: &Friend) -> Pair {
+        let state = self.peers().and_then(|peers| peers.state(&friend.device_id)).unwrap_or_default();
+        let addresses = friend.all_addresses();
+        let record = self
+            .reach_memory
+            .borrow()
+            .friends
+            .get(&friend.device_id)
+            .and_then(|memory| i64::try_from(memory.record.as_ref()?.record.issued).ok());
+        let seen = friend.last_seen.map(Timestamp::as_second);
+        Pair {
+            name: safe(&friend.name).into_owned(),
+            link: state.connection.as_ref().map(|connection| self.link_facts(connection)),
+            last_seen: seen,
+            alive: record,
+            alive_by: record
+                .map(|_| "his computer renewed its addresses with somebody whom both know".to_owned()),
+            helped: self.somebody_helps(friend),
+            help_error: help_error(&state),
+            any_address: !addresses.is_empty(),
+            calls_only: friend.condition.is_some_and(|condition| condition.outbound_only),
+            version: friend.program.clone(),
+            trouble: friend.trouble.clone(),
+            recovered: friend.recovered.is_some(),
+            clock_ahead: lock(&self.clocks).get(&friend.device_id).copied(),
+            offered: friend.offered_bytes,
+            stored: friend.stored_there_bytes,
+            last_inbound: None,
+            last_outbound: None,
+        }
+    }
+
+    fn link_facts(&self, connection: &Connection) -> LinkFacts {
+        LinkFacts {
+            path: connection.path().as_str().to_owned(),
+            relayed_by: self.relay_name(connection.way),
+            dialled: connection.side == End::Dialer,
+            since: Timestamp::try_from(connection.since).ok().map(Timestamp::as_second),
+            remote: connection.remote.to_string(),
+        }
     }
 }
 
-fn not_yet() -> Failure {
-    failure(FailureKind::Failed, "the daemon is just starting", "try again in a few seconds")
+/// What calls by the help of others came to.
+fn help_error(state: &PeerState) -> Option<String> {
+    let helped = |kind| matches!(kind, CandidateKind::Punched | CandidateKind::Relayed);
+    let newest = state.attempts.iter().rev().find(|attempt| helped(attempt.kind))?;
+    Some(safe(&newest.error.to_string()).into_owned())
+}
+
+/// What a proxy said, if nothing got by it.
+fn proxy_error(tests: &[kith_doctor::facts::Test]) -> Option<String> {
+    use kith_doctor::facts::TestResult::{Friend, Proxy};
+    if tests.iter().any(|test| test.result == Friend) {
+        return None;
+    }
+    tests.iter().find(|test| test.result == Proxy).and_then(|test| test.detail.clone())
 }

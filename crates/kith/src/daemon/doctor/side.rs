@@ -21,15 +21,17 @@ use crate::settings::Accept;
 
 /// Longest look at the gateway.
 const GATEWAY: Duration = Duration::from_secs(4);
-/// Longest a lookup of a name may take that is only to show that names can be looked up.
+/// Most other computers that are witnesses of the time.
 const MOST_CLOCKS: usize = 16;
 
 impl Core {
     /// All that this computer knows of itself, told about `friend` or to him. `tests` are those of his addresses.
     pub(super) async fn side(self: &Arc<Self>, friend: Option<&Friend>, tests: Vec<Test>) -> Side {
         let id = friend.map(|friend| friend.device_id);
-        let (firewall, gateway, listener) =
-            tokio::join!(self.own_firewall(friend), self.look_at_gateway(), self.listener_facts());
+        let apart = id.is_some_and(|id| !self.is_linked_directly(&id));
+        let ports = async { if apart { self.keeps_ports().await } else { None } };
+        let (firewall, gateway, listener, keeps_ports) =
+            tokio::join!(self.own_firewall(friend), self.look_at_gateway(), self.listener_facts(), ports);
         let loaded = self.loaded();
         let network = &loaded.settings().network;
         let (linked, away) = self.others(id.as_ref());
@@ -42,14 +44,14 @@ impl Core {
             clock_synchronised: gateway::clock_is_synchronised(),
             listener,
             outbound_only: network.outbound_only,
-            proxy: network.proxy.as_ref().map(|proxy| proxy.address().to_owned()),
+            proxy: network.proxy.as_ref().map(|proxy| proxy.address().to_string()),
             proxy_error: None,
             mapped_ports: !network.mapped.is_empty(),
             internal: self.internal_addresses(),
             public: self.public_addresses(),
             network: self.network_facts(gateway.as_ref(), network),
             mapping,
-            keeps_ports: self.keeps_ports(),
+            keeps_ports,
             firewall,
             names,
             hubs: self.hub_facts(),
@@ -57,7 +59,7 @@ impl Core {
             others_away: away,
             tests,
             last_inbound: self.doctor_memory().inbound,
-            awake_seconds: self.awake_seconds(),
+            awake_seconds: None,
             keeps: None,
         }
     }
@@ -114,7 +116,11 @@ impl Core {
         Some(found)
     }
 
-    fn network_facts(&self, gateway: Option<&gateway::Gateway>, settings: &crate::settings::Network) -> Network {
+    fn network_facts(
+        &self,
+        gateway: Option<&gateway::Gateway>,
+        settings: &crate::settings::Network,
+    ) -> Network {
         let snapshot = self.network.snapshot();
         let addresses = || snapshot.interfaces.iter().flat_map(|interface| &interface.addresses);
         let leaves = &snapshot.leaves_by;
@@ -122,7 +128,8 @@ impl Core {
             gateway: gateway.map(|gateway| gateway.address.to_string()),
             gateway_answers: gateway.and_then(|gateway| gateway.answers),
             v4: addresses().any(|address| address.ip.is_ipv4()),
-            v6: leaves.v6.is_some() && addresses().any(|address| address.ip.is_ipv6() && self.is_of_the_internet(address.ip)),
+            v6: leaves.v6.is_some()
+                && addresses().any(|address| address.ip.is_ipv6() && self.is_of_the_internet(address.ip)),
             mtu: gateway.and_then(|gateway| gateway.mtu),
             only_443: self.only_443(settings),
         }
@@ -170,6 +177,12 @@ impl Core {
             }
         })
         .collect()
+    }
+
+    fn is_linked_directly(&self, friend: &DeviceId) -> bool {
+        let state = self.peers().and_then(|peers| peers.state(friend));
+        let connection = state.and_then(|state| state.connection);
+        connection.is_some_and(|connection| connection.path() != PathKind::Relayed)
     }
 
     /// Others over the Internet, friends and hubs: how many are linked, and how many should be.
@@ -231,5 +244,7 @@ fn names(tests: &[Test]) -> Option<Names> {
 /// EAI_AGAIN and our own limit, in the words of the C library.
 fn is_silence(error: &str) -> bool {
     let error = error.to_ascii_lowercase();
-    ["temporary failure", "try again", "no answer", "within", "timed out"].iter().any(|word| error.contains(word))
+    ["temporary failure", "try again", "no answer", "within", "timed out"]
+        .iter()
+        .any(|word| error.contains(word))
 }

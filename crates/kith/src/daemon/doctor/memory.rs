@@ -1,0 +1,138 @@
+//! What worked before: so that the doctor can say that it has stopped.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kith_nat::{Nat, Proof};
+use serde::{Deserialize, Serialize};
+use tracing::warn;
+
+use super::super::core::{Core, lock, value};
+use super::super::db::Table;
+use super::gateway::Gateway;
+
+/// Most routers that are remembered.
+const MOST_ROUTERS: usize = 8;
+/// What worked longer ago than this is no promise any more, seconds.
+const FORGOTTEN: i64 = 60 * 24 * 3600;
+/// The same is not written again within this time, seconds.
+const BETWEEN_NOTES: i64 = 600;
+
+/// See the module.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(in crate::daemon) struct Memory {
+    /// When somebody from another computer got in at the port, Unix seconds.
+    pub(super) inbound: Option<i64>,
+    /// When a friend came through each router from outside, by its hardware address.
+    mapped: BTreeMap<String, i64>,
+}
+
+impl Memory {
+    /// When a friend came in by this router, if that was not too long ago.
+    pub(super) fn mapped_at(&self, hardware: Option<&str>) -> Option<i64> {
+        self.mapped.get(hardware?).copied()
+    }
+
+    /// Somebody got in; true if that is to be written down.
+    fn note_inbound(&mut self, now: i64) -> bool {
+        let news = self.inbound.is_none_or(|before| now - before >= BETWEEN_NOTES);
+        if news {
+            self.inbound = Some(now);
+        }
+        news
+    }
+
+    /// A friend came in by this router; true if that is to be written down.
+    fn note_mapped(&mut self, hardware: &str, now: i64) -> bool {
+        if self.mapped.get(hardware).is_some_and(|before| now - before < BETWEEN_NOTES) {
+            return false;
+        }
+        self.mapped.retain(|_, at| now - *at < FORGOTTEN);
+        while self.mapped.len() >= MOST_ROUTERS && !self.mapped.contains_key(hardware) {
+            let oldest = self.mapped.iter().min_by_key(|(_, at)| **at).map(|(known, _)| known.clone());
+            let Some(oldest) = oldest else { break };
+            self.mapped.remove(&oldest);
+        }
+        self.mapped.insert(hardware.to_owned(), now);
+        true
+    }
+}
+
+impl Core {
+    pub(super) fn doctor_memory(&self) -> Memory {
+        lock(&self.worked).clone()
+    }
+
+    /// Somebody from another computer got in at the port.
+    pub(in crate::daemon) fn note_inbound(self: &Arc<Self>, remote: std::net::SocketAddr) {
+        let ip = remote.ip().to_canonical();
+        let is_ours = ip.is_loopback() || self.network.snapshot().local_addresses().contains(&ip);
+        if !is_ours && lock(&self.worked).note_inbound(Timestamp::now().as_second()) {
+            self.save_worked();
+        }
+    }
+
+    fn save_worked(self: &Arc<Self>) {
+        let core = self.clone();
+        tokio::spawn(async move {
+            let memory = core.doctor_memory();
+            if let Err(error) = core.db.put(Table::Values, value::WORKED, &memory).await {
+                warn!(%error, "what worked was not written down");
+            }
+        });
+    }
+}
+
+/// Notes by which routers friends came in, until the daemon ends.
+pub(in crate::daemon) async fn keep(core: Arc<Core>, nat: Nat) {
+    if let Ok(Some(memory)) = core.db.get(Table::Values, value::WORKED).await {
+        *lock(&core.worked) = memory;
+    }
+    let mut state = nat.state();
+    loop {
+        let proved = {
+            let state = state.borrow_and_update();
+            let primary = state.primary.as_ref().filter(|mapping| mapping.protocol.is_some());
+            primary
+                .filter(|mapping| matches!(mapping.proof, Proof::Proved { .. }))
+                .map(|mapping| mapping.uplink.gateway)
+        };
+        if let Some(address) = proved {
+            let known =
+                core.network.snapshot().gateways.iter().find(|known| known.address == address).cloned();
+            let hardware = known.and_then(|known| Gateway::of(&known).hardware);
+            let now = Timestamp::now().as_second();
+            if let Some(hardware) = hardware
+                && lock(&core.worked).note_mapped(&hardware, now)
+            {
+                core.save_worked();
+            }
+        }
+        if state.changed().await.is_err() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_router_is_remembered_by_itself_and_the_oldest_is_forgotten() {
+        let mut memory = Memory::default();
+        for n in 0..20 {
+            assert!(memory.note_mapped(&format!("router {n}"), 1000 * n));
+        }
+        assert!(!memory.note_mapped("router 19", 19_001), "nothing new");
+        assert_eq!(memory.mapped.len(), MOST_ROUTERS);
+        assert_eq!(memory.mapped_at(Some("router 19")), Some(19_000));
+        assert_eq!(memory.mapped_at(Some("router 3")), None);
+        assert_eq!(memory.mapped_at(None), None);
+        assert!(memory.note_inbound(5000) && !memory.note_inbound(5001) && memory.note_inbound(6000));
+    }
+}
