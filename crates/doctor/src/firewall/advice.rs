@@ -1,0 +1,289 @@
+//! What a person may do about a firewall. Kith never does it by itself.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{FirewallFacts, Manager, RulePlace, Tool, Way};
+
+/// What may be done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Advice {
+    /// A rule for the port: what is recommended.
+    pub port: Exception,
+    /// A rule for the program, or why there is none.
+    pub program: Exception,
+    /// Which of the two outlives what, a sentence.
+    pub which: String,
+    /// What is said of security software that was found, a sentence each.
+    pub security: Vec<String>,
+}
+
+/// One way to let connections through.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Exception {
+    /// What to type, in this order; empty: there is no such command.
+    pub commands: Vec<String>,
+    /// What it does and what it needs, a sentence.
+    pub words: String,
+}
+
+impl Advice {
+    /// The recommended step in one sentence, without a full stop.
+    #[must_use]
+    pub fn next_step(&self) -> String {
+        match self.port.commands.as_slice() {
+            [] => self.port.words.trim_end_matches('.').to_owned(),
+            commands => {
+                let commands: Vec<String> = commands.iter().map(|command| format!("`{command}`")).collect();
+                format!("run {}", commands.join(" and then "))
+            }
+        }
+    }
+}
+
+/// What may be done about connections that a firewall stops.
+///
+/// `port` is this computer's for what comes in, and the friend's for what goes out; `program` is the path of Kith's program.
+#[must_use]
+pub fn advice(facts: &FirewallFacts, way: Way, port: u16, program: &str) -> Advice {
+    let place = match way {
+        Way::In => facts.inbound_place.as_ref(),
+        Way::Out => facts.outbound_place.as_ref(),
+    };
+    let place = place.filter(|place| is_plain(place));
+    let manager = manager(facts.manager, place);
+    Advice {
+        port: for_port(manager, way, port, place, program),
+        program: for_program(manager, way, port, place, program),
+        which: which(manager, way).to_owned(),
+        security: facts
+            .security
+            .iter()
+            .take(MOST_SOFTWARE)
+            .map(|name| software(name, way, port, program))
+            .collect(),
+    }
+}
+
+/// Most security software about which something is said.
+const MOST_SOFTWARE: usize = 8;
+
+/// The program to use: the manager, unless the rule that decides is not one of its own.
+fn manager(manager: Manager, place: Option<&RulePlace>) -> Manager {
+    let Some(place) = place else { return manager };
+    match (manager, place.tool) {
+        (Manager::Ufw, Tool::Iptables | Tool::Ip6tables) if place.table == "filter" => Manager::Ufw,
+        (Manager::Firewalld, Tool::Nft) if place.table == "firewalld" || place.table == PANIC => {
+            Manager::Firewalld
+        }
+        // With its other backend.
+        (Manager::Firewalld, Tool::Iptables | Tool::Ip6tables) => Manager::Firewalld,
+        (_, Tool::Nft) => Manager::Nftables,
+        (_, Tool::Iptables | Tool::Ip6tables) => Manager::Iptables,
+    }
+}
+
+fn for_port(manager: Manager, way: Way, port: u16, place: Option<&RulePlace>, program: &str) -> Exception {
+    // Connections are let through, and the answers to them are not.
+    let answers = place.is_some_and(|place| place.answers);
+    let (commands, words) = match (manager, way) {
+        (Manager::Ufw, _) => {
+            let direction = if way == Way::In { "" } else { "out " };
+            // The first rule that fits counts: before one that denies an allowing one has to be inserted.
+            let is_denied = place.is_some_and(|place| place.chain.contains("ufw-user-") || place.chain.contains("ufw6-user-"));
+            let order = if is_denied { "insert 1 " } else { "" };
+            (
+                vec![format!("sudo ufw {order}allow {direction}{port}/tcp")],
+                "The rule stays after a restart of the computer.".to_owned(),
+            )
+        }
+        (Manager::Firewalld, _) if place.is_some_and(|place| place.table == PANIC) => (
+            vec!["sudo firewall-cmd --panic-off".to_owned()],
+            "firewalld is in panic mode, in which it stops everything.".to_owned(),
+        ),
+        (Manager::Firewalld, Way::In) => (
+            vec![
+                format!("sudo firewall-cmd --permanent --add-port={port}/tcp"),
+                "sudo firewall-cmd --reload".to_owned(),
+            ],
+            "It is for the default zone; if the network is in another one, which `firewall-cmd --get-active-zones` says, add `--zone=ZONE`. The rule stays after a restart."
+                .to_owned(),
+        ),
+        (Manager::Firewalld, Way::Out) => (
+            vec![
+                "sudo firewall-cmd --permanent --new-policy kith-out".to_owned(),
+                "sudo firewall-cmd --permanent --policy kith-out --add-ingress-zone HOST --add-egress-zone ANY"
+                    .to_owned(),
+                format!("sudo firewall-cmd --permanent --policy kith-out --set-priority -100 --add-port={port}/tcp"),
+                "sudo firewall-cmd --reload".to_owned(),
+            ],
+            "It needs firewalld 0.9 or newer. The rule stays after a restart.".to_owned(),
+        ),
+        (Manager::Nftables, _) if answers => {
+            (vec![nft(way, "ct state established,related", place)], KEEP_NFT.to_owned())
+        }
+        (Manager::Nftables, _) => (vec![nft(way, &format!("tcp dport {port}"), place)], KEEP_NFT.to_owned()),
+        (Manager::Iptables, _) if answers => {
+            (vec![iptables(way, "-m conntrack --ctstate ESTABLISHED,RELATED", place)], KEEP_IPTABLES.to_owned())
+        }
+        (Manager::Iptables, _) => {
+            (vec![iptables(way, &format!("-p tcp --dport {port}"), place)], KEEP_IPTABLES.to_owned())
+        }
+        (Manager::MacOs, _) => (
+            Vec::new(),
+            format!(
+                "The firewall of macOS has no rules for ports; it knows programs. In System Settings, Network, Firewall, Options, let {program} accept incoming connections."
+            ),
+        ),
+        (Manager::None, _) => {
+            let words = match way {
+                Way::In => format!("Allow incoming connections to TCP port {port} in the firewall or security software."),
+                Way::Out => format!("Allow outgoing connections to TCP port {port} in the firewall or security software."),
+            };
+            (Vec::new(), words)
+        }
+    };
+    Exception { commands, words }
+}
+
+/// The table of firewalld that stops everything.
+const PANIC: &str = "firewalld_policy_drop";
+const KEEP_NFT: &str = "It counts at once and until the rules are loaded again: to keep it, write the rule into the file from which they are loaded, often /etc/nftables.conf, before the rule that stops the connections.";
+const KEEP_IPTABLES: &str = "It counts at once and until the computer restarts: to keep it, save the rules (`sudo netfilter-persistent save`, or `sudo service iptables save`).";
+
+/// A rule of nftables right where the one is that decides, and before it.
+fn nft(way: Way, what: &str, place: Option<&RulePlace>) -> String {
+    let chain = if way == Way::In { "input" } else { "output" };
+    let place = place.filter(|place| place.tool == Tool::Nft);
+    let (family, table, chain) =
+        place.map_or(("inet", "filter", chain), |place| (&place.family, &place.table, &place.chain));
+    format!("sudo nft insert rule {family} {table} {chain} {what} accept")
+}
+
+fn iptables(way: Way, what: &str, place: Option<&RulePlace>) -> String {
+    let chain = if way == Way::In { "INPUT" } else { "OUTPUT" };
+    match place.filter(|place| place.tool != Tool::Nft) {
+        None => format!("sudo iptables -I {chain} {what} -j ACCEPT"),
+        Some(place) => {
+            let program = if place.tool == Tool::Iptables { "iptables" } else { "ip6tables" };
+            let table = if place.table == "filter" { String::new() } else { format!(" -t {}", place.table) };
+            format!("sudo {program}{table} -I {} {what} -j ACCEPT", place.chain)
+        }
+    }
+}
+
+fn for_program(manager: Manager, way: Way, port: u16, place: Option<&RulePlace>, program: &str) -> Exception {
+    let (commands, words) = match (manager, way) {
+        (Manager::MacOs, _) => {
+            let tool = "sudo /usr/libexec/ApplicationFirewall/socketfilterfw";
+            let program = quoted(program);
+            (
+                vec![format!("{tool} --add {program}"), format!("{tool} --unblockapp {program}")],
+                "It is for the program as it is now: after an update that is signed by somebody else, or not at all, macOS asks again.".to_owned(),
+            )
+        }
+        (Manager::Nftables | Manager::Iptables, _) if place.is_some_and(|place| place.answers) => (
+            Vec::new(),
+            "What is stopped are the answers to connections, whichever program they are for.".to_owned(),
+        ),
+        (Manager::Nftables, Way::Out) => (
+            vec![nft(way, &format!("meta skuid \"kith\" tcp dport {port}"), place)],
+            format!("It is for everything that the account `kith` runs; write another account if {program} runs as that. A rule for a file there is not."),
+        ),
+        (Manager::Iptables, Way::Out) => (
+            vec![iptables(way, &format!("-m owner --uid-owner kith -p tcp --dport {port}"), place)],
+            format!("It is for everything that the account `kith` runs; write another account if {program} runs as that. A rule for a file there is not."),
+        ),
+        (Manager::Nftables | Manager::Iptables, Way::In) => (
+            Vec::new(),
+            "This firewall can't tell for which program a new connection is that comes in: a rule for the port is the one there is.".to_owned(),
+        ),
+        (Manager::Ufw, _) => (
+            Vec::new(),
+            "The profiles of ufw (/etc/ufw/applications.d) carry a program's name and are lists of ports all the same: a rule for the port is the one there is.".to_owned(),
+        ),
+        (Manager::Firewalld, _) => (
+            Vec::new(),
+            "The services of firewalld carry a program's name and are lists of ports all the same: a rule for the port is the one there is.".to_owned(),
+        ),
+        (Manager::None, _) => (
+            Vec::new(),
+            format!("In security software that has a list of programs, allow {program}."),
+        ),
+    };
+    Exception { commands, words }
+}
+
+const fn which(manager: Manager, way: Way) -> &'static str {
+    match (manager, way) {
+        (Manager::Nftables | Manager::Iptables, Way::Out) => {
+            "Both outlive an update of Kith; the rule for the port also outlives that Kith runs as another account."
+        }
+        (Manager::Nftables | Manager::Iptables | Manager::Ufw | Manager::Firewalld, _) => {
+            "The rule for the port outlives updates of Kith and of the system."
+        }
+        (Manager::MacOs, _) => "An update of Kith or of macOS may undo it; look again after one.",
+        (Manager::None, _) => {
+            "A rule for the port outlives updates of Kith; one for the program may end with an update, because the file is another one then."
+        }
+    }
+}
+
+/// What is said of one software.
+fn software(name: &str, way: Way, port: u16, program: &str) -> String {
+    if name.starts_with("SELinux") {
+        return format!(
+            "{name} is active: it may stop Kith only if a policy confines it. See what it refused with `sudo ausearch -m avc -ts recent`; if port {port} is named there, look which type the refused program may use (`sudo semanage port -l`) and add the port to it (`sudo semanage port -a -t TYPE -p tcp {port}`)"
+        );
+    }
+    if name.starts_with("AppArmor") {
+        return format!(
+            "{name} has a profile for Kith: see what it refused with `sudo journalctl -k --grep apparmor`, and allow `network inet stream` and `network inet6 stream` in the profile"
+        );
+    }
+    let direction = if way == Way::In { "incoming connections to" } else { "outgoing connections to" };
+    format!(
+        "{name} runs here and may stop connections by itself: allow {direction} TCP port {port} there, which outlives updates, and {program}, which an update may undo"
+    )
+}
+
+/// That connections got through before, a sentence without a full stop.
+#[must_use]
+pub fn worked_until(time: i64) -> String {
+    format!(
+        "connections got through until {}; since then a rule has changed, perhaps by an update of the system or of security software",
+        date(time)
+    )
+}
+
+/// A time of Unix as `2026-11-22 08:45 UTC`.
+fn date(time: i64) -> String {
+    const DAY: i64 = 86_400;
+    // Years that begin in March have the leap day at their end (Howard Hinnant, "chrono-compatible low-level date algorithms").
+    let time = time.clamp(0, 253_402_300_799);
+    let (days, second) = (time / DAY + 719_468, time % DAY);
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02} {:02}:{:02} UTC", second / 3600, second % 3600 / 60)
+}
+
+/// Whether names that may have come from another computer are such as firewalls have: they go into commands that people run.
+fn is_plain(place: &RulePlace) -> bool {
+    [&place.family, &place.table, &place.chain].iter().all(|name| {
+        !name.is_empty()
+            && name.len() <= 128
+            && !name.starts_with('-')
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
+    })
+}
+
+/// A path as a word of a shell.
+fn quoted(path: &str) -> String {
+    let plain = path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-+".contains(&byte));
+    if plain && !path.is_empty() { path.to_owned() } else { format!("'{}'", path.replace('\'', r"'\''")) }
+}

@@ -1,0 +1,416 @@
+//! With what the real programs print: nft 1.0.6, iptables 1.8.9, ufw 0.36.2 and firewalld 1.3.3, each in a network namespace of its own.
+
+use std::net::{IpAddr, SocketAddr};
+
+use proptest::prelude::*;
+
+use super::advice::{advice, worked_until};
+use super::*;
+
+const OWN: &str = include_str!("fixtures/own.json");
+const IPTABLES_NFT: &str = include_str!("fixtures/iptables.json");
+const IPTABLES: &str = include_str!("fixtures/iptables.txt");
+const IP6TABLES: &str = include_str!("fixtures/ip6tables.txt");
+const LEGACY: &str = include_str!("fixtures/legacy.txt");
+const UFW_NFT: &str = include_str!("fixtures/ufw.json");
+const UFW: &str = include_str!("fixtures/ufw.txt");
+const UFW6: &str = include_str!("fixtures/ufw6.txt");
+const UFW_MIXED: &str = include_str!("fixtures/ufw-mixed.txt");
+const FIREWALLD: &str = include_str!("fixtures/firewalld.json");
+const FIREWALLD_OPEN: &str = include_str!("fixtures/firewalld-open.json");
+const FIREWALLD_DROP: &str = include_str!("fixtures/firewalld-drop.json");
+const FIREWALLD_PANIC: &str = include_str!("fixtures/firewalld-panic.json");
+const EMPTY: &str = r#"{"nftables": [{"metainfo": {"version": "1.0.6", "json_schema_version": 1}}]}"#;
+
+fn nft(text: &str) -> Rules {
+    let mut rules = Rules::default();
+    rules.add_nft(text).unwrap();
+    rules
+}
+
+fn all(nft: &str, v4: &str, v6: &str) -> Rules {
+    let mut rules = self::nft(nft);
+    rules.add_iptables(Family::V4, v4).unwrap();
+    rules.add_iptables(Family::V6, v6).unwrap();
+    rules.settle();
+    rules
+}
+
+/// Objects of one table `inet t`: a chain at `hook`, and rules of it and of other chains.
+fn table(hook: &str, policy: &str, rules: &[(&str, &str)]) -> String {
+    let mut objects = vec![
+        r#"{"table": {"family": "inet", "name": "t", "handle": 1}}"#.to_owned(),
+        format!(
+            r#"{{"chain": {{"family": "inet", "table": "t", "name": "base", "type": "filter", "hook": "{hook}", "prio": 0, "policy": "{policy}"}}}}"#
+        ),
+    ];
+    for name in ["one", "two"] {
+        objects.push(format!(r#"{{"chain": {{"family": "inet", "table": "t", "name": "{name}"}}}}"#));
+    }
+    for (chain, expressions) in rules {
+        objects.push(format!(
+            r#"{{"rule": {{"family": "inet", "table": "t", "chain": "{chain}", "expr": [{expressions}]}}}}"#
+        ));
+    }
+    format!(r#"{{"nftables": [{}]}}"#, objects.join(","))
+}
+
+const OUR_PORT: &str =
+    r#"{"match": {"op": "==", "left": {"payload": {"protocol": "tcp", "field": "dport"}}, "right": 4242}}"#;
+const ACCEPT: &str = r#"{"accept": null}"#;
+const DROP: &str = r#"{"drop": null}"#;
+
+fn decide(rules: &Rules, way: Way, port: u16, remote: &str) -> Decision {
+    let remote: IpAddr = remote.parse().unwrap();
+    rules.decide(way, Family::of(remote), Some(port), Some(remote))
+}
+
+#[track_caller]
+fn check(rules: &Rules, way: Way, port: u16, remote: &str, access: Access, rule: &str) {
+    let decision = decide(rules, way, port, remote);
+    assert_eq!(decision.access, access, "{decision:?}");
+    assert!(decision.rule.unwrap_or_default().contains(rule) && (rule.is_empty() != access.is_closed()));
+}
+
+#[test]
+fn without_rules_everything_is_open() {
+    let rules = nft(EMPTY);
+    for remote in ["198.51.100.7", "2001:db8::7"] {
+        check(&rules, Way::In, 4242, remote, Access::Open, "");
+        check(&rules, Way::Out, 4242, remote, Access::Open, "");
+    }
+}
+
+#[test]
+fn where_nothing_was_read_nothing_is_said() {
+    check(&Rules::default(), Way::In, 4242, "198.51.100.7", Access::Unknown, "");
+    let mut rules = Rules::default();
+    rules.add_iptables(Family::V4, LEGACY).unwrap();
+    check(
+        &rules,
+        Way::In,
+        4242,
+        "198.51.100.7",
+        Access::Dropped,
+        "iptables -A INPUT -p tcp -m tcp --dport 4242 -j DROP",
+    );
+    check(&rules, Way::In, 4242, "2001:db8::7", Access::Unknown, "");
+    check(&rules, Way::In, 4243, "198.51.100.7", Access::Open, "");
+    rules.add_unread();
+    check(&rules, Way::In, 4243, "198.51.100.7", Access::Unknown, "");
+    check(&rules, Way::In, 4242, "198.51.100.7", Access::Dropped, "--dport 4242");
+}
+
+#[test]
+fn a_server_with_rules_of_nftables_is_understood() {
+    // A table that sleeps, as nft 1.0.6 prints it: perhaps it does not.
+    check(&nft(OWN), Way::In, 4050, "203.0.113.9", Access::Unknown, "");
+    let rules = nft(&OWN.replace("\"flags\": 22", "\"flags\": [\"dormant\"]"));
+    // By the set of friends and the set of ports.
+    check(&rules, Way::In, 4050, "203.0.113.9", Access::Open, "");
+    check(&rules, Way::In, 22, "198.51.100.9", Access::Open, "");
+    check(&rules, Way::In, 4444, "198.51.100.9", Access::Dropped, "tcp dport vmap @ways");
+    check(
+        &rules,
+        Way::In,
+        1500,
+        "198.51.100.9",
+        Access::Rejected,
+        "tcp dport { 80, 443, 1000-2000 } reject with tcp reset",
+    );
+    check(
+        &rules,
+        Way::In,
+        4250,
+        "198.51.100.9",
+        Access::Rejected,
+        "table inet filter, chain input: reject with icmpx admin-prohibited",
+    );
+    check(&rules, Way::In, 4250, "2001:db8::7", Access::Rejected, "admin-prohibited");
+    // A limit stands before the chain that lets this one in.
+    check(&rules, Way::In, 4300, "198.51.100.9", Access::Unknown, "");
+    check(&rules, Way::In, 4242, "192.0.2.2", Access::Open, "");
+    // Outside: the answers to these are let in as established.
+    check(&rules, Way::Out, 4242, "198.51.100.9", Access::Open, "");
+    check(
+        &rules,
+        Way::Out,
+        4242,
+        "10.1.2.3",
+        Access::Dropped,
+        "table inet filter, chain output: ip daddr 10.0.0.0/8 tcp dport 4242 drop",
+    );
+    check(&rules, Way::Out, 4242, "fd00::1", Access::Dropped, "ip6 daddr fc00::/7 drop");
+    check(&rules, Way::Out, 25, "198.51.100.9", Access::Rejected, "oifname != lo tcp dport 25 reject");
+    // To itself.
+    check(&rules, Way::In, 4250, "127.0.0.1", Access::Open, "");
+}
+
+#[test]
+fn rules_of_iptables_count_as_iptables_save_shows_them() {
+    let rules = all(IPTABLES_NFT, IPTABLES, IP6TABLES);
+    check(&rules, Way::In, 4242, "203.0.113.9", Access::Open, "");
+    check(
+        &rules,
+        Way::In,
+        4242,
+        "198.51.100.9",
+        Access::Rejected,
+        "iptables -A GUARD -p tcp -m tcp --dport 4242 -j REJECT --reject-with tcp-reset",
+    );
+    check(&rules, Way::In, 5005, "198.51.100.9", Access::Open, "");
+    check(&rules, Way::In, 5011, "198.51.100.9", Access::Dropped, "iptables -P INPUT DROP");
+    check(
+        &rules,
+        Way::In,
+        4242,
+        "2001:db8::7",
+        Access::Dropped,
+        "ip6tables -A INPUT -p tcp -m tcp --dport 4242 -j DROP",
+    );
+    // Docker leads this port to a container.
+    check(&rules, Way::In, 8080, "198.51.100.9", Access::Unknown, "");
+    check(&rules, Way::Out, 4242, "192.0.2.1", Access::Open, "");
+    // Some account is let out there.
+    check(&rules, Way::Out, 4242, "198.51.100.9", Access::Unknown, "");
+    // Without iptables-save, what extensions do is not known.
+    check(&nft(IPTABLES_NFT), Way::In, 4242, "198.51.100.9", Access::Unknown, "");
+    check(&nft(IPTABLES_NFT), Way::In, 22, "198.51.100.9", Access::Open, "");
+}
+
+#[test]
+fn ufw_is_understood() {
+    let rules = all(UFW_NFT, UFW, UFW6);
+    check(&rules, Way::In, 22, "198.51.100.9", Access::Open, "");
+    check(&rules, Way::In, 4242, "198.51.100.9", Access::Dropped, "iptables -P INPUT DROP");
+    check(&rules, Way::In, 22, "2001:db8::7", Access::Open, "");
+    check(&rules, Way::In, 4242, "2001:db8::7", Access::Dropped, "ip6tables -P INPUT DROP");
+    check(&rules, Way::Out, 4242, "198.51.100.9", Access::Open, "");
+    check(&rules, Way::Out, 4242, "2001:db8::7", Access::Open, "");
+    let mut rules = Rules::default();
+    rules.add_iptables(Family::V4, UFW_MIXED).unwrap();
+    check(&rules, Way::In, 4242, "198.51.100.9", Access::Open, "");
+    check(
+        &rules,
+        Way::Out,
+        4242,
+        "198.51.100.9",
+        Access::Dropped,
+        "iptables -A ufw-user-output -p tcp -m tcp --dport 4242 -j DROP",
+    );
+    // A limit of calls.
+    check(&rules, Way::In, 4300, "198.51.100.9", Access::Unknown, "");
+}
+
+#[test]
+fn firewalld_is_understood() {
+    let (closed, open) = (nft(FIREWALLD), nft(FIREWALLD_OPEN));
+    assert!(closed.has_firewalld());
+    for remote in ["198.51.100.9", "2001:db8::7"] {
+        check(
+            &closed,
+            Way::In,
+            4242,
+            remote,
+            Access::Rejected,
+            "table inet firewalld, chain filter_IN_public: reject with icmpx admin-prohibited",
+        );
+        check(&closed, Way::Out, 4242, remote, Access::Open, "");
+        check(&open, Way::In, 4242, remote, Access::Open, "");
+    }
+    let drop = nft(FIREWALLD_DROP);
+    check(&drop, Way::In, 4242, "192.0.2.9", Access::Dropped, "filter_IN_drop");
+    check(&drop, Way::Out, 4242, "192.0.2.9", Access::Open, "");
+    let panic = nft(FIREWALLD_PANIC);
+    check(
+        &panic,
+        Way::Out,
+        4242,
+        "192.0.2.9",
+        Access::Dropped,
+        "table inet firewalld_policy_drop, chain raw_output: policy drop",
+    );
+    let facts = FirewallFacts {
+        manager: Manager::Firewalld,
+        ..panic.facts(4242, &["192.0.2.9:4242".parse().unwrap()])
+    };
+    assert_eq!(
+        advice(&facts, Way::In, 4242, "/usr/bin/kith").next_step(),
+        "run `sudo firewall-cmd --panic-off`"
+    );
+}
+
+#[test]
+fn a_rule_that_is_not_understood_accuses_only_where_it_makes_no_difference() {
+    let odd = r#"{"osf": {"something": 1}}"#;
+    let odd_match = r#"{"match": {"op": "==", "left": {"socket": {"key": "mark"}}, "right": 1}}"#;
+    for (rules, access) in [
+        (vec![("base", format!("{odd}, {DROP}"))], Access::Unknown),
+        (vec![("base", format!("{odd_match}, {DROP}"))], Access::Unknown),
+        (
+            vec![("base", format!("{odd_match}, {DROP}")), ("base", format!("{OUR_PORT}, {DROP}"))],
+            Access::Dropped,
+        ),
+        (
+            vec![("base", format!("{odd_match}, {ACCEPT}")), ("base", format!("{OUR_PORT}, {DROP}"))],
+            Access::Unknown,
+        ),
+        (
+            vec![("base", format!("{OUR_PORT}, {DROP}")), ("base", format!("{odd}, {ACCEPT}"))],
+            Access::Dropped,
+        ),
+        (vec![("base", format!("{odd_match}, {ACCEPT}"))], Access::Open),
+    ] {
+        let rules: Vec<(&str, &str)> = rules.iter().map(|(chain, rule)| (*chain, rule.as_str())).collect();
+        let rules = nft(&table("input", "accept", &rules));
+        assert_eq!(decide(&rules, Way::In, 4242, "192.0.2.1").access, access);
+    }
+}
+
+#[test]
+fn jumps_in_a_circle_end() {
+    let jump = |to: &str| format!(r#"{{"jump": {{"target": "{to}"}}}}"#);
+    let (one, two) = (jump("one"), jump("two"));
+    let rules = nft(&table("input", "drop", &[("base", &one), ("one", &two), ("two", &one)]));
+    assert_eq!(decide(&rules, Way::In, 4242, "192.0.2.1").access, Access::Unknown);
+    let text = "*filter\n:INPUT DROP [0:0]\n:A - [0:0]\n-A INPUT -g A\n-A A -j A\nCOMMIT\n";
+    let mut rules = Rules::default();
+    rules.add_iptables(Family::V4, text).unwrap();
+    assert_eq!(decide(&rules, Way::In, 4242, "192.0.2.1").access, Access::Unknown);
+}
+
+#[test]
+fn a_connection_needs_its_answers() {
+    let rules = nft(&table("input", "drop", &[("base", &format!("{OUR_PORT}, {ACCEPT}"))]));
+    check(&rules, Way::In, 4242, "192.0.2.1", Access::Open, "");
+    // Nothing lets in what answers to calls from here.
+    check(&rules, Way::Out, 4242, "192.0.2.1", Access::Dropped, "table inet t, chain base: policy drop");
+    let facts = rules.facts(4242, &[]);
+    let advice = advice(&facts, Way::Out, 4242, "/usr/bin/kith");
+    assert_eq!(
+        advice.next_step(),
+        "run `sudo nft insert rule inet t base ct state established,related accept`"
+    );
+}
+
+#[test]
+fn a_table_that_sleeps_stops_nothing() {
+    let asleep = |flags: &str| {
+        let text = table("input", "drop", &[]).replacen("\"handle\": 1", &format!("\"flags\": {flags}"), 1);
+        decide(&nft(&text), Way::In, 4242, "192.0.2.1").access
+    };
+    assert_eq!(asleep(r#"["dormant"]"#), Access::Open);
+    assert_eq!(asleep(r#""dormant""#), Access::Open);
+    assert_eq!(asleep(r#"["owner", "persist"]"#), Access::Dropped);
+    // What nft 1.0.6 prints for it.
+    assert_eq!(asleep("22"), Access::Unknown);
+}
+
+#[test]
+fn where_addresses_differ_each_is_told() {
+    let rules = nft(&OWN.replace("\"flags\": 22", "\"flags\": [\"dormant\"]"));
+    let remotes: [SocketAddr; 2] =
+        ["203.0.113.9:4242".parse().unwrap(), "[2001:db8::7]:4242".parse().unwrap()];
+    let facts = rules.facts(4242, &remotes);
+    assert_eq!((facts.inbound, facts.inbound_rule.as_deref()), (Access::Unknown, None));
+    let told: Vec<Access> = facts.remotes.iter().map(|remote| remote.inbound).collect();
+    assert_eq!(told, [Access::Open, Access::Rejected]);
+    let facts = rules.facts(4250, &remotes[1..]);
+    assert_eq!(facts.inbound, Access::Rejected);
+    assert!(facts.inbound_place.is_some());
+    let again: FirewallFacts = serde_json::from_str(&serde_json::to_string(&facts).unwrap()).unwrap();
+    assert_eq!(again, facts);
+}
+
+#[test]
+fn what_no_program_of_these_printed_is_refused() {
+    for text in ["", "{}", "[]", "null", r#"{"nftables": [1]}"#, r#"{"nftables": [{"rule": {}}]}"#] {
+        assert!(Rules::default().add_nft(text).is_err(), "{text}");
+    }
+    for text in ["ACCEPT", ":INPUT ACCEPT", "*filter\n-A INPUT -j DROP", "*filter\n:INPUT"] {
+        assert!(Rules::default().add_iptables(Family::V4, text).is_err(), "{text}");
+    }
+}
+
+fn stopped(manager: Manager, place: RulePlace) -> FirewallFacts {
+    let place = Some(place);
+    FirewallFacts { manager, inbound_place: place.clone(), outbound_place: place, ..FirewallFacts::default() }
+}
+
+fn place(tool: Tool, table: &str, chain: &str) -> RulePlace {
+    RulePlace { tool, family: "inet".into(), table: table.into(), chain: chain.into(), answers: false }
+}
+
+#[test]
+fn the_advice_is_for_the_firewall_that_decides() {
+    for (facts, way, expected) in [
+        (stopped(Manager::Ufw, place(Tool::Iptables, "filter", "INPUT")), Way::In, "sudo ufw allow 4242/tcp"),
+        (
+            stopped(Manager::Ufw, place(Tool::Iptables, "filter", "ufw-user-output")),
+            Way::Out,
+            "sudo ufw insert 1 allow out 4242/tcp",
+        ),
+        (
+            stopped(Manager::Ufw, place(Tool::Nft, "mine", "in")),
+            Way::In,
+            "sudo nft insert rule inet mine in tcp dport 4242 accept",
+        ),
+        (
+            stopped(Manager::Firewalld, place(Tool::Nft, "firewalld", "filter_IN_public")),
+            Way::In,
+            "sudo firewall-cmd --permanent --add-port=4242/tcp",
+        ),
+        (
+            stopped(Manager::Iptables, place(Tool::Ip6tables, "filter", "INPUT")),
+            Way::In,
+            "sudo ip6tables -I INPUT -p tcp --dport 4242 -j ACCEPT",
+        ),
+        (stopped(Manager::None, place(Tool::Nft, "t; reboot", "in")), Way::In, ""),
+        (
+            stopped(Manager::Nftables, place(Tool::Nft, "t", "$(reboot)")),
+            Way::In,
+            "sudo nft insert rule inet filter input tcp dport 4242 accept",
+        ),
+    ] {
+        let advice = advice(&facts, way, 4242, "/usr/bin/kith");
+        assert_eq!(advice.port.commands.first().map_or("", String::as_str), expected, "{facts:?}");
+        assert!(!advice.which.is_empty() && !advice.program.words.is_empty());
+    }
+}
+
+#[test]
+fn security_software_is_spoken_of_where_it_is_found() {
+    let security =
+        ["SELinux (enforcing)", "AppArmor (kith)", "CrowdStrike Falcon"].map(str::to_owned).to_vec();
+    let facts = FirewallFacts { security, ..FirewallFacts::default() };
+    let advice = advice(&facts, Way::In, 4242, "/usr/bin/kith");
+    assert!(advice.security[0].contains("semanage port -a -t TYPE -p tcp 4242"));
+    assert!(advice.security[1].contains("journalctl"));
+    assert!(advice.security[2].contains("/usr/bin/kith, which an update may undo"));
+}
+
+#[test]
+fn a_rule_that_worked_is_told_with_its_date() {
+    assert!(worked_until(1_795_336_980).contains("got through until 2026-11-22 08:43 UTC; since then"));
+    assert!(worked_until(951_782_400).contains("2000-02-29 00:00 UTC"));
+    assert!(worked_until(i64::MIN).contains("1970-01-01 00:00 UTC"));
+    assert!(worked_until(i64::MAX).contains("9999-12-31 23:59 UTC"));
+}
+
+proptest! {
+    #[test]
+    fn no_change_of_a_text_breaks_the_readers(at in 0_usize..8_000, with in "[ -~]{0,4}", port: u16) {
+        for text in [OWN, IPTABLES_NFT] {
+            let at = at.min(text.len() - 8);
+            let text = format!("{}{with}{}", &text[..at], &text[at + 4..]);
+            let mut rules = Rules::default();
+            rules.add_nft(&text).ok();
+            prop_assert!(rules.facts(port, &[]).readable);
+        }
+        let at = at % (IPTABLES.len() - 8);
+        let text = format!("{}{with}{}", &IPTABLES[..at], &IPTABLES[at + 4..]);
+        let mut rules = Rules::default();
+        rules.add_iptables(Family::V4, &text).ok();
+        prop_assert!(rules.facts(port, &[]).readable);
+    }
+}
