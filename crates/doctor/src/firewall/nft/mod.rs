@@ -121,10 +121,10 @@ impl Ruleset {
         }
     }
 
-    /// Whether there is any rule at all.
+    /// Whether there is no chain but those that were left out.
     #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.chains.is_empty()
+    pub fn is_empty(&self) -> bool {
+        self.chains.iter().all(|chain| chain.left_out)
     }
 
     /// Whether a table is there.

@@ -1,0 +1,106 @@
+//! Programs of the system are asked, without a shell, and files of the system are read: never for long, never much.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use tokio::io::AsyncReadExt;
+use tokio::process::Command;
+use tokio::time::Instant;
+
+/// Where the programs may be. They are not looked for elsewhere: the path is the person's, the daemon may be the system's.
+const DIRECTORIES: [&str; 4] = ["/usr/sbin", "/sbin", "/usr/bin", "/usr/libexec/ApplicationFirewall"];
+/// Most bytes that are read of what a program prints.
+const MOST_PRINTED: u64 = 8 << 20;
+/// Most bytes that are read of a file.
+const MOST_IN_FILE: u64 = 64 << 10;
+
+/// What a program printed.
+#[derive(Debug, Default)]
+pub(super) enum Printed {
+    /// All of it, and it says that it succeeded.
+    Text(String),
+    /// It is not there, may not do it, took too long or printed too much.
+    #[default]
+    Nothing,
+}
+
+/// Asks a program.
+pub(super) async fn spoken(program: &str, arguments: &[&str], until: Instant) -> Printed {
+    let Some(path) = found(program) else { return Printed::Nothing };
+    match tokio::time::timeout_at(until, run(&path, arguments)).await {
+        Ok(Ok(Some(text))) => Printed::Text(text),
+        Ok(Ok(None)) => Printed::Nothing,
+        Ok(Err(error)) => {
+            tracing::debug!(%error, program, "can't be run");
+            Printed::Nothing
+        }
+        Err(_elapsed) => {
+            tracing::debug!(program, "took too long");
+            Printed::Nothing
+        }
+    }
+}
+
+fn found(program: &str) -> Option<PathBuf> {
+    DIRECTORIES.iter().map(|directory| Path::new(directory).join(program)).find(|path| path.is_file())
+}
+
+/// What the program prints; none if it fails or prints too much. It ends with this future.
+async fn run(program: &Path, arguments: &[&str]) -> std::io::Result<Option<String>> {
+    let mut child = Command::new(program)
+        .args(arguments)
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("LC_ALL", "C")
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()?;
+    let mut text = Vec::new();
+    if let Some(output) = child.stdout.take() {
+        output.take(MOST_PRINTED + 1).read_to_end(&mut text).await?;
+    }
+    if text.len() as u64 > MOST_PRINTED {
+        return Ok(None);
+    }
+    let is_done = child.wait().await?.success();
+    Ok(is_done.then(|| String::from_utf8_lossy(&text).into_owned()))
+}
+
+/// The start of a file of the system; empty if there is none, or it may not be read.
+pub(super) async fn small_file(path: &Path) -> String {
+    let mut text = Vec::new();
+    if let Ok(file) = tokio::fs::File::open(path).await {
+        // What was read before an error counts.
+        file.take(MOST_IN_FILE).read_to_end(&mut text).await.ok();
+    }
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_program_that_hangs_fails_or_is_not_there_says_nothing() {
+        let soon = || Instant::now() + Duration::from_millis(200);
+        assert!(matches!(spoken("sleep", &["60"], soon()).await, Printed::Nothing));
+        assert!(matches!(spoken("no-such-program", &[], soon()).await, Printed::Nothing));
+        let later = || Instant::now() + Duration::from_secs(20);
+        assert!(matches!(spoken("false", &[], later()).await, Printed::Nothing));
+        let Printed::Text(text) = spoken("printf", &["a; b"], later()).await else { panic!() };
+        assert_eq!(text, "a; b");
+    }
+
+    #[tokio::test]
+    async fn a_program_that_prints_without_end_says_nothing() {
+        assert!(matches!(
+            spoken("yes", &[], Instant::now() + Duration::from_secs(20)).await,
+            Printed::Nothing
+        ));
+    }
+}
