@@ -50,6 +50,8 @@ pub struct Side {
     pub time: i64,
     /// Version of the program.
     pub version: String,
+    /// Where the program is, for firewalls that tell programs apart.
+    pub program: Option<String>,
     /// By how many seconds others' clocks are ahead of its own: friends and hubs, without the other of the pair.
     pub clocks: Vec<i64>,
     /// Whether the system says that its clock is kept right by a time service; null: not known.

@@ -20,3 +20,9 @@ pub use diagnosis::{Diagnosis, Verdict};
 pub use examine::diagnose;
 pub use facts::{Facts, Side};
 pub use near::near;
+
+/// A moment for a person, of Unix seconds; none of what is no time.
+fn date(unix: i64) -> Option<String> {
+    let time = jiff::Timestamp::from_second(unix).ok().filter(|_| unix > 0)?;
+    Some(time.strftime("%Y-%m-%d %H:%M UTC").to_string())
+}

@@ -14,6 +14,7 @@ impl Side {
         text(&mut self.version);
         self.clocks.truncate(MOST_ENTRIES);
         for optional in [
+            &mut self.program,
             &mut self.listener.error,
             &mut self.listener.taken_by,
             &mut self.proxy,
@@ -30,6 +31,18 @@ impl Side {
             optional.iter_mut().for_each(text);
         }
         text(&mut self.mapping.state);
+        for place in
+            [&mut self.firewall.inbound_place, &mut self.firewall.outbound_place].into_iter().flatten()
+        {
+            for said in [&mut place.family, &mut place.table, &mut place.chain] {
+                text(said);
+            }
+        }
+        self.firewall.remotes.truncate(MOST_ENTRIES);
+        for remote in &mut self.firewall.remotes {
+            text(&mut remote.address);
+            remote.inbound_rule.iter_mut().chain(&mut remote.outbound_rule).for_each(text);
+        }
         for list in [&mut self.internal, &mut self.public, &mut self.firewall.security] {
             list.truncate(MOST_ENTRIES);
             list.iter_mut().for_each(text);

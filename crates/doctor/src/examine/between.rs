@@ -5,8 +5,10 @@ use crate::diagnosis::Outcome;
 use crate::facts::{ListenerState, Place, Side, Test, TestResult};
 
 use super::end::{self, MOST_SKEW};
-use super::words::{Whose, date, span, test};
+use super::words::{Whose, span, test};
 use super::{Case, Found};
+use crate::date;
+use crate::firewall::Way;
 
 /// Whoever was seen alive so many seconds ago counts as on.
 const ALIVE: u64 = 20 * 60;
@@ -60,7 +62,7 @@ pub(super) fn out(case: &Case<'_>) -> Vec<Found> {
                 Code::FirewallOut,
                 Part::FirewallHere,
                 "the firewall of this computer refuses connections to friends",
-                crate::firewall::step_out(&case.here.firewall, port_of(case)),
+                end::step(case.here, Way::Out, port_of(case)),
             )
             .because(forbidden),
         );
@@ -271,9 +273,10 @@ pub(super) fn tested_firewalls(case: &Case<'_>) -> Vec<Found> {
                 Code::FirewallIn,
                 whose.part(Part::FirewallHere),
                 format!("{} is not reached at port {}, although the two are in one network and the other direction works", whose.computer(), called.listener.port),
-                format!("{}{}", whose.on(), crate::firewall::step_in(&called.firewall, called.listener.port)),
+                format!("{}{}", whose.on(), end::step(called, Way::In, called.listener.port)),
             )
-            .because(inside.into_iter().map(test)),
+            .because(inside.into_iter().map(test))
+            .because(end::more(called, Way::In, called.listener.port)),
         );
     }
     found

@@ -3,10 +3,12 @@
 use crate::code::{Code, Part};
 use crate::diagnosis::Outcome;
 use crate::facts::{ListenerState, Side};
-use crate::firewall::Access;
+use crate::firewall::advice::{self, advice};
+use crate::firewall::{Access, FirewallFacts, Way};
 
 use super::Found;
-use super::words::{Whose, date, span};
+use super::words::{Whose, span};
+use crate::date;
 
 /// For how long a computer that woke up is excused, seconds.
 const WAKING: u64 = 30;
@@ -160,9 +162,9 @@ pub(super) fn firewall(side: &Side, whose: Whose<'_>) -> Vec<Found> {
                 Code::FirewallOut,
                 part,
                 format!("the firewall of {computer} {} connections to friends", how(access)),
-                format!("{}{}", whose.on(), crate::firewall::step_out(firewall, port)),
+                format!("{}{}", whose.on(), step(side, Way::Out, port)),
             )
-            .because(rule)
+            .because(rule.into_iter().chain(more(side, Way::Out, port)))
         }
         Access::Open => {
             Found::ok(Code::FirewallOut, part, format!("no rule on {computer} stops connections to friends"))
@@ -176,16 +178,14 @@ pub(super) fn firewall(side: &Side, whose: Whose<'_>) -> Vec<Found> {
         access if access.is_closed() => {
             let rule = firewall.inbound_rule.clone().map(|rule| format!("the rule: {rule}"));
             let worked = firewall.worked.or(side.last_inbound);
-            let worked = worked
-                .and_then(date)
-                .map(|date| format!("friends got in until {date}: a rule has changed since"));
+            let worked = worked.map(advice::worked_until);
             Found::failed(
                 Code::FirewallIn,
                 part,
                 format!("the firewall of {computer} {} what comes to port {port}", how(access)),
-                format!("{}{}", whose.on(), crate::firewall::step_in(firewall, port)),
+                format!("{}{}", whose.on(), step(side, Way::In, port)),
             )
-            .because(rule.into_iter().chain(worked))
+            .because(rule.into_iter().chain(worked).chain(more(side, Way::In, port)))
         }
         Access::Open => Found::ok(
             Code::FirewallIn,
@@ -195,6 +195,33 @@ pub(super) fn firewall(side: &Side, whose: Whose<'_>) -> Vec<Found> {
         _ => Found::unknown(Code::FirewallIn, part, unreadable(&computer)),
     });
     found
+}
+
+/// What the person there does so that connections get through.
+pub(super) fn step(side: &Side, way: Way, port: u16) -> String {
+    advice(&side.firewall, way, port, program(side)).next_step()
+}
+
+/// The rule for the program instead, which of the two lasts, and what else may stop connections.
+pub(super) fn more(side: &Side, way: Way, port: u16) -> Vec<String> {
+    let advice = advice(&side.firewall, way, port, program(side));
+    let typed: Vec<String> = advice.program.commands.iter().map(|command| format!("`{command}`")).collect();
+    let instead = match typed.as_slice() {
+        [] => format!("a rule for the program instead: {}", advice.program.words),
+        typed => {
+            format!("a rule for the program instead: {}. {}", typed.join(" and then "), advice.program.words)
+        }
+    };
+    std::iter::once(advice.which).chain([instead]).chain(advice.security).collect()
+}
+
+fn program(side: &Side) -> &str {
+    side.program.as_deref().unwrap_or("kith")
+}
+
+/// What is said of security software where a firewall may be what stops connections, and its rules don't show it.
+fn suspects(firewall: &FirewallFacts, port: u16) -> Vec<String> {
+    advice(firewall, Way::In, port, "kith").security
 }
 
 fn unreadable(computer: &str) -> String {
@@ -355,6 +382,7 @@ fn lies(side: &Side, whose: Whose<'_>, external: &str, why: &str) -> Found {
     });
     Found::failed(Code::MappingLies, part, sentence, step)
         .because(std::iter::once(format!("a friend who tried met: {why}")).chain(worked).chain(rules))
+        .because(suspects(&side.firewall, port))
 }
 
 /// How a mapping is switched on.

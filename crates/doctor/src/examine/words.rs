@@ -139,9 +139,3 @@ pub(super) fn span(seconds: u64) -> String {
         _ => many((seconds + 43_200) / 86_400, "a day", "days"),
     }
 }
-
-/// A day, for a person; none of a time that is no time.
-pub(super) fn date(unix: i64) -> Option<String> {
-    let time = jiff::Timestamp::from_second(unix).ok().filter(|_| unix > 0)?;
-    Some(time.strftime("%Y-%m-%d %H:%M UTC").to_string())
-}

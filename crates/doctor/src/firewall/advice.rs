@@ -252,24 +252,8 @@ fn software(name: &str, way: Way, port: u16, program: &str) -> String {
 pub fn worked_until(time: i64) -> String {
     format!(
         "connections got through until {}; since then a rule has changed, perhaps by an update of the system or of security software",
-        date(time)
+        crate::date(time).unwrap_or_else(|| "a while ago".to_owned())
     )
-}
-
-/// A time of Unix as `2026-11-22 08:45 UTC`.
-fn date(time: i64) -> String {
-    const DAY: i64 = 86_400;
-    // Years that begin in March have the leap day at their end (Howard Hinnant, "chrono-compatible low-level date algorithms").
-    let time = time.clamp(0, 253_402_300_799);
-    let (days, second) = (time / DAY + 719_468, time % DAY);
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02} {:02}:{:02} UTC", second / 3600, second % 3600 / 60)
 }
 
 /// Whether names that may have come from another computer are such as firewalls have: they go into commands that people run.

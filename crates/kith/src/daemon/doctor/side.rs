@@ -40,6 +40,7 @@ impl Core {
         Side {
             time: Timestamp::now().as_second(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            program: std::env::current_exe().ok().map(|path| path.display().to_string()),
             clocks: self.witnesses_of_time(id.as_ref()),
             clock_synchronised: gateway::clock_is_synchronised(),
             listener,
