@@ -145,6 +145,21 @@ impl Packet {
     }
 }
 
+/// What rules may have done to connections before others look at them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Earlier {
+    /// They may have been to another port.
+    pub(super) redirected: bool,
+    /// The kernel may not keep track of them.
+    pub(super) untracked: bool,
+}
+
+impl Earlier {
+    pub(super) const fn or(self, other: Self) -> Self {
+        Self { redirected: self.redirected || other.redirected, untracked: self.untracked || other.untracked }
+    }
+}
+
 pub(super) const SYN: u64 = 2;
 pub(super) const ACK: u64 = 16;
 

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::chains::Outcome;
-use super::packet::{Family, Packet, Port, Stage, Way};
+use super::packet::{Earlier, Family, Packet, Port, Stage, Way};
 use super::{Access, FirewallFacts, MOST_REMOTES, ReadError, RemoteAccess, RulePlace, iptables, nft};
 
 /// All rules that could be read.
@@ -122,11 +122,12 @@ impl Rules {
             Port::Number(port) => Some(port),
             Port::Chosen | Port::Any => None,
         };
-        let redirects = self.nft.as_ref().is_some_and(|nft| nft.may_redirect_to(port))
-            || self.iptables.iter().any(|rules| rules.may_redirect_to(port));
-        let nft = self.nft.as_ref().map(|nft| nft.follow(packet, redirects));
+        let nft = self.nft.as_ref().map(|nft| nft.earlier(port));
+        let iptables = self.iptables.iter().map(|rules| rules.earlier(port));
+        let earlier = nft.into_iter().chain(iptables).fold(Earlier::default(), Earlier::or);
+        let nft = self.nft.as_ref().map(|nft| nft.follow(packet, earlier));
         let iptables: Vec<Outcome> =
-            self.iptables.iter().map(|rules| rules.follow(packet, redirects)).collect();
+            self.iptables.iter().map(|rules| rules.follow(packet, earlier)).collect();
         let all = || nft.iter().chain(&iptables);
         if !all().any(|outcome| outcome.redirected) {
             if let Some((rules, end)) = self.nft.as_ref().zip(nft.and_then(|outcome| outcome.stopped)) {

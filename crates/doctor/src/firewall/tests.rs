@@ -307,6 +307,16 @@ fn a_table_that_sleeps_stops_nothing() {
 }
 
 #[test]
+fn what_the_kernel_does_not_track_has_no_state() {
+    let new = r#"{"match": {"op": "in", "left": {"ct": {"key": "state"}}, "right": "new"}}"#;
+    let refuse = format!("{new}, {DROP}");
+    let rules = nft(&table("input", "accept", &[("base", &refuse)]));
+    check(&rules, Way::In, 4242, "192.0.2.1", Access::Dropped, "ct state new drop");
+    let rules = nft(&table("input", "accept", &[("one", r#"{"notrack": null}"#), ("base", &refuse)]));
+    check(&rules, Way::In, 4242, "192.0.2.1", Access::Unknown, "");
+}
+
+#[test]
 fn where_addresses_differ_each_is_told() {
     let rules = nft(&OWN.replace("\"flags\": 22", "\"flags\": [\"dormant\"]"));
     let remotes: [SocketAddr; 2] =

@@ -5,7 +5,7 @@ mod rule;
 use std::collections::BTreeMap;
 
 use super::chains::{Action, Base, Chain, End, Hook, Outcome, follow};
-use super::packet::{Family, Packet, Truth};
+use super::packet::{Earlier, Family, Packet, Truth};
 use super::{Decision, ReadError, RulePlace, Tool};
 
 /// Longest text that is read.
@@ -110,24 +110,27 @@ impl Ruleset {
         self.chains.iter().any(|chain| !chain.rules.is_empty() || chain.policy == Some(Action::Drop))
     }
 
-    pub(super) fn may_redirect_to(&self, port: Option<u16>) -> bool {
-        let mut rules = self.chains.iter().flat_map(|chain| &chain.rules);
-        rules.any(|words| {
-            rule::redirected(words).is_some_and(|to| to.is_none() || port.is_none() || to == port)
-        })
+    /// What may have become of connections to a port before others look at them.
+    pub(super) fn earlier(&self, port: Option<u16>) -> Earlier {
+        let rules = || self.chains.iter().flat_map(|chain| &chain.rules);
+        let leads_here = |to: Option<u16>| to.is_none() || port.is_none() || to == port;
+        Earlier {
+            redirected: rules().any(|words| rule::redirected(words).is_some_and(leads_here)),
+            untracked: rules().any(|words| rule::untracks(words)),
+        }
     }
 
     /// What becomes of a packet.
-    pub(super) fn follow(&self, packet: &Packet, redirects: bool) -> Outcome {
+    pub(super) fn follow(&self, packet: &Packet, earlier: Earlier) -> Outcome {
         if packet.family != self.family {
             return Outcome::default();
         }
         let chains: Vec<Chain> =
-            self.chains.iter().map(|chain| self.for_packet(chain, packet, redirects)).collect();
+            self.chains.iter().map(|chain| self.for_packet(chain, packet, earlier)).collect();
         follow(&chains, packet)
     }
 
-    fn for_packet(&self, chain: &Written, packet: &Packet, redirects: bool) -> Chain {
+    fn for_packet(&self, chain: &Written, packet: &Packet, earlier: Earlier) -> Chain {
         let hook = Hook::named(&chain.name);
         let base = hook.zip(chain.policy).map(|(hook, policy)| Base {
             hook,
@@ -144,7 +147,7 @@ impl Ruleset {
         });
         let target = |name: &str| self.names.get(&(chain.table.clone(), name.to_owned())).copied();
         let steps = chain.rules.iter().enumerate();
-        let steps = steps.filter_map(|(at, words)| rule::step(at, words, packet, redirects, &target));
+        let steps = steps.filter_map(|(at, words)| rule::step(at, words, packet, earlier, &target));
         Chain { base, steps: steps.collect() }
     }
 

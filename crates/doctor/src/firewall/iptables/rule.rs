@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::firewall::chains::{Action, Step};
-use crate::firewall::packet::{Family, Packet, Port, Stage, Truth, Way, flag};
+use crate::firewall::packet::{Earlier, Family, Packet, Port, Stage, Truth, Way, flag};
 
 /// Most words of a rule.
 const MOST_WORDS: usize = 256;
@@ -56,12 +56,17 @@ pub(super) fn redirected(words: &[String]) -> Option<Option<u16>> {
     Some(to.and_then(|to| to.rsplit(':').next()?.parse().ok()))
 }
 
+/// Whether a rule takes connections out of the kernel's sight.
+pub(super) fn untracks(words: &[String]) -> bool {
+    words.iter().any(|word| word == "--notrack" || word == "NOTRACK")
+}
+
 /// What a rule does with the packet; none: nothing.
 pub(super) fn step(
     rule: usize,
     words: &[String],
     packet: &Packet,
-    redirects: bool,
+    earlier: Earlier,
     target: &dyn Fn(&str) -> Option<usize>,
 ) -> Option<Step> {
     let mut matches = Truth::Yes;
@@ -81,7 +86,7 @@ pub(super) fn step(
             // The packet comes from where answers go to; a computer with several ways out may differ, and it is not said to be stopped.
             "--invert" if extension == "rpfilter" => matches = Truth::No,
             _ => {
-                let one = asks(option, &mut words, packet, redirects);
+                let one = asks(option, &mut words, packet, earlier);
                 matches = matches.and(if negated { one.not() } else { one });
             }
         }
@@ -128,7 +133,7 @@ fn acts(name: &str, to_stay: bool, target: &dyn Fn(&str) -> Option<usize>) -> Op
 }
 
 /// Whether the packet has what an option asks for.
-fn asks(option: &str, words: &mut Words<'_>, packet: &Packet, redirects: bool) -> Truth {
+fn asks(option: &str, words: &mut Words<'_>, packet: &Packet, earlier: Earlier) -> Truth {
     let mut value = || words.next().unwrap_or_default();
     match option {
         "-p" => match value() {
@@ -150,10 +155,14 @@ fn asks(option: &str, words: &mut Words<'_>, packet: &Packet, redirects: bool) -
             any_port(packet.destination_port(), list).or(any_port(packet.source_port(), list))
         }
         "--ctstate" | "--state" => {
+            if earlier.untracked {
+                words.next();
+                return Truth::Unknown;
+            }
             let state = if packet.stage == Stage::New { "NEW" } else { "ESTABLISHED" };
             let states = value();
             // DNAT is no state of its own: the packet may have been to another address before.
-            let led_here = redirects && states.split(',').any(|one| one == "DNAT");
+            let led_here = earlier.redirected && states.split(',').any(|one| one == "DNAT");
             let led_here = if led_here { Truth::Unknown } else { Truth::No };
             Truth::from(states.split(',').any(|one| one == state)).or(led_here)
         }

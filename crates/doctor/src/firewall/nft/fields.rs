@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::Ruleset;
 use crate::firewall::chains::{Action, Step};
-use crate::firewall::packet::{Family, Packet, Port, Stage, Truth, Way, flag};
+use crate::firewall::packet::{Earlier, Family, Packet, Port, Stage, Truth, Way, flag};
 
 /// Deepest that values are looked into.
 const DEEPEST: usize = 8;
@@ -20,8 +20,8 @@ pub(super) struct Reader<'a> {
     pub(super) packet: &'a Packet,
     /// How many elements may still be compared.
     pub(super) left: &'a Cell<u32>,
-    /// Whether the packet may have been to another port before.
-    pub(super) redirects: bool,
+    /// What may have become of the packet before.
+    pub(super) earlier: Earlier,
 }
 
 /// What a field of the packet is.
@@ -52,6 +52,13 @@ pub(super) fn redirected(expression: &Value) -> Option<Option<u16>> {
     }
     let to = expression.get("redirect").or_else(|| expression.get("dnat"))?;
     Some(to.get("port").and_then(Value::as_u64).and_then(|port| u16::try_from(port).ok()))
+}
+
+/// Whether a statement takes connections out of the kernel's sight.
+pub(super) fn untracks(expression: &Value) -> bool {
+    let extension = expression.get("xt").and_then(|extension| extension.get("name"));
+    let extension = extension.and_then(Value::as_str);
+    expression.get("notrack").is_some() || matches!(extension, Some("CT" | "NOTRACK"))
 }
 
 impl Reader<'_> {
@@ -191,11 +198,12 @@ impl Reader<'_> {
             "payload" => self.payload(word("protocol"), word("field")),
             "meta" => self.meta(word("key")),
             "ct" => match (word("key"), self.packet.stage) {
+                ("state", _) if self.earlier.untracked => Seen::Unknown,
                 ("state", Stage::New) => Seen::Word("new", None),
                 ("state", Stage::Established) => Seen::Word("established", None),
                 ("direction", Stage::New) => Seen::Word("original", Some(0)),
                 ("direction", Stage::Established) => Seen::Word("reply", Some(1)),
-                ("status", _) if !self.redirects => Seen::NotAny(&["dnat", "dying", "expected"]),
+                ("status", _) if !self.earlier.redirected => Seen::NotAny(&["dnat", "dying", "expected"]),
                 _ => Seen::Unknown,
             },
             "fib" => self.fib(body),

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use self::fields::Reader;
 use super::chains::{Action, Base, Chain, Hook, Outcome, follow};
-use super::packet::{Family, Packet, Truth};
+use super::packet::{Earlier, Family, Packet, Truth};
 use super::{Decision, ReadError, RulePlace, Tool};
 
 /// Longest text that is read.
@@ -30,6 +30,8 @@ pub struct Ruleset {
     tables: BTreeMap<(String, String), Truth>,
     /// Ports to which a rule of a chain leads connections from other ports; none: any.
     redirects: Vec<(usize, Option<u16>)>,
+    /// Chains of which a rule takes connections out of the kernel's sight.
+    untracking: Vec<usize>,
 }
 
 type Name = (String, String, String);
@@ -101,6 +103,9 @@ impl Ruleset {
                 let chain = *self.names.get(&name).ok_or(ReadError::NotRules)?;
                 self.redirects
                     .extend(expressions.iter().filter_map(|one| Some((chain, fields::redirected(one)?))));
+                if expressions.iter().any(fields::untracks) {
+                    self.untracking.push(chain);
+                }
                 self.chains[chain].rules.push(expressions.clone());
             }
             _ => {}
@@ -133,21 +138,25 @@ impl Ruleset {
         self.tables.keys().any(|(_, table)| table == name)
     }
 
-    /// Whether connections to a port may have been to another port before.
-    pub(super) fn may_redirect_to(&self, port: Option<u16>) -> bool {
-        let mut ours = self.redirects.iter().filter(|(chain, _)| !self.chains[*chain].left_out);
-        ours.any(|(_, to)| to.is_none() || port.is_none() || *to == port)
+    /// What may have become of connections to a port before others look at them.
+    pub(super) fn earlier(&self, port: Option<u16>) -> Earlier {
+        let counts = |chain: &usize| !self.chains[*chain].left_out;
+        let mut redirects = self.redirects.iter().filter(|(chain, _)| counts(chain));
+        Earlier {
+            redirected: redirects.any(|(_, to)| to.is_none() || port.is_none() || *to == port),
+            untracked: self.untracking.iter().any(counts),
+        }
     }
 
     /// What becomes of a packet.
-    pub(super) fn follow(&self, packet: &Packet, redirects: bool) -> Outcome {
+    pub(super) fn follow(&self, packet: &Packet, earlier: Earlier) -> Outcome {
         let left = Cell::new(MOST_COMPARED);
         let chains: Vec<Chain> =
-            self.chains.iter().map(|chain| self.for_packet(chain, packet, &left, redirects)).collect();
+            self.chains.iter().map(|chain| self.for_packet(chain, packet, &left, earlier)).collect();
         follow(&chains, packet)
     }
 
-    fn for_packet(&self, chain: &Written, packet: &Packet, left: &Cell<u32>, redirects: bool) -> Chain {
+    fn for_packet(&self, chain: &Written, packet: &Packet, left: &Cell<u32>, earlier: Earlier) -> Chain {
         let applies = match (chain.family.as_str(), packet.family) {
             _ if chain.left_out => return Chain::default(),
             ("inet", _) | ("ip", Family::V4) | ("ip6", Family::V6) => Truth::Yes,
@@ -168,7 +177,7 @@ impl Ruleset {
             }),
             first_only: nat,
         });
-        let reader = Reader { rules: self, family: &table.0, table: &table.1, packet, left, redirects };
+        let reader = Reader { rules: self, family: &table.0, table: &table.1, packet, left, earlier };
         let steps = chain.rules.iter().enumerate();
         Chain { base, steps: steps.flat_map(|(rule, written)| reader.steps(rule, written)).collect() }
     }
