@@ -9,9 +9,10 @@ use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, html};
 use serde::Deserialize;
 
-use super::{activity, computer, forms, friends, jobs, near, network, sets, settings, verdict};
+use super::{activity, computer, doctor, forms, friends, jobs, near, network, sets, settings, verdict};
 use crate::backend::FailureKind;
-use crate::server::{Query, Refusal, Segment, Shared};
+use crate::request::DoctorRequest;
+use crate::server::{JsonBody, Query, Refusal, Segment, Shared, examined};
 use crate::view::{SetView, StatusView};
 
 /// A part of the page that is fetched on its own.
@@ -30,6 +31,10 @@ pub(super) enum Section {
     Activity,
     /// The network page.
     Network,
+    /// Whom the doctor can look at.
+    Doctor,
+    /// What the doctor's codes mean.
+    Explain,
     /// The options page.
     Settings,
     /// The form for a new set.
@@ -45,7 +50,7 @@ impl Section {
     pub(super) const OVERVIEW: [Self; 7] =
         [Self::Verdict, Self::Jobs, Self::Friends, Self::Near, Self::Sets, Self::Computer, Self::Activity];
 
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 14] = [
         Self::Verdict,
         Self::Jobs,
         Self::Friends,
@@ -54,6 +59,8 @@ impl Section {
         Self::Computer,
         Self::Activity,
         Self::Network,
+        Self::Doctor,
+        Self::Explain,
         Self::Settings,
         Self::SetForm,
         Self::InviteForm,
@@ -70,6 +77,8 @@ impl Section {
             Self::Computer => "computer",
             Self::Activity => "activity",
             Self::Network => "network",
+            Self::Doctor => "doctor",
+            Self::Explain => "explain",
             Self::Settings => "settings",
             Self::SetForm => "set-form",
             Self::InviteForm => "invite-form",
@@ -85,11 +94,12 @@ pub(super) struct Facts {
     pub(super) now: Timestamp,
 }
 
-/// Which friend a form is about.
+/// What a part of the page is about: the friend of a form, the code of an explanation.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(super) struct About {
     friend: String,
+    code: String,
 }
 
 pub(super) async fn fragment(
@@ -100,9 +110,30 @@ pub(super) async fn fragment(
     let section = Section::ALL.into_iter().find(|section| section.name() == name).ok_or_else(|| {
         Refusal::new(StatusCode::NOT_FOUND, FailureKind::NotFound, "there is no such part of the page")
     })?;
-    let markup = render(&kith, section, &about).await?;
+    Ok(page(&render(&kith, section, &about).await?))
+}
+
+/// Looks at the way to a friend, or at this computer alone, and shows what it comes to. What could not be looked at is shown, too.
+pub(super) async fn diagnosis(
+    State(kith): State<Arc<Shared>>,
+    JsonBody(request): JsonBody<DoctorRequest>,
+) -> Response {
+    let friend = request.friend.clone();
+    let markup = match examined(&kith, request).await {
+        Ok(diagnosis) => {
+            let status = kith.backend.status().await;
+            let friend =
+                friend.and_then(|id| status.friends.iter().find(|friend| friend.device_id.to_string() == id));
+            doctor::section(&diagnosis, &status, friend, Timestamp::now())
+        }
+        Err(refusal) => doctor::failed(&refusal.failure),
+    };
+    page(&markup)
+}
+
+fn page(markup: &Markup) -> Response {
     let document = html! { (DOCTYPE) body { (markup) } };
-    Ok(([(header::CONTENT_TYPE, "text/html; charset=utf-8")], document.into_string()).into_response())
+    ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], document.into_string()).into_response()
 }
 
 async fn render(kith: &Shared, section: Section, about: &About) -> Result<Markup, Refusal> {
@@ -117,6 +148,12 @@ async fn render(kith: &Shared, section: Section, about: &About) -> Result<Markup
     if section == Section::Network {
         let (ports, firewall) = (backend.ports().await?, backend.firewall().await?);
         return Ok(network::section(&backend.status().await, &ports, &firewall, now));
+    }
+    if section == Section::Doctor {
+        return Ok(doctor::chooser(&backend.friends().await));
+    }
+    if section == Section::Explain {
+        return Ok(doctor::explain(&about.code));
     }
     if section == Section::Near {
         return Ok(near::section(&backend.near().await, now));
@@ -138,6 +175,11 @@ async fn render(kith: &Shared, section: Section, about: &About) -> Result<Markup
             })?;
             forms::friend(friend)
         }
-        Section::Activity | Section::Near | Section::Network | Section::Settings => html! {},
+        Section::Activity
+        | Section::Near
+        | Section::Network
+        | Section::Doctor
+        | Section::Explain
+        | Section::Settings => html! {},
     })
 }

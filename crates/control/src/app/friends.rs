@@ -44,6 +44,7 @@ fn card(friend: &FriendView, facts: &Facts) -> Markup {
                         button.small type="button" data-action="backup" data-friend=(id) disabled[busy]
                             aria-label={ "Back up to " (safe(&friend.name)) " now" } { "Back up" }
                     }
+                    a.button.small.quiet href={ "#/doctor/" (id) } aria-label={ "Doctor: how is the way to " (safe(&friend.name)) "?" } { "Doctor" }
                     button.small.quiet type="button" data-dialog="friend" data-friend=(id)
                         aria-label={ "Change " (safe(&friend.name)) } { "Change" }
                 }
@@ -51,6 +52,7 @@ fn card(friend: &FriendView, facts: &Facts) -> Markup {
             p.friend-link { (link_sentence(friend, facts)) }
             @if !friend.connected && let Some(error) = &friend.last_error {
                 p.trouble { (safe(error)) }
+                p.find-out { a href={ "#/doctor/" (id) } { "Find out why, and what to do" } }
             }
             @if let Some(better) = &friend.better { p.better { strong { "Better: " } (parts::sentence(better)) } }
             @if friend.damaged_there > 0 {

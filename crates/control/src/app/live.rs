@@ -38,7 +38,7 @@ impl Messages for StaleSections {
                 Ok(event) => self.stale.extend(stale_after(&event).iter().map(|section| section.name())),
                 Err(RecvError::Lagged(_)) => {
                     self.stale.extend(Section::OVERVIEW.map(Section::name));
-                    self.stale.insert(Section::Network.name());
+                    self.stale.extend([Section::Network, Section::Doctor].map(Section::name));
                 }
                 Err(RecvError::Closed) => return None,
             }
@@ -50,13 +50,13 @@ impl Messages for StaleSections {
 
 /// What to fetch again after an event.
 fn stale_after(event: &Event) -> &'static [Section] {
-    use Section::{Computer, Friends, Jobs, Near, Network, Sets, Verdict};
+    use Section::{Computer, Doctor, Friends, Jobs, Near, Network, Sets, Verdict};
     match event {
         Event::Status => &[Verdict, Computer, Jobs, Near, Network],
-        Event::Friend { .. } => &[Verdict, Friends, Jobs, Network],
+        Event::Friend { .. } => &[Verdict, Friends, Jobs, Network, Doctor],
         // Another event of the friend comes with it.
         Event::FriendPath { .. } => &[],
-        Event::Friends => &[Verdict, Friends, Near, Sets],
+        Event::Friends => &[Verdict, Friends, Near, Sets, Doctor],
         Event::Near => &[Near],
         Event::Sets => &[Verdict, Sets],
         Event::Job { job } if job.state.is_over() => &Section::OVERVIEW,

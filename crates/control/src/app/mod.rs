@@ -5,6 +5,7 @@
 
 mod activity;
 mod computer;
+mod doctor;
 mod format;
 mod forms;
 mod fragments;
@@ -40,16 +41,20 @@ struct Asset {
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
-const ASSETS: [Asset; 9] = [
+const ASSETS: [Asset; 13] = [
     Asset { path: "/", media: "text/html; charset=utf-8", text: include_str!("assets/index.html") },
     Asset { path: "/app.css", media: "text/css; charset=utf-8", text: include_str!("assets/app.css") },
+    Asset { path: "/doctor.css", media: "text/css; charset=utf-8", text: include_str!("assets/doctor.css") },
     Asset { path: "/icon.svg", media: "image/svg+xml", text: include_str!("assets/icon.svg") },
     Asset { path: "/main.js", media: SCRIPT, text: include_str!("assets/main.js") },
     Asset { path: "/api.js", media: SCRIPT, text: include_str!("assets/api.js") },
     Asset { path: "/view.js", media: SCRIPT, text: include_str!("assets/view.js") },
     Asset { path: "/live.js", media: SCRIPT, text: include_str!("assets/live.js") },
     Asset { path: "/actions.js", media: SCRIPT, text: include_str!("assets/actions.js") },
+    Asset { path: "/doctor.js", media: SCRIPT, text: include_str!("assets/doctor.js") },
     Asset { path: "/command.js", media: SCRIPT, text: include_str!("assets/command.js") },
+    Asset { path: "/words.js", media: SCRIPT, text: include_str!("assets/words.js") },
+    Asset { path: "/box.js", media: SCRIPT, text: include_str!("assets/box.js") },
 ];
 
 const SESSION: &str = "/session";
@@ -72,6 +77,7 @@ pub(crate) fn router(shared: &Arc<Shared>) -> Router {
     router
         .route(SESSION, post(open_session))
         .route("/events", get(events))
+        .route("/fragments/diagnosis", post(fragments::diagnosis))
         .route("/fragments/{section}", get(fragments::fragment))
         .method_not_allowed_fallback(no_such_method)
         .with_state(Arc::clone(shared))

@@ -261,12 +261,17 @@ pub(super) async fn doctor(
     State(kith): Kith,
     JsonBody(request): JsonBody<DoctorRequest>,
 ) -> Answer<Diagnosis> {
+    Ok(Json(examined(&kith, request).await?))
+}
+
+/// The same for the app's own page.
+pub(crate) async fn examined(kith: &Shared, request: DoctorRequest) -> Result<Diagnosis, Refusal> {
     let with = said(request.with);
     if with.as_ref().is_some_and(|code| code.len() > MAX_REPORT_CODE_BYTES) {
         return Err(Refusal::invalid(format!("a report code has {MAX_REPORT_CODE_BYTES} bytes at most"))
             .with_hint("paste the one line that `kith doctor --code` prints, and nothing else"));
     }
-    Ok(Json(kith.backend.doctor(DoctorRequest { friend: said(request.friend), with }).await?))
+    Ok(kith.backend.doctor(DoctorRequest { friend: said(request.friend), with }).await?)
 }
 
 pub(super) async fn report_code(

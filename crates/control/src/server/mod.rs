@@ -29,7 +29,7 @@ pub(crate) use answer::Refusal;
 pub(crate) use connection::NOT_ADMITTED;
 pub(crate) use events::{Messages, event_stream};
 pub(crate) use extract::{JsonBody, Query, Segment};
-pub(crate) use handlers::FROM_STORE;
+pub(crate) use handlers::{FROM_STORE, examined};
 pub(crate) use secret::CODE_LIFETIME;
 pub use secret::Token;
 pub(crate) use shared::Shared;

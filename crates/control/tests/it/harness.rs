@@ -15,7 +15,7 @@ pub(crate) struct Running {
     pub(crate) server: ControlServer,
     pub(crate) backend: Arc<StandIn>,
     pub(crate) socket: PathBuf,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 pub(crate) async fn start() -> Running {
@@ -28,7 +28,7 @@ pub(crate) async fn start_with(state: State) -> Running {
     let backend = Arc::new(StandIn::new(state));
     let config = ControlConfig { group: None, ..ControlConfig::new(0, 0, socket.clone()) };
     let server = ControlServer::start(config, backend.clone()).await.unwrap();
-    Running { server, backend, socket, _folder: folder }
+    Running { server, backend, socket, folder }
 }
 
 impl Running {
@@ -66,6 +66,12 @@ impl Running {
     pub(crate) async fn exchange(&self, code: &str) -> Answer {
         let body = format!("{{\"code\":\"{code}\"}}");
         Ask::new("POST", self.app(), "/session").json(&body).send().await
+    }
+
+    /// Ends, and leaves the folder of its socket.
+    pub(crate) async fn end(self) -> tempfile::TempDir {
+        self.server.shutdown(Duration::from_secs(2)).await;
+        self.folder
     }
 
     pub(crate) async fn stop(self) {

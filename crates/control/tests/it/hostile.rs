@@ -3,8 +3,10 @@
 use crate::harness::{Ask, start_with};
 use crate::stand_in::{hostile, hostile_names};
 
-const SECTIONS: [&str; 10] =
-    ["verdict", "jobs", "friends", "near", "sets", "computer", "network", "activity", "settings", "set-form"];
+const SECTIONS: [&str; 11] = [
+    "doctor", "verdict", "jobs", "friends", "near", "sets", "computer", "network", "activity", "settings",
+    "set-form",
+];
 
 /// What the browser would make of the text between tags and in attributes, roughly: every `<` starts a tag of ours.
 fn tags(fragment: &str) -> impl Iterator<Item = &str> {

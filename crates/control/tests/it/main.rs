@@ -7,6 +7,7 @@ mod browser;
 mod client;
 mod description;
 mod doctor;
+mod doctor_page;
 mod doors;
 mod harness;
 mod hostile;

@@ -17,7 +17,7 @@ use crate::stand_in::{device, hubs, looking, rich};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A browser with one page, driven by its own protocol over two named pipes: no port is open for it.
-struct Browser {
+pub(crate) struct Browser {
     _child: Child,
     _profile: tempfile::TempDir,
     commands: tokio::fs::File,
@@ -63,7 +63,7 @@ impl Browser {
         browser
     }
 
-    async fn ask(&mut self, method: &str, params: Value) -> Value {
+    pub(crate) async fn ask(&mut self, method: &str, params: Value) -> Value {
         let answer = self.answer(method, params).await;
         assert!(answer["error"].is_null(), "{method}: {answer:#}");
         answer["result"].clone()
@@ -94,7 +94,7 @@ impl Browser {
     }
 
     /// What an expression is worth in the page.
-    async fn value(&mut self, expression: &str) -> Value {
+    pub(crate) async fn value(&mut self, expression: &str) -> Value {
         let params = json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
         let loading = "Cannot find default execution context";
         let mut answer = self.answer("Runtime.evaluate", params.clone()).await;
@@ -111,7 +111,7 @@ impl Browser {
         answer["result"]["value"].clone()
     }
 
-    async fn until(&mut self, expression: &str) {
+    pub(crate) async fn until(&mut self, expression: &str) {
         let waiting = async {
             while self.value(expression).await != true {
                 tokio::time::sleep(Duration::from_millis(50)).await;
@@ -126,7 +126,7 @@ impl Browser {
     }
 
     /// Waits for an element that can be pressed, and presses it.
-    async fn press(&mut self, selector: &str) {
+    pub(crate) async fn press(&mut self, selector: &str) {
         let it = format!("document.querySelector({})", json!(selector));
         // In one step: the page may put another element in its place at any moment.
         let pressed = format!(
@@ -135,7 +135,7 @@ impl Browser {
         self.until(&pressed).await;
     }
 
-    async fn type_in(&mut self, selector: &str, text: &str) {
+    pub(crate) async fn type_in(&mut self, selector: &str, text: &str) {
         let it = format!("document.querySelector({})", json!(selector));
         self.until(&format!("{it} !== null")).await;
         let typed = format!(
@@ -146,7 +146,7 @@ impl Browser {
     }
 
     /// Sets how wide the page is, and whether it is dark.
-    async fn look(&mut self, width: u32, scheme: &str) {
+    pub(crate) async fn look(&mut self, width: u32, scheme: &str) {
         let size = json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false });
         self.ask("Emulation.setDeviceMetricsOverride", size).await;
         let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
@@ -154,7 +154,7 @@ impl Browser {
     }
 
     /// Keeps a picture where a person asked for them: the folder is named by `KITH_PICTURES`.
-    async fn picture(&mut self, name: &str) {
+    pub(crate) async fn picture(&mut self, name: &str) {
         let Ok(folder) = std::env::var("KITH_PICTURES") else { return };
         let picture = self.ask("Page.captureScreenshot", json!({ "captureBeyondViewport": true })).await;
         let bytes = data_encoding::BASE64.decode(picture["data"].as_str().unwrap().as_bytes()).unwrap();
@@ -162,14 +162,14 @@ impl Browser {
     }
 }
 
-async fn open(running: &Running, program: &str) -> Browser {
+pub(crate) async fn open(running: &Running, program: &str) -> Browser {
     let url = running.client().await.app_code().await.unwrap().url;
     let mut browser = Browser::open(program, &url).await;
     browser.until("document.querySelector(\"#near-title\") !== null").await;
     browser
 }
 
-async fn until_called(running: &Running, call: &str) {
+pub(crate) async fn until_called(running: &Running, call: &str) {
     let waiting = async {
         while !running.backend.calls().iter().any(|known| known == call) {
             tokio::time::sleep(Duration::from_millis(20)).await;

@@ -1,7 +1,8 @@
 // What buttons and forms do. Buttons say it in data attributes; names in them go to the engine as JSON or percent-encoded.
 
 import { call } from "./api.js";
-import { forgive, load, loadFresh, toast } from "./view.js";
+import { examine, patient } from "./doctor.js";
+import { forgive, load, loadFresh, sentence, toast } from "./view.js";
 
 const GIGABYTE = 1_000_000_000;
 const part = encodeURIComponent;
@@ -52,6 +53,16 @@ const ACTIONS = {
   async "refuse-meeting"({ meeting }) {
     await call("POST", `/v1/near/meetings/${part(meeting)}/refuse`, {});
     await load("near");
+  },
+  async "examine-again"() {
+    await examine(patient());
+  },
+  async "report-code"({ friend }) {
+    const { code, note } = await call("POST", "/v1/report-codes", { friend });
+    const dialog = document.getElementById("report-code");
+    dialog.querySelector("[data-report-code]").value = code;
+    dialog.querySelector("[data-note]").textContent = sentence(note);
+    dialog.showModal();
   },
   async "remove-friend"({ friend, shown }) {
     if (!await confirmed(`Remove ${shown}?`, "You stop backing up to each other. What is kept here for this friend stays on the disk.", "Remove the friend")) return;
@@ -138,6 +149,10 @@ const FORMS = {
     await loadFresh("settings");
     toast("Friends are called by this way now.");
   },
+  async examine(form) {
+    await examine(form.dataset.friend, form.elements.with.value.trim());
+    scrollTo(0, 0);
+  },
   async setting(form) {
     const { key } = form.dataset;
     await call("PUT", `/v1/settings/${part(key)}`, { value: form.elements.value.value });
@@ -154,14 +169,14 @@ function showResult(dialog, result) {
   result.querySelector("button.primary")?.focus();
 }
 
-async function openDialog(name, { friend }) {
+async function openDialog(name, { friend, code }) {
   const dialog = document.getElementById(name);
   forgive(dialog);
   for (const form of dialog.querySelectorAll("form")) form.hidden = false;
   for (const result of dialog.querySelectorAll("[data-result]")) result.hidden = true;
-  if (dialog.querySelector(`[data-section="${name}-form"]`)) {
-    await loadFresh(`${name}-form`, friend ? `?friend=${part(friend)}` : "");
-  }
+  const section = dialog.querySelector("[data-section]")?.dataset.section;
+  const about = friend ? `?friend=${part(friend)}` : code ? `?code=${part(code)}` : "";
+  if (section) await loadFresh(section, about);
   dialog.showModal();
 }
 

@@ -48,18 +48,21 @@ export async function exchange(code) {
 // A part of the page. The browser's own loader parses it into a document in which nothing runs and nothing loads; its nodes are
 // adopted afterwards. No string is ever turned into markup here: with `require-trusted-types-for 'script'` and no policy, every
 // such attempt throws.
-export function fragment(path) {
+export function fragment(path, body, signal) {
   return new Promise((resolve, reject) => {
     const loader = new XMLHttpRequest();
-    loader.open("GET", `/fragments/${path}`);
+    loader.open(body === undefined ? "GET" : "POST", `/fragments/${path}`);
     loader.responseType = "document";
     loader.timeout = 20000;
     for (const [name, value] of Object.entries(authorization())) loader.setRequestHeader(name, value);
+    if (body !== undefined) loader.setRequestHeader("Content-Type", "application/json");
+    loader.onabort = () => reject(new Error("given up"));
+    signal?.addEventListener("abort", () => loader.abort(), { once: true });
     loader.onerror = loader.ontimeout = () => reject(new Unreachable());
     loader.onload = () => {
       if (loader.status === 200 && loader.response) resolve(loader.response.body);
       else reject(new Refusal(loader.status, null));
     };
-    loader.send();
+    loader.send(body === undefined ? null : JSON.stringify(body));
   });
 }

@@ -2,19 +2,21 @@
 
 import { exchange, forgetToken, hasToken, Refusal, Unreachable } from "./api.js";
 import { listenToThePerson } from "./actions.js";
-import { run } from "./command.js";
+import { listenToTheBox } from "./box.js";
+import { examineIfNew, forget, leave, markPatient } from "./doctor.js";
 import { listen } from "./live.js";
 import { complainIn, explained, forgive, load, toast } from "./view.js";
 
 const OVERVIEW = ["verdict", "jobs", "friends", "near", "sets", "computer", "activity"];
-const LIVE = [...OVERVIEW, "network"];
+const LIVE = [...OVERVIEW, "network", "doctor"];
+const PAGES = ["overview", "doctor", "network", "options"];
 const AGING = 30000; // Times like “5 minutes ago” are drawn anew this often.
 const by = (id) => document.getElementById(id);
 const wanted = new Set();
 let unlocked = false;
 
 function show(page) {
-  for (const name of ["locked", "overview", "network", "options"]) by(name).hidden = name !== page;
+  for (const name of ["locked", ...PAGES]) by(name).hidden = name !== page;
   for (const link of document.querySelectorAll("[data-page-link]")) {
     if (link.dataset.pageLink === page) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
@@ -25,8 +27,10 @@ function show(page) {
 function lock(why) {
   unlocked = false;
   forgetToken();
+  forget();
   for (const place of document.querySelectorAll("[data-section]")) place.replaceChildren();
   for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
+  by("command-output").replaceChildren();
   by("offline").hidden = true;
   if (why) by("locked-why").textContent = why;
   show("locked");
@@ -41,9 +45,16 @@ function reachable(yes) {
   }
 }
 
+// Whoever had Kith started anew from here knows why the access is gone, and learns that it was done.
+function ended() {
+  const asked = sessionStorage.getItem("kith-restarted") !== null;
+  sessionStorage.removeItem("kith-restarted");
+  return asked ? "Kith was started anew, as you asked. The access of this page has ended with the old run." : "The access has ended: Kith was started anew, or this tab was open for very long.";
+}
+
 function complain(error, dialog) {
   if (error instanceof Unreachable) return reachable(false);
-  if (error instanceof Refusal && error.status === 401) return lock("The access has ended: Kith was started anew, or this tab was open for very long.");
+  if (error instanceof Refusal && error.status === 401) return lock(ended());
   const text = explained(error);
   if (!dialog?.open || !complainIn(dialog, text)) toast(text, "bad");
 }
@@ -67,17 +78,27 @@ async function guarded(work, button) {
 function refresh(sections) {
   for (const section of sections) wanted.add(section);
   if (document.hidden || !unlocked) return;
-  // The network page asks for more than the others: only who looks at it fetches it.
-  const due = [...wanted].filter((section) => (section === "network" ? !by("network").hidden : OVERVIEW.includes(section)));
+  // What stands on another page than the first is fetched by who looks at it.
+  const due = [...wanted].filter((section) => OVERVIEW.includes(section) || by(section)?.hidden === false);
   wanted.clear();
-  guarded(() => Promise.all(due.map((section) => load(section))));
+  guarded(async () => {
+    await Promise.all(due.map((section) => load(section)));
+    if (due.includes("doctor")) markPatient();
+  });
 }
 
 function route() {
   if (!unlocked) return;
-  const page = { "#/options": "options", "#/network": "network" }[location.hash] ?? "overview";
+  const named = /^#\/(\w+)/.exec(location.hash)?.[1];
+  const page = PAGES.includes(named) ? named : "overview";
   show(page);
   document.title = page === "overview" ? "Kith" : `Kith – ${by(page).querySelector("h1").textContent}`;
+  if (page === "doctor") {
+    refresh(["doctor"]);
+    markPatient();
+    return guarded(async () => examineIfNew());
+  }
+  leave();
   if (page === "options") guarded(() => load("settings"));
   else refresh(page === "network" ? ["network"] : OVERVIEW);
 }
@@ -107,29 +128,13 @@ async function start() {
   }
 }
 
-by("command").addEventListener("submit", (event) => {
-  event.preventDefault();
-  const output = by("command-output");
-  const line = by("command-line").value;
-  output.replaceChildren();
-  const say = (text) => {
-    const row = document.createElement("p");
-    row.textContent = text;
-    output.append(row);
-  };
-  guarded(async () => {
-    try {
-      await run(line, say);
-      by("command-line").value = "";
-    } catch (error) {
-      if (error instanceof Unreachable || error instanceof Refusal) throw error;
-      say(error.message);
-    }
-  });
-});
-
+listenToTheBox(guarded);
 listenToThePerson(guarded);
 addEventListener("hashchange", () => (location.hash.startsWith("#code=") ? location.reload() : route()));
 document.addEventListener("visibilitychange", () => refresh([]));
-setInterval(() => { if (unlocked && by("options").hidden) refresh(by("network").hidden ? OVERVIEW : ["network"]); }, AGING);
+setInterval(() => {
+  if (!unlocked) return;
+  if (!by("overview").hidden) refresh(OVERVIEW);
+  else if (!by("network").hidden) refresh(["network"]);
+}, AGING);
 start();

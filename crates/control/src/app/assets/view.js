@@ -3,7 +3,7 @@
 
 import { fragment } from "./api.js";
 
-const KEPT = new Set(["open"]);
+const KEPT = new Set(["open", "aria-current"]);
 
 function syncAttributes(target, source) {
   for (const { name } of [...target.attributes]) {
@@ -76,7 +76,7 @@ export async function loadFresh(section, query = "") {
 }
 
 // A sentence out of words that don't begin or end like one.
-const sentence = (words) => words.charAt(0).toUpperCase() + words.slice(1) + (/[.!?…:]$/.test(words) ? "" : ".");
+export const sentence = (words) => words.charAt(0).toUpperCase() + words.slice(1) + (/[.!?…:]$/.test(words) ? "" : ".");
 export const explained = (error) => [error.message, error.hint].filter(Boolean).map(sentence).join(" ");
 
 export function toast(text, tone = "good") {

@@ -16,7 +16,7 @@ use std::net::SocketAddrV4;
 use maud::{Markup, html};
 
 use super::parts::{self, Tone};
-use crate::view::{FirewallView, ListenerState, PortView, ProofState, StatusView};
+use crate::view::{FirewallView, GatewayView, ListenerState, PortView, ProofState, StatusView};
 
 /// What the page consists of.
 pub(super) fn section(
@@ -89,6 +89,7 @@ fn verdict(status: &StatusView) -> Markup {
                     None if open => p { (parts::sentence(&status.mapping.sentence)) },
                     None => p { "The settings say so (network.outbound-only). Friends who can be reached are called from here." },
                 }
+                @if tone == Tone::Bad || tone == Tone::Warn { p { a href="#/doctor" { "Ask the doctor" } } }
             }
         }
         @if open { (next_step(status, true)) }
@@ -98,7 +99,7 @@ fn verdict(status: &StatusView) -> Markup {
 /// What to do, where the eyes are. `whole`: with all that helps to do it.
 pub(super) fn next_step(status: &StatusView, whole: bool) -> Markup {
     let mapping = &status.mapping;
-    let page = status.gateways.iter().find_map(|gateway| page::link(gateway, &status.gateways));
+    let page = router_page(&status.gateways);
     let at_router = matches!(mapping.state.as_str(), "router-off" | "off");
     html! {
         @if let Some(step) = &mapping.next_step {
@@ -106,7 +107,7 @@ pub(super) fn next_step(status: &StatusView, whole: bool) -> Markup {
                 p { strong { "What to do: " } (parts::sentence(step)) }
                 // The table below spells out what the step asks for; there are steps that ask for something else.
                 @if whole && at_router && step.contains("forward") { (forwarding(status, step)) }
-                @if whole && at_router && let Some(page) = &page { p { (page::anchor(page, "Open the router’s page")) } }
+                @if whole && at_router && let Some(page) = &page { p { (page) } }
                 @if whole && kept_out(status) {
                     p.muted { "Until then backups work with every friend whose own computer can be reached: it is enough when one of two can call the other." }
                 }
@@ -135,8 +136,14 @@ fn forwarding(status: &StatusView, step: &str) -> Markup {
     }
 }
 
+/// A link to the page of the first router that has one that may be linked to.
+pub(super) fn router_page(gateways: &[GatewayView]) -> Option<Markup> {
+    let page = gateways.iter().find_map(|gateway| page::link(gateway, gateways))?;
+    Some(page::anchor(&page, "Open the router’s page"))
+}
+
 /// A sign for those who see, beside the words for all.
-fn mark(tone: Tone) -> Markup {
+pub(super) fn mark(tone: Tone) -> Markup {
     let sign = match tone {
         Tone::Good => "M15 24.5l6 6 12-13",
         Tone::Busy => "M24 14v11l7 5",
