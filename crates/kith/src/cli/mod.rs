@@ -23,10 +23,12 @@ mod recovery;
 mod restore;
 mod sets;
 mod settings;
+mod several;
 mod socket_store;
 mod status;
 mod time;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
@@ -38,16 +40,23 @@ use crate::home::{Environment, Home, SocketState};
 
 /// Runs the program and says how it ended.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => {
-            // Help and version are no faults; clap knows where each is printed.
-            let code = if error.use_stderr() { Code::Usage.into() } else { ExitCode::SUCCESS };
-            drop(error.print());
-            return code;
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let lines = several::split(&arguments).unwrap_or_else(|| vec![arguments]);
+    // All are read before any is done: nothing of a line is done when something in it is wrong.
+    let mut read = Vec::new();
+    for line in lines {
+        match Cli::try_parse_from(line) {
+            Ok(cli) => read.push(cli),
+            Err(error) => {
+                // Help and version are no faults; clap knows where each is printed.
+                drop(error.print());
+                if error.use_stderr() {
+                    return Code::Usage.into();
+                }
+            }
         }
-    };
-    match run(cli) {
+    }
+    match read.into_iter().try_for_each(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(CliError { code, message, hint }) => {
             if !message.is_empty() {

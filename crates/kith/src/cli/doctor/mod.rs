@@ -8,6 +8,8 @@ mod way;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 use kith_control::{Client, ClientError, DoctorRequest};
 use kith_doctor::Diagnosis;
 
@@ -16,6 +18,9 @@ use super::args::{DoctorArgs, Json};
 use super::error::{CliError, CliResult, Code};
 use super::joining::read_secret_line;
 use super::output::{json, line, note, safe};
+
+/// Longest wait for the daemon, which promises to need ten seconds at most.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(super) async fn run(place: &Place, args: DoctorArgs) -> CliResult {
     let Json { json: as_json } = args.json;
@@ -43,7 +48,7 @@ pub(super) async fn run(place: &Place, args: DoctorArgs) -> CliResult {
             "`kith doctor --code` on the friend's computer prints one",
         ));
     }
-    if with.is_none() && !as_json {
+    if !as_json {
         note(match &args.friend {
             Some(friend) => {
                 format!("looking at both ends and at what is between here and {friend}; ten seconds at most")
@@ -53,8 +58,16 @@ pub(super) async fn run(place: &Place, args: DoctorArgs) -> CliResult {
     }
     // Beside each other: neither waits for the network longer than the doctor may take.
     let request = DoctorRequest { friend: args.friend, with };
-    let (diagnosis, shut) = tokio::join!(client.doctor(&request), ports::shut(&client));
-    let mut diagnosis = diagnosis.map_err(asked)?;
+    let (diagnosis, shut) =
+        tokio::join!(tokio::time::timeout(PATIENCE, client.doctor(&request)), ports::shut(&client));
+    let silent = |_elapsed| {
+        let seconds = PATIENCE.as_secs();
+        CliError::new(
+            format!("Kith runs, and did not answer within {seconds} s"),
+            "`kith logs` says what it does; `kith restart` starts it anew",
+        )
+    };
+    let mut diagnosis = diagnosis.map_err(silent)?.map_err(asked)?;
     local::add_shut_ports(&mut diagnosis, &shut);
     tell(&diagnosis, as_json)?;
     if diagnosis.verdict.is_fine() { Ok(()) } else { Err(CliError::said(Code::Failed)) }
