@@ -2,9 +2,7 @@
 
 use super::*;
 use crate::diagnosis::{Condition, Passage};
-use crate::facts::{
-    Hub, Keeps, LinkFacts, Listener, ListenerState, Mapping, Network, Place, Test, There,
-};
+use crate::facts::{Hub, Keeps, LinkFacts, Listener, ListenerState, Mapping, Network, Place, Test, There};
 use crate::firewall::{Access, FirewallFacts, Manager};
 
 const NOW: i64 = 1_800_000_000;
@@ -55,16 +53,16 @@ fn test(address: &str, result: TestResult) -> Test {
     Test { address: address.into(), place: Place::Public, result, ..Test::default() }
 }
 
-fn link(path: &str) -> Option<LinkFacts> {
+fn link(path: &str) -> LinkFacts {
     let relayed_by = (path == "relayed").then(|| "carol".to_owned());
     let remote = "11.0.0.2:4242".to_owned();
-    Some(LinkFacts { path: path.into(), relayed_by, dialled: true, since: Some(NOW - 60), remote })
+    LinkFacts { path: path.into(), relayed_by, dialled: true, since: Some(NOW - 60), remote }
 }
 
 fn bert(path: Option<&str>) -> Pair {
     Pair {
         name: "bert".into(),
-        link: path.and_then(link),
+        link: path.map(link),
         any_address: true,
         helped: true,
         last_seen: Some(NOW - 60),
@@ -75,7 +73,8 @@ fn bert(path: Option<&str>) -> Pair {
 /// Two homes that map their ports, linked directly.
 fn healthy() -> Facts {
     let reaches = |address| vec![test(address, TestResult::Friend)];
-    let keeps = Some(Keeps { accepts: true, offered: Some(1 << 40), free: Some(1 << 40), ..Keeps::default() });
+    let keeps =
+        Some(Keeps { accepts: true, offered: Some(1 << 40), free: Some(1 << 40), ..Keeps::default() });
     Facts {
         here: Side { tests: reaches("11.0.0.2:4242"), ..home("11.0.0.1:4242") },
         friend: Some(bert(Some("mapped"))),
@@ -135,7 +134,8 @@ fn a_router_that_stopped_is_a_fault_although_the_two_are_still_connected() {
 fn relayed_is_fine_and_says_why_it_is_not_better() {
     let mut facts = healthy();
     facts.friend = Some(bert(Some("relayed")));
-    facts.here = Side { tests: vec![test("11.0.0.2:4242", TestResult::NoResponse)], ..closed_home("11.0.0.1:4242") };
+    facts.here =
+        Side { tests: vec![test("11.0.0.2:4242", TestResult::NoResponse)], ..closed_home("11.0.0.1:4242") };
     if let Some(there) = &mut facts.there {
         there.side = Side { keeps_ports: Some(false), ..closed_home("11.0.0.2:4242") };
     }
@@ -248,7 +248,8 @@ fn nobody_is_blamed_who_could_not_be_asked() {
 fn a_report_code_in_the_place_of_a_link_finds_the_cause_at_the_other_end() {
     let mut facts = apart(TestResult::NoResponse);
     let mut side = closed_home("11.0.0.2:4242");
-    side.mapping = Mapping { external: Some("100.64.3.4:4242".into()), state: "double-nat".into(), ..side.mapping };
+    side.mapping =
+        Mapping { external: Some("100.64.3.4:4242".into()), state: "double-nat".into(), ..side.mapping };
     facts.here.mapping.state = "off".into();
     facts.there = Some(There { side, source: Source::Code });
     let diagnosis = check(&facts, Code::CarrierNat, Part::RouterThere);
@@ -257,17 +258,27 @@ fn a_report_code_in_the_place_of_a_link_finds_the_cause_at_the_other_end() {
 
 #[test]
 fn what_the_friend_has_no_room_for_comes_last() {
-    let keeps = Keeps { accepts: true, offered: Some(1000), stored: 1000, free: Some(1 << 40), trouble: None };
+    let keeps =
+        Keeps { accepts: true, offered: Some(1000), stored: 1000, free: Some(1 << 40), trouble: None };
     let with = |keeps: Keeps| {
         let mut facts = healthy();
         facts.there.as_mut().unwrap().side.keeps = Some(keeps);
         facts
     };
+    let used_up = keeps.clone();
     check(&with(keeps.clone()), Code::QuotaFull, Part::Friend);
-    check(&with(Keeps { offered: Some(1 << 40), free: Some(0), ..keeps.clone() }), Code::DiskFull, Part::Friend);
+    check(
+        &with(Keeps { offered: Some(1 << 40), free: Some(0), ..keeps.clone() }),
+        Code::DiskFull,
+        Part::Friend,
+    );
     check(&with(Keeps { accepts: false, ..keeps.clone() }), Code::NothingAccepted, Part::Friend);
-    check(&with(Keeps { trouble: Some("input/output error".into()), ..keeps.clone() }), Code::DiskFailed, Part::Friend);
-    let mut facts = with(keeps);
+    check(
+        &with(Keeps { trouble: Some("input/output error".into()), ..keeps }),
+        Code::DiskFailed,
+        Part::Friend,
+    );
+    let mut facts = with(used_up);
     facts.here.firewall.outbound = Access::Rejected;
     check(&facts, Code::FirewallOut, Part::FirewallHere);
 }
@@ -275,7 +286,8 @@ fn what_the_friend_has_no_room_for_comes_last() {
 #[test]
 fn a_hub_that_does_nothing_is_named() {
     let mut facts = healthy();
-    facts.here.hubs = vec![Hub { at: "hub.example:443".into(), works: false, error: Some("no response".into()) }];
+    facts.here.hubs =
+        vec![Hub { at: "hub.example:443".into(), works: false, error: Some("no response".into()) }];
     let diagnosis = check(&facts, Code::HubUnreachable, Part::Internet);
     assert!(diagnosis.verdict.sentence.contains("hub.example:443"));
 }

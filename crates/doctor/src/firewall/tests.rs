@@ -403,8 +403,8 @@ fn security_software_is_spoken_of_where_it_is_found() {
 fn a_rule_that_worked_is_told_with_its_date() {
     assert!(worked_until(1_795_336_980).contains("got through until 2026-11-22 08:43 UTC; since then"));
     assert!(worked_until(951_782_400).contains("2000-02-29 00:00 UTC"));
-    assert!(worked_until(i64::MIN).contains("1970-01-01 00:00 UTC"));
-    assert!(worked_until(i64::MAX).contains("9999-12-31 23:59 UTC"));
+    assert!(worked_until(i64::MIN).contains("until a while ago"));
+    assert!(worked_until(i64::MAX).contains("until a while ago"));
 }
 
 proptest! {
