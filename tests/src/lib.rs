@@ -9,6 +9,8 @@
 //!
 //! [`matrix`] connects every kind of site with every kind.
 //!
+//! [`faults`] breaks something between two friends and asks the doctor.
+//!
 //! [`hubs`] are hubs under test, and computers that use them.
 //!
 //! [`relayed`] are two friends who are linked by a hub or by `socat` in turns.
@@ -25,6 +27,7 @@ mod binary;
 mod computer;
 mod disk;
 pub mod far;
+pub mod faults;
 pub mod hostile;
 pub mod hubs;
 pub mod lab;

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::Computer;
-use crate::lab::{Distance, Lab, Line};
+use crate::lab::{Distance, Host, Lab, Line};
 
 /// Where a hub listens.
 const HUB_PORT: u16 = 4287;
@@ -18,25 +18,25 @@ pub enum Helped {
 }
 
 /// Where the helper is found.
-pub(super) struct HelperAt {
-    pub(super) id: String,
-    pub(super) is_hub: bool,
-    pub(super) port: u16,
+pub(crate) struct HelperAt {
+    pub(crate) id: String,
+    pub(crate) is_hub: bool,
+    pub(crate) port: u16,
     v4: Ipv4Addr,
     v6: Ipv6Addr,
 }
 
 /// A computer on a public address that all can reach.
-pub(super) struct Helper {
-    pub(super) computer: Computer,
-    pub(super) at: HelperAt,
+pub(crate) struct Helper {
+    pub(crate) computer: Computer,
+    pub(crate) at: HelperAt,
     // Ends with it.
     _line: Option<Line>,
 }
 
 impl Helper {
     /// Starts one.
-    pub(super) fn start(lab: &Lab, helped: Helped, distance: Option<Distance>) -> Self {
+    pub(crate) fn start(lab: &Lab, helped: Helped, distance: Option<Distance>) -> Self {
         let (host, line) = match distance {
             None => (lab.public_host(), None),
             Some(distance) => {
@@ -54,19 +54,12 @@ impl Helper {
         } else {
             computer.start();
         }
-        let (v4, v6) = (host.ipv4(), host.ipv6());
-        let at = HelperAt {
-            id: computer.device_id(),
-            is_hub,
-            port,
-            v4: v4.expect("a public host has both families"),
-            v6: v6.expect("a public host has both families"),
-        };
+        let at = HelperAt::of(&computer, &host, helped, port);
         Self { computer, at, _line: line }
     }
 
     /// What a computer that can go anywhere has in its settings to find it.
-    pub(super) fn settings(&self) -> String {
+    pub(crate) fn settings(&self) -> String {
         let HelperAt { id, is_hub, port, .. } = &self.at;
         if *is_hub {
             format!("[network]\nhubs = [\"kith://{id}@{}\"]\n", self.at.v4(*port))
@@ -77,11 +70,22 @@ impl Helper {
 }
 
 impl HelperAt {
-    pub(super) const fn v4(&self, port: u16) -> SocketAddr {
+    /// Where this computer is found as a helper.
+    pub(crate) fn of(computer: &Computer, host: &Host, helped: Helped, port: u16) -> Self {
+        Self {
+            id: computer.device_id(),
+            is_hub: helped == Helped::ByHub,
+            port,
+            v4: host.ipv4().expect("a public host has both families"),
+            v6: host.ipv6().expect("a public host has both families"),
+        }
+    }
+
+    pub(crate) const fn v4(&self, port: u16) -> SocketAddr {
         SocketAddr::new(std::net::IpAddr::V4(self.v4), port)
     }
 
-    pub(super) const fn v6(&self, port: u16) -> SocketAddr {
+    pub(crate) const fn v6(&self, port: u16) -> SocketAddr {
         SocketAddr::new(std::net::IpAddr::V6(self.v6), port)
     }
 }

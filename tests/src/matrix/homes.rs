@@ -11,17 +11,17 @@ use super::kind::Kind;
 const STANDS_FOR_THE_HELPER: u16 = 5001;
 
 /// Where a computer of the matrix is to stand.
-pub(super) struct Place {
-    pub(super) host: Host,
+pub(crate) struct Place {
+    pub(crate) host: Host,
     /// More of its settings.
-    pub(super) settings: String,
+    pub(crate) settings: String,
     /// Where it finds the helper, if not at one of his own addresses.
-    pub(super) helper: String,
+    pub(crate) helper: String,
 }
 
 /// What the places are part of: they end with it.
 #[derive(Default)]
-pub(super) struct Grounds {
+pub(crate) struct Grounds {
     igds: Vec<FakeIgd>,
     lines: Vec<Line>,
     sites: Vec<Site>,
@@ -30,7 +30,7 @@ pub(super) struct Grounds {
 
 impl Grounds {
     /// `count` places of one kind, at the ends of lines of this length. Neighbours are neighbours.
-    pub(super) fn build(
+    pub(crate) fn build(
         &mut self,
         lab: &Lab,
         kind: Kind,

@@ -15,6 +15,8 @@ mod selection;
 
 pub use expected::{Because, Expected, Way, expected};
 pub use helper::Helped;
+pub(crate) use helper::HelperAt;
+pub(crate) use homes::Grounds;
 pub use kind::{Arrival, Kind, Leaves, Ports, Refuses, Traits};
 pub use options::{Options, USAGE};
 pub use punching::punch;
