@@ -24,7 +24,8 @@ pub struct Case {
 const PUBLIC: Scene = Scene { anna: Place::OnlyCalls, bert: Place::Public, help: Help::Relay };
 const UPNP: Scene = Scene { bert: Place::Upnp, ..PUBLIC };
 const FORWARDED: Scene = Scene { bert: Place::Forwarded, ..PUBLIC };
-const NAMED: Scene = Scene { bert: Place::Named, ..PUBLIC };
+// Whoever helps would tell where he is.
+const NAMED: Scene = Scene { bert: Place::Named, help: Help::Nobody, ..PUBLIC };
 const SYMMETRIC: Scene = Scene { anna: Place::Symmetric, ..UPNP };
 
 const fn alone(scene: Scene) -> Scene {
@@ -86,7 +87,7 @@ const SINGLE: &[(Scene, Fault, Side, Side)] = &[
     (PUBLIC, OtherKith, Bert, Anna),
     (PUBLIC, Removed, Bert, Anna),
     (PUBLIC, Recreated, Bert, Anna),
-    (alone(PUBLIC), WebServer, Bert, Anna),
+    (PUBLIC, WebServer, Bert, Anna),
     (PUBLIC, OtherService, Bert, Anna),
     (PUBLIC, Portal, Anna, Anna),
     (PUBLIC, TlsPortal, Anna, Anna),

@@ -183,6 +183,8 @@ pub(super) fn inject(stage: &mut Stage, fault: Fault, side: Side) {
             stage.forbid(side, "drop");
         }
         Fault::QuotaFull => {
+            stage.set_to_back_up(other, 4 << 20);
+            stage.computer(other).kith(&["backup", "all"]).ok();
             stage.computer(side).kith(&["friend", "quota", stage.computer(other).name(), "1MB"]).ok();
             stage.back_up_in_vain(other, "no more room");
         }
@@ -371,11 +373,17 @@ impl Stage {
         wait_until("nothing to be offered", SEEN, || !owner.friend(keeper)["offered_bytes"].is_u64());
     }
 
-    fn back_up_in_vain(&self, owner: Side, says: &str) {
+    fn set_to_back_up(&self, owner: Side, bytes: u64) {
         let (computer, keeper) = (self.computer(owner), self.computer(owner.other()).name());
         let source = computer.folder("source");
-        write_random(&source, 1, 8 << 20, 1 << 20);
-        computer.kith(&["set", "add", "all", source.to_str().unwrap(), "--to", keeper]).ok();
+        write_random(&source, bytes, bytes, 1 << 20);
+        // It may be there.
+        computer.kith(&["set", "add", "all", source.to_str().unwrap(), "--to", keeper]);
+    }
+
+    fn back_up_in_vain(&self, owner: Side, says: &str) {
+        self.set_to_back_up(owner, 8 << 20);
+        let computer = self.computer(owner);
         computer.kith(&["backup", "all"]).ended(1).says(&[says]);
     }
 }

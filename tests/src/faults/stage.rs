@@ -60,6 +60,8 @@ impl Stage {
     pub(super) fn build(homes: &Homes, title: &str, scene: Scene) -> Self {
         let lab = Lab::new(&format!("fault {title}"));
         let mut held: Vec<Box<dyn Any>> = Vec::new();
+        // The address of the room in which the friends met: it must not be somebody else's now.
+        lab.public_host().unplug();
         let carol = matches!(scene.help, Help::Relay | Help::Calls).then(|| {
             let host = lab.public_host();
             host.redirect(443, PORT);
@@ -136,6 +138,12 @@ impl Stage {
         for (end, place) in self.ends.iter().zip([scene.anna, scene.bert]) {
             if place == Place::Upnp {
                 wait_until("the mapping", LINKED, || end.computer.status()["mapping"]["state"] == "mapped");
+            }
+            if matches!(place, Place::Lying | Place::Carrier | Place::Double) {
+                wait_until("the router to be found", LINKED, || {
+                    let state = end.computer.status()["mapping"]["state"].take();
+                    state != "searching" && state != "off"
+                });
             }
             if self.carol.is_some() {
                 wait_until("the link with carol", LINKED, || end.computer.linked("carol"));
