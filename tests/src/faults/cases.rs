@@ -74,7 +74,6 @@ const SINGLE: &[(Scene, Fault, Side, Side)] = &[
     (without_relay(Place::Double), DoubleNat, Bert, Bert),
     (Scene { anna: Place::Symmetric, bert: Place::Symmetric, help: Help::Relay }, BothSymmetric, Bert, Anna),
     (Scene { anna: Place::Symmetric, bert: Place::Symmetric, help: Help::Calls }, BothSymmetric, Bert, Anna),
-    (Scene { bert: Place::OnlyCalls, ..alone(PUBLIC) }, BothOnlyCall, Bert, Anna),
     (NAMED, NamesDead, Anna, Anna),
     (NAMED, NameUnknown, Anna, Anna),
     (Scene { anna: Place::Http, ..alone(PUBLIC) }, ProxyRefuses, Anna, Anna),
@@ -112,6 +111,7 @@ const WITH_CODE: &[(Scene, Fault, Side, Side)] = &[
     (alone(PUBLIC), FirewallInDrop, Bert, Anna),
     (without_relay(Place::Carrier), CarrierNat, Bert, Anna),
     (alone(UPNP), MappingOff, Bert, Anna),
+    (Scene { bert: Place::OnlyCalls, ..alone(PUBLIC) }, BothOnlyCall, Bert, Anna),
 ];
 
 /// Two faults at once: the scene, the root, the other one, and who asks.

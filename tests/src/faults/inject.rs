@@ -80,8 +80,7 @@ pub(super) fn inject(stage: &mut Stage, fault: Fault, side: Side) {
             stage.assert_refuses(side);
         }
         Fault::MappingOff => {
-            let router = stage.router(side);
-            router.end_daemon();
+            stage.router(side).end_daemon();
             stage.lose_mappings(side);
         }
         Fault::MappingLost => stage.lose_mappings(side),
@@ -134,13 +133,10 @@ pub(super) fn inject(stage: &mut Stage, fault: Fault, side: Side) {
             let computer = stage.computer(side);
             computer.stop();
             let library = fake_time().expect("libfaketime");
-            let environment = [
-                ("LD_PRELOAD", library.to_str().unwrap()),
-                ("FAKETIME", "+1d"),
-                ("DONT_FAKE_MONOTONIC", "1"),
-            ];
-            computer.start_with(&environment);
+            let library = ("LD_PRELOAD", library.to_str().unwrap());
+            computer.start_with(&[library, ("FAKETIME", "+1d"), ("DONT_FAKE_MONOTONIC", "1")]);
             stage.assert_clock_ahead(side);
+            stage.wait_link_again(side);
         }
         Fault::LongPacketsLost => stage.lose_long_packets(side),
         Fault::OtherKith => {
@@ -192,9 +188,7 @@ pub(super) fn inject(stage: &mut Stage, fault: Fault, side: Side) {
             let computer = stage.computer(side);
             computer.stop();
             computer.start_with(&[("KITH_VAULT__KEEP_FREE", "900TB")]);
-            let (owner, keeper) = (stage.computer(other), computer.name());
-            owner.kith(&["ra"]).ok();
-            wait_until("the link again", SEEN, || owner.linked(keeper));
+            stage.wait_link_again(side);
             stage.back_up_in_vain(other, "is full");
         }
         Fault::Paused => {
@@ -213,8 +207,7 @@ pub(super) fn inject(stage: &mut Stage, fault: Fault, side: Side) {
         }
         Fault::NotAllowed => {
             let (_, carol) = stage.carol.as_ref().expect("a helper");
-            let there = carol.at(PORT).to_string();
-            set(stage.computer(side), "network.allowed-destinations", &there);
+            set(stage.computer(side), "network.allowed-destinations", &carol.at(PORT).to_string());
         }
         Fault::HubDead => stage.hub.as_ref().expect("a hub").kill(),
         Fault::Ipv6Broken => {
@@ -366,6 +359,13 @@ impl Stage {
             .find_map(|line| line.split_whitespace().next()?.parse::<jiff::Timestamp>().ok());
         let ahead = last.expect("a line with a time").duration_since(jiff::Timestamp::now());
         assert!(ahead.as_hours() >= 23, "{ahead:?}");
+    }
+
+    fn wait_link_again(&self, restarted: Side) {
+        let (one, other) = (self.computer(restarted.other()), self.computer(restarted));
+        one.kith(&["ra"]).ok();
+        let both = || one.linked(other.name()) && other.linked(one.name());
+        wait_until("the link again", SEEN, both);
     }
 
     fn assert_nothing_offered(&self, keeper: Side) {
