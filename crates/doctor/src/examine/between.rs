@@ -30,7 +30,7 @@ pub(super) fn settings(case: &Case<'_>) -> Vec<Found> {
         found.push(if case.is_relayed() { blame.noted() } else { blame });
     }
     let there_calls_only = case.there.map_or(case.pair.calls_only, |there| there.outbound_only);
-    if case.here.outbound_only && there_calls_only && case.is_apart() {
+    if case.here.outbound_only && there_calls_only && case.is_apart() && case.here.hubs.is_empty() {
         found.push(Found::failed(
             Code::NoCallsAtAll,
             Part::ThisComputer,
@@ -134,16 +134,16 @@ fn of_proxy(case: &Case<'_>, evidence: Vec<String>) -> Found {
 /// Who answers in the friend's place, and which packets arrive.
 fn between(case: &Case<'_>) -> Vec<Found> {
     let mut found = Vec::new();
-    let intercepted = case.tests(&[TestResult::Intercepted]);
-    if !intercepted.is_empty() {
+    let odd = case.tests(&[TestResult::Intercepted, TestResult::NotKith]);
+    if !odd.is_empty() && answers_for_all(case) {
         found.push(
             Found::failed(
                 Code::Intercepted,
                 Part::Internet,
-                format!("something between this computer and {}s opens connections and answers itself", format_args!("{}'", case.name())),
+                format!("something between this computer and {} opens connections and answers itself", case.whose().computer()),
                 "open any web page in a browser and log in to this network; or except the friend's port from inspection in the security software",
             )
-            .because(intercepted),
+            .because(odd),
         );
     }
     let long_lost = case.tests(&[TestResult::BlackHole]);
@@ -197,6 +197,11 @@ fn between(case: &Case<'_>) -> Vec<Found> {
     found
 }
 
+/// Whether what answers in the friend's place may be between here and everybody: nobody else is reached over the Internet.
+fn answers_for_all(case: &Case<'_>) -> bool {
+    case.here.others_linked == 0 && case.here.others_away > 0
+}
+
 fn ipv6(case: &Case<'_>) -> Found {
     let six = |test: &&Test| test.place == Place::Public && test.address.starts_with('[');
     let tried: Vec<&Test> = case.tried().filter(six).collect();
@@ -248,40 +253,6 @@ pub(super) fn identity(case: &Case<'_>) -> Vec<Found> {
     found
 }
 
-/// A firewall that no rule shows, but tests do: in one network nothing else is in between.
-pub(super) fn tested_firewalls(case: &Case<'_>) -> Vec<Found> {
-    let Some(there) = case.there else { return Vec::new() };
-    let ends = [(case.here, there, Whose::Here), (there, case.here, case.whose())];
-    let mut found = Vec::new();
-    for (called, caller, whose) in ends {
-        let known = called.firewall.inbound.is_closed() || caller.firewall.outbound.is_closed();
-        let inside: Vec<&Test> = caller
-            .tests
-            .iter()
-            .filter(|test| test.place == Place::Internal && test.result != TestResult::Elsewhere)
-            .collect();
-        let in_one_network = called
-            .tests
-            .iter()
-            .any(|test| test.place == Place::Internal && test.result == TestResult::Friend);
-        let silent = !inside.is_empty() && inside.iter().all(|test| test.result == TestResult::NoResponse);
-        if known || !in_one_network || !silent || called.listener.state != ListenerState::Listening {
-            continue;
-        }
-        found.push(
-            Found::failed(
-                Code::FirewallIn,
-                whose.part(Part::FirewallHere),
-                format!("{} is not reached at port {}, although the two are in one network and the other direction works", whose.computer(), called.listener.port),
-                format!("{}{}", whose.on(), end::step(called, Way::In, called.listener.port)),
-            )
-            .because(inside.into_iter().map(test))
-            .because(end::more(called, Way::In, called.listener.port)),
-        );
-    }
-    found
-}
-
 /// Who answers at the friend's addresses.
 pub(super) fn addresses(case: &Case<'_>, stopped: bool) -> Vec<Found> {
     let name = case.name();
@@ -309,7 +280,18 @@ pub(super) fn addresses(case: &Case<'_>, stopped: bool) -> Vec<Found> {
         return found;
     }
     let other = public(&[TestResult::OtherDevice]);
-    if !other.is_empty() {
+    let shows_who = case.tried().any(|test| test.result == TestResult::OtherDevice && test.detail.is_some());
+    if !other.is_empty() && case.there.is_none() && !shows_who {
+        found.push(skip(
+            Found::failed(
+                Code::IdentityChanged,
+                Part::Friend,
+                format!("a Kith answers where {name}'s should be, and does not know this computer: it was removed there, set up anew, or the address is another computer's now"),
+                format!("ask {name} whether this computer is in `kith friends` there; if not, pair again with `kith invite` there and `kith join` here"),
+            )
+            .because(other),
+        ));
+    } else if !other.is_empty() {
         found.push(skip(
             Found::failed(
                 Code::WrongDevice,
@@ -320,7 +302,7 @@ pub(super) fn addresses(case: &Case<'_>, stopped: bool) -> Vec<Found> {
             .because(other),
         ));
     }
-    let foreign = public(&[TestResult::NotKith, TestResult::Silent]);
+    let foreign = public(&[TestResult::NotKith, TestResult::Silent, TestResult::Intercepted]);
     if !foreign.is_empty() {
         found.push(skip(
             Found::failed(
@@ -344,7 +326,8 @@ fn moved(case: &Case<'_>, there: &Side) -> Option<Found> {
         .collect();
     // Where he is now was tried, too, in vain: then something else stops it.
     let tried_now = case.tried().any(|test| test.place == Place::Public && now.contains(&test.address));
-    if gone.is_empty() || tried_now || now.is_empty() || there.public.is_empty() {
+    let open = there.mapping.state == "mapped" && there.mapping.failed.is_none();
+    if gone.is_empty() || tried_now || !open || there.public.is_empty() {
         return None;
     }
     Some(
@@ -383,7 +366,7 @@ pub(super) fn together(case: &Case<'_>, stopped: bool) -> Vec<Found> {
         return vec![relayed(case)];
     }
     match case.there {
-        Some(there) => vec![nobody_lets_in(case, there)],
+        Some(_) => vec![nobody_lets_in(case)],
         None => vec![from_here_alone(case)],
     }
 }
@@ -446,7 +429,7 @@ fn limits(case: &Case<'_>) -> Vec<Found> {
 }
 
 /// Both ends were asked, and nothing at all connects them.
-fn nobody_lets_in(case: &Case<'_>, there: &Side) -> Found {
+fn nobody_lets_in(case: &Case<'_>) -> Found {
     let mut limits = limits(case);
     if !limits.is_empty() {
         let mut first = limits.remove(0);
@@ -456,20 +439,6 @@ fn nobody_lets_in(case: &Case<'_>, there: &Side) -> Found {
             blame.evidence.extend(case.pair.help_error.clone());
         }
         return first;
-    }
-    let open_there = there.mapping.state == "mapped" && there.listener.state == ListenerState::Listening;
-    let silent = case.tried().any(|test| test.place == Place::Public && is_silence(test.result));
-    if open_there && silent {
-        return Found::failed(
-            Code::NetworkBlocksOut,
-            Part::RouterHere,
-            format!(
-                "connections from this network don't arrive at {}, which is open for them",
-                case.whose().computer()
-            ),
-            "ask the administrator of this network for the rules that `kith ports --firewall` prints",
-        )
-        .because(case.tried().map(test));
     }
     Found::failed(
         Code::Unknown,
@@ -557,7 +526,7 @@ fn seen(case: &Case<'_>) -> Vec<String> {
     last.into_iter().chain(alive).collect()
 }
 
-const fn is_silence(result: TestResult) -> bool {
+pub(super) const fn is_silence(result: TestResult) -> bool {
     matches!(result, TestResult::NoResponse | TestResult::Unreachable)
 }
 

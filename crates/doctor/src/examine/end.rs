@@ -343,6 +343,23 @@ fn is_carriers(external: &str) -> bool {
     })
 }
 
+/// The mapping stands, by what the router said last, and the other computer has just tried it in vain.
+pub(super) fn lets_nobody_in(side: &Side, whose: Whose<'_>) -> Found {
+    let external = side.mapping.external.clone().unwrap_or_default();
+    let asked = side.mapping.protocol.as_deref().is_some_and(|protocol| protocol != "static");
+    if asked && side.mapping.proved {
+        let port = side.listener.port;
+        return Found::failed(
+            Code::MappingLost,
+            whose.part(Part::RouterHere),
+            format!("{} has stopped letting friends in at {external}", whose.router(side)),
+            format!("{}, or forward TCP port {port} to {} by hand", switch_on(side), inside(side, whose)),
+        )
+        .because(["a friend came in by it before".to_owned()]);
+    }
+    lies(side, whose, &external, "no connection came through")
+}
+
 fn lies(side: &Side, whose: Whose<'_>, external: &str, why: &str) -> Found {
     let part = whose.part(Part::RouterHere);
     let (router, port) = (whose.router(side), side.listener.port);

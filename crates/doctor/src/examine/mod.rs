@@ -8,6 +8,7 @@ mod between;
 mod clock;
 mod end;
 mod storage;
+mod tested;
 mod way;
 mod words;
 
@@ -215,9 +216,13 @@ fn of_pair(case: &Case<'_>) -> Vec<Found> {
         found.extend(end::itself(there, case.whose()));
         found.extend(end::firewall(there, case.whose()));
     }
-    found.extend(between::tested_firewalls(case));
+    found.extend(tested::firewalls(case));
     let stopped = found.iter().any(|found| found.outcome == Outcome::Failed);
+    if !stopped {
+        found.extend(tested::mappings(case));
+    }
     found.extend(between::addresses(case, stopped));
+    let stopped = found.iter().any(|found| found.outcome == Outcome::Failed);
     // What a router does not do matters only where the two don't come together otherwise.
     let matters =
         if case.is_direct() || stopped { end::Matters::IfBroken } else { end::Matters::IfNothingElse };

@@ -10,6 +10,20 @@ use tokio::net::TcpStream;
 const PAGE: u16 = 80;
 /// Longest wait for that.
 const ANSWER: Duration = Duration::from_millis(1200);
+/// Longest wait until the system doubts what it remembers: Linux asks again five seconds after the first packet without an answer, three
+/// times, a second apart.
+const DOUBT: Duration = Duration::from_millis(8700);
+/// Between two looks at what the system knows.
+const LOOK: Duration = Duration::from_millis(300);
+
+/// How long a router may keep silent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// Others answer: it is surely there.
+    Short,
+    /// Nobody else answers.
+    Long,
+}
 
 /// What is known of the router.
 #[derive(Clone, Debug)]
@@ -43,20 +57,40 @@ impl Gateway {
     }
 }
 
-/// Calls it: whoever does not answer the question for its hardware address is not there.
-pub(super) async fn ask(known: &Known) -> Gateway {
+/// Calls it: whoever does not answer the question for its hardware address is not there. What the system remembers of that address it
+/// doubts only after some seconds: where `patient` they are waited for.
+pub(super) async fn ask(known: &Known, patience: Patience) -> Gateway {
     let called = match known.address {
         // A link-local address needs its interface.
         IpAddr::V6(ip) => SocketAddr::V6(std::net::SocketAddrV6::new(ip, PAGE, 0, known.index)),
         IpAddr::V4(_) => SocketAddr::new(known.address, PAGE),
     };
-    let answered = match tokio::time::timeout(ANSWER, TcpStream::connect(called)).await {
-        Ok(Ok(_)) => Some(true),
-        Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => Some(true),
-        Ok(Err(_)) | Err(_) => None,
+    let mut calling = std::pin::pin!(TcpStream::connect(called));
+    let until = tokio::time::Instant::now()
+        + match patience {
+            Patience::Short => ANSWER,
+            Patience::Long => DOUBT,
+        };
+    let answered = loop {
+        tokio::select! {
+            made = &mut calling => break match made {
+                Ok(_) => Some(true),
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => Some(true),
+                Err(_) => None,
+            },
+            () = tokio::time::sleep(LOOK) => {}
+        }
+        if matches!(neighbour(known), Neighbour::Gone) || tokio::time::Instant::now() >= until {
+            break None;
+        }
     };
     let found = Gateway::of(known);
-    Gateway { answers: answered.or(found.answers), ..found }
+    let answers = match found.answers {
+        // That the system remembers where it was is no answer.
+        Some(true) => answered,
+        known => answered.or(known),
+    };
+    Gateway { answers, ..found }
 }
 
 /// What the system knows of a neighbour.

@@ -10,7 +10,7 @@ use kith_doctor::facts::{
 };
 use kith_doctor::firewall::FirewallFacts;
 use kith_identity::DeviceId;
-use kith_nat::{MappingState, Proof};
+use kith_nat::Proof;
 use kith_peer::reach::HubRole;
 use kith_peer::{Connection, PathKind};
 
@@ -20,7 +20,7 @@ use super::gateway;
 use crate::settings::Accept;
 
 /// Longest look at the gateway.
-const GATEWAY: Duration = Duration::from_secs(4);
+const GATEWAY: Duration = Duration::from_secs(9);
 /// Most other computers that are witnesses of the time.
 const MOST_CLOCKS: usize = 16;
 
@@ -105,15 +105,10 @@ impl Core {
     async fn look_at_gateway(&self) -> Option<gateway::Gateway> {
         let snapshot = self.network.snapshot();
         let first = snapshot.gateways.first()?.clone();
-        let asked = tokio::time::timeout(GATEWAY, gateway::ask(&first)).await;
-        let mut found = asked.unwrap_or_else(|_elapsed| gateway::Gateway::of(&first));
-        let spoke = self.nat_state().gateways.iter().any(|known| {
-            known.uplink.gateway == first.address
-                && matches!(known.state, MappingState::Mapped | MappingState::DoubleNat)
-        });
-        if spoke && found.answers.is_none() {
-            found.answers = Some(true);
-        }
+        let patience =
+            if self.is_anybody_outside_linked() { gateway::Patience::Short } else { gateway::Patience::Long };
+        let asked = tokio::time::timeout(GATEWAY, gateway::ask(&first, patience)).await;
+        let found = asked.unwrap_or_else(|_elapsed| gateway::Gateway::of(&first));
         Some(found)
     }
 
@@ -178,6 +173,11 @@ impl Core {
             }
         })
         .collect()
+    }
+
+    /// Whether some link leads out of this computer's networks, and so through a router.
+    fn is_anybody_outside_linked(&self) -> bool {
+        self.others(None).0 > 0
     }
 
     fn is_linked_directly(&self, friend: &DeviceId) -> bool {
