@@ -457,22 +457,7 @@ fn from_here_alone(case: &Case<'_>) -> Found {
     let now = case.here.time;
     let alive = case.pair.alive.filter(|alive| now.abs_diff(*alive) < ALIVE);
     let refused = case.any(TestResult::Refused);
-    let found = if let Some(alive) = alive {
-        let limits = limits(case).into_iter().next();
-        match limits {
-            Some(limit) if !refused => limit,
-            _ => Found::failed(
-                Code::Unknown,
-                Part::Internet,
-                format!(
-                    "{} is on (it was heard of {} ago), and its network lets no connection in",
-                    case.whose().computer(),
-                    span(now.abs_diff(alive))
-                ),
-                ask_there(name),
-            ),
-        }
-    } else if refused && case.none_leads_there() {
+    let found = if refused && case.none_leads_there() {
         Found::failed(
             Code::NotRunning,
             Part::Friend,
@@ -490,6 +475,17 @@ fn from_here_alone(case: &Case<'_>) -> Found {
             format!(
                 "ask {name} whether the computer is on and Kith runs there; backups go on by themselves when it is back"
             ),
+        )
+    } else if let Some(alive) = alive {
+        Found::failed(
+            Code::Unknown,
+            Part::Internet,
+            format!(
+                "{} is on (it was heard of {} ago), and its network lets no connection in",
+                case.whose().computer(),
+                span(now.abs_diff(alive))
+            ),
+            ask_there(name),
         )
     } else {
         Found::failed(

@@ -2,7 +2,7 @@
 
 use crate::code::{Code, Part};
 use crate::diagnosis::Outcome;
-use crate::facts::{ListenerState, Side};
+use crate::facts::{ListenerState, Side, Test, TestResult};
 use crate::firewall::advice::{self, advice};
 use crate::firewall::{Access, FirewallFacts, Way};
 
@@ -149,15 +149,18 @@ pub(super) fn median(numbers: &[i64]) -> Option<i64> {
 }
 
 /// The computer's own firewall, by its rules.
-pub(super) fn firewall(side: &Side, whose: Whose<'_>) -> Vec<Found> {
+///
+/// A rule that stops what comes in is a fault if friends got in before, or if nothing else connects the two; else it may be wanted.
+pub(super) fn firewall(side: &Side, whose: Whose<'_>, matters: Matters) -> Vec<Found> {
     let part = whose.part(Part::FirewallHere);
     let firewall = &side.firewall;
     let (computer, port) = (whose.computer(), side.listener.port);
     let mut found = Vec::new();
     let how = |access: Access| if access == Access::Rejected { "refuses" } else { "drops" };
-    found.push(match firewall.outbound {
+    let (outbound, outbound_rule) = outbound(side);
+    found.push(match outbound {
         access if access.is_closed() => {
-            let rule = firewall.outbound_rule.clone().map(|rule| format!("the rule: {rule}"));
+            let rule = outbound_rule.map(|rule| format!("the rule: {rule}"));
             Found::failed(
                 Code::FirewallOut,
                 part,
@@ -174,18 +177,21 @@ pub(super) fn firewall(side: &Side, whose: Whose<'_>) -> Vec<Found> {
     if side.outbound_only {
         return found;
     }
-    found.push(match firewall.inbound {
+    let (inbound, inbound_rule) = inbound(firewall);
+    found.push(match inbound {
         access if access.is_closed() => {
-            let rule = firewall.inbound_rule.clone().map(|rule| format!("the rule: {rule}"));
-            let worked = firewall.worked.or(side.last_inbound);
+            let rule = inbound_rule.map(|rule| format!("the rule: {rule}"));
+            let worked = firewall.worked.or(side.last_inbound).or(side.mapping.worked);
+            let is_wanted = matters == Matters::IfBroken && worked.is_none() && !side.mapping.proved;
             let worked = worked.map(advice::worked_until);
-            Found::failed(
+            let blame = Found::failed(
                 Code::FirewallIn,
                 part,
                 format!("the firewall of {computer} {} what comes to port {port}", how(access)),
                 format!("{}{}", whose.on(), step(side, Way::In, port)),
             )
-            .because(rule.into_iter().chain(worked).chain(more(side, Way::In, port)))
+            .because(rule.into_iter().chain(worked).chain(more(side, Way::In, port)));
+            if is_wanted { blame.noted() } else { blame }
         }
         Access::Open => Found::ok(
             Code::FirewallIn,
@@ -195,6 +201,31 @@ pub(super) fn firewall(side: &Side, whose: Whose<'_>) -> Vec<Found> {
         _ => Found::unknown(Code::FirewallIn, part, unreadable(&computer)),
     });
     found
+}
+
+/// What the rules say of connections to the other computer, where they tell addresses apart: those count at which it was called in vain.
+fn outbound(side: &Side) -> (Access, Option<String>) {
+    let firewall = &side.firewall;
+    if firewall.outbound != Access::Unknown {
+        return (firewall.outbound, firewall.outbound_rule.clone());
+    }
+    let in_vain = |address: &str| {
+        let lost = |test: &&Test| test.address == address && test.result != TestResult::Friend;
+        side.tests.iter().any(|test| lost(&test))
+            && !side.tests.iter().any(|test| test.result == TestResult::Friend)
+    };
+    let closed =
+        firewall.remotes.iter().find(|remote| remote.outbound.is_closed() && in_vain(&remote.address));
+    closed.map_or((Access::Unknown, None), |remote| (remote.outbound, remote.outbound_rule.clone()))
+}
+
+/// The same for connections from it.
+fn inbound(firewall: &FirewallFacts) -> (Access, Option<String>) {
+    if firewall.inbound != Access::Unknown {
+        return (firewall.inbound, firewall.inbound_rule.clone());
+    }
+    let closed = firewall.remotes.iter().find(|remote| remote.inbound.is_closed());
+    closed.map_or((Access::Unknown, None), |remote| (remote.inbound, remote.inbound_rule.clone()))
 }
 
 /// What the person there does so that connections get through.

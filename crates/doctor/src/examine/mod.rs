@@ -141,8 +141,16 @@ pub fn diagnose(facts: &Facts) -> Diagnosis {
         }
         None => of_computer(&facts.here),
     };
-    let at = found.iter().position(|found| found.outcome == Outcome::Failed);
-    let at = at.or_else(|| found.iter().position(|found| found.blame.is_some()));
+    let failed = found.iter().position(|found| found.outcome == Outcome::Failed);
+    let is_direct = facts
+        .friend
+        .as_ref()
+        .is_some_and(|pair| pair.link.as_ref().is_some_and(|link| link.path != "relayed"));
+    if failed.is_some() && facts.friend.is_some() && !is_direct {
+        restore(&mut found);
+    }
+    let failed = found.iter().position(|found| found.outcome == Outcome::Failed);
+    let at = failed.or_else(|| found.iter().position(|found| found.blame.is_some()));
     let verdict = match at.map(|at| found.swap_remove_blame(at)) {
         Some((code, part, blame)) => Verdict {
             code,
@@ -175,6 +183,21 @@ pub fn diagnose(facts: &Facts) -> Diagnosis {
     }
 }
 
+/// Whether a closed port may be as it should be.
+fn wanted(case: &Case<'_>) -> end::Matters {
+    if case.is_direct() { end::Matters::IfBroken } else { end::Matters::Always }
+}
+
+/// What would only be a note while all works, is what stops the two where something else does, too.
+fn restore(found: &mut [Found]) {
+    for found in found {
+        if let Some(blame) = found.blame.as_mut().filter(|_| found.code.weight() == Weight::Fault) {
+            blame.weight = Weight::Fault;
+            found.outcome = Outcome::Failed;
+        }
+    }
+}
+
 /// Takes what is said of one out of the list, which keeps its row.
 trait TakeBlame {
     fn swap_remove_blame(&mut self, at: usize) -> (Code, Part, Blame);
@@ -197,7 +220,7 @@ impl TakeBlame for Vec<Found> {
 fn of_computer(here: &Side) -> Vec<Found> {
     let mut found = end::itself(here, Whose::Here);
     found.extend(end::clock_alone(here));
-    found.extend(end::firewall(here, Whose::Here));
+    found.extend(end::firewall(here, Whose::Here, end::Matters::IfBroken));
     found.extend(end::router(here, Whose::Here, end::Matters::Always));
     found.extend(end::helpers(here, Whose::Here));
     found
@@ -208,13 +231,13 @@ fn of_pair(case: &Case<'_>) -> Vec<Found> {
     let mut found = end::itself(case.here, Whose::Here);
     found.push(clock::compared(case));
     found.extend(between::settings(case));
-    found.extend(end::firewall(case.here, Whose::Here));
+    found.extend(end::firewall(case.here, Whose::Here, wanted(case)));
     found.extend(between::out(case));
     found.extend(end::helpers(case.here, Whose::Here));
     found.extend(between::identity(case));
     if let Some(there) = case.there {
         found.extend(end::itself(there, case.whose()));
-        found.extend(end::firewall(there, case.whose()));
+        found.extend(end::firewall(there, case.whose(), wanted(case)));
     }
     found.extend(tested::firewalls(case));
     let stopped = found.iter().any(|found| found.outcome == Outcome::Failed);

@@ -51,7 +51,8 @@ pub(super) fn mappings(case: &Case<'_>) -> Vec<Found> {
     let ends = [(case.here, there, Whose::Here, asked), (there, case.here, case.whose(), true)];
     let mut found = Vec::new();
     for (called, caller, whose, is_new) in ends {
-        if is_new && is_promised(called) && gets_out(caller, case) && !meet_at_one_router(called, caller) {
+        let fits = has_family(called, caller) && !meet_at_one_router(called, caller);
+        if is_new && is_promised(called) && gets_out(caller, case) && fits {
             found.extend(refuted(called, caller, whose));
         }
     }
@@ -76,7 +77,14 @@ fn gets_out(caller: &Side, case: &Case<'_>) -> bool {
         && !caller.network.only_443
         && !caller.firewall.outbound.is_closed()
         && caller.proxy.is_none()
+        && !caller.mapped_ports
         && caller.network.gateway_answers != Some(false)
+}
+
+/// Whether the address outside is of a family that the other computer has.
+fn has_family(called: &Side, caller: &Side) -> bool {
+    let external = called.mapping.external.as_deref().unwrap_or_default();
+    if external.starts_with('[') { caller.network.v6 } else { caller.network.v4 }
 }
 
 /// Behind one router the address outside leads nowhere, as many don't turn calls around.

@@ -223,13 +223,48 @@ fn each_answer_at_the_friends_address_has_its_cause() {
     check(TestResult::Refused, Code::NotRunning, Part::Friend);
     check(TestResult::NoResponse, Code::Offline, Part::Friend);
     check(TestResult::NotKith, Code::ForeignService, Part::RouterThere);
-    check(TestResult::Intercepted, Code::Intercepted, Part::Internet);
+    check(TestResult::Intercepted, Code::ForeignService, Part::RouterThere);
     check(TestResult::BlackHole, Code::BlackHole, Part::Internet);
     check(TestResult::RefusedUs, Code::IdentityChanged, Part::Friend);
     check(TestResult::OtherVersion, Code::VersionTooOld, Part::Friend);
     check(TestResult::NotAllowed, Code::SettingsForbid, Part::ThisComputer);
     check(TestResult::ForbiddenHere, Code::FirewallOut, Part::FirewallHere);
     check(TestResult::NameNotFound, Code::NamesFail, Part::Internet);
+}
+
+#[test]
+fn whoever_answers_in_the_place_of_everybody_is_between() {
+    for result in [TestResult::Intercepted, TestResult::NotKith] {
+        let mut facts = apart(result);
+        facts.here.others_away = 1;
+        check(&facts, Code::Intercepted, Part::Internet);
+        facts.here.others_linked = 1;
+        check(&facts, Code::ForeignService, Part::RouterThere);
+    }
+}
+
+#[test]
+fn a_mapping_that_the_other_computer_tries_in_vain_is_lost_unless_that_one_gets_nowhere() {
+    let mut facts = healthy();
+    facts.friend = Some(bert(Some("relayed")));
+    facts.here.tests = vec![test("11.0.0.2:4242", TestResult::NoResponse)];
+    check(&facts, Code::Relayed, Part::Internet);
+    facts.here.others_linked = 1;
+    check(&facts, Code::MappingLost, Part::RouterThere);
+    facts.there.as_mut().unwrap().side.mapping.proved = false;
+    check(&facts, Code::MappingLies, Part::RouterThere);
+    facts.here.firewall.outbound = Access::Dropped;
+    check(&facts, Code::FirewallOut, Part::FirewallHere);
+}
+
+#[test]
+fn a_closed_port_is_as_somebody_wants_it_where_nobody_ever_came_in_and_the_two_are_connected() {
+    let mut facts = healthy();
+    facts.here.firewall.inbound = Access::Dropped;
+    facts.here.mapping = closed_home("").mapping;
+    assert!(check(&facts, Code::FirewallIn, Part::FirewallHere).verdict.is_fine());
+    facts.here.last_inbound = Some(NOW - 1000);
+    assert!(!check(&facts, Code::FirewallIn, Part::FirewallHere).verdict.is_fine());
 }
 
 #[test]

@@ -76,6 +76,8 @@ pub(super) async fn ask(known: &Known, patience: Patience) -> Gateway {
             made = &mut calling => break match made {
                 Ok(_) => Some(true),
                 Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => Some(true),
+                // The system asked for its hardware address in vain.
+                Err(error) if error.kind() == std::io::ErrorKind::HostUnreachable => Some(false),
                 Err(_) => None,
             },
             () = tokio::time::sleep(LOOK) => {}

@@ -43,7 +43,7 @@ impl Core {
                     "name the friend, too: `kith doctor FRIEND --with -`",
                 ));
             }
-            let here = self.side(None, Vec::new()).await;
+            let here = self.side(None).await;
             return Ok(diagnose(&Facts { here, ..Facts::default() }));
         };
         let friend = self.find_friend(&name)?;
@@ -60,10 +60,7 @@ impl Core {
                 None => self.told_by(&friend).await.map(|side| There { side, source: Source::Link }),
             }
         };
-        let here = async {
-            let tests = self.test_addresses(&friend).await;
-            self.side(Some(&friend), tests).await
-        };
+        let here = self.side(Some(&friend));
         let (mut here, there) = tokio::join!(here, told);
         if here.proxy.is_some() {
             here.proxy_error = proxy_error(&here.tests);
@@ -81,10 +78,9 @@ impl Core {
         let side = match friend {
             Some(name) => {
                 let friend = self.find_friend(&name)?;
-                let tests = self.test_addresses(&friend).await;
-                self.side_for(&friend, tests).await
+                self.side_for(&friend).await
             }
-            None => self.side(None, Vec::new()).await,
+            None => self.side(None).await,
         };
         let code =
             report::encode(&side).map_err(|error| Failure::new(FailureKind::Failed, error.to_string()))?;

@@ -25,13 +25,24 @@ const GATEWAY: Duration = Duration::from_secs(9);
 const MOST_CLOCKS: usize = 16;
 
 impl Core {
-    /// All that this computer knows of itself, told about `friend` or to him. `tests` are those of his addresses.
-    pub(super) async fn side(self: &Arc<Self>, friend: Option<&Friend>, tests: Vec<Test>) -> Side {
+    /// All that this computer knows of itself, told about `friend` or to him, with the tests of his addresses.
+    pub(super) async fn side(self: &Arc<Self>, friend: Option<&Friend>) -> Side {
         let id = friend.map(|friend| friend.device_id);
         let apart = id.is_some_and(|id| !self.is_linked_directly(&id));
         let ports = async { if apart { self.keeps_ports().await } else { None } };
-        let (firewall, gateway, listener, keeps_ports) =
-            tokio::join!(self.own_firewall(friend), self.look_at_gateway(), self.listener_facts(), ports);
+        let tests = async {
+            match friend {
+                Some(friend) => self.test_addresses(friend).await,
+                None => Vec::new(),
+            }
+        };
+        let (firewall, gateway, listener, keeps_ports, tests) = tokio::join!(
+            self.own_firewall(friend),
+            self.look_at_gateway(),
+            self.listener_facts(),
+            ports,
+            tests
+        );
         let loaded = self.loaded();
         let network = &loaded.settings().network;
         let (linked, away) = self.others(id.as_ref());
@@ -66,9 +77,9 @@ impl Core {
     }
 
     /// The same for a friend who asks: with what is kept for him.
-    pub(super) async fn side_for(self: &Arc<Self>, friend: &Friend, tests: Vec<Test>) -> Side {
+    pub(super) async fn side_for(self: &Arc<Self>, friend: &Friend) -> Side {
         let keeps = self.keeps_for(friend).await;
-        Side { keeps, ..self.side(Some(friend), tests).await }
+        Side { keeps, ..self.side(Some(friend)).await }
     }
 
     async fn own_firewall(&self, friend: Option<&Friend>) -> FirewallFacts {
