@@ -2,7 +2,6 @@
 
 mod changes;
 mod fake_igd;
-mod faults;
 mod firewalls;
 mod itself;
 mod lines;

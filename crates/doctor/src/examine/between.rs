@@ -457,7 +457,13 @@ fn from_here_alone(case: &Case<'_>) -> Found {
     let now = case.here.time;
     let alive = case.pair.alive.filter(|alive| now.abs_diff(*alive) < ALIVE);
     let refused = case.any(TestResult::Refused);
-    let found = if refused && case.none_leads_there() {
+    // Whoever carries calls has found him, and could not bring the two together.
+    let called = case.pair.help_error.as_deref().is_some_and(|error| error.contains("connected with both"));
+    let found = if let Some(limit) =
+        limits(case).into_iter().next().filter(|_| called && alive.is_some() && !refused)
+    {
+        limit
+    } else if refused && case.none_leads_there() {
         Found::failed(
             Code::NotRunning,
             Part::Friend,

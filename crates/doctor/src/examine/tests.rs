@@ -248,6 +248,7 @@ fn a_mapping_that_the_other_computer_tries_in_vain_is_lost_unless_that_one_gets_
     let mut facts = healthy();
     facts.friend = Some(bert(Some("relayed")));
     facts.here.tests = vec![test("11.0.0.2:4242", TestResult::NoResponse)];
+    facts.here.others_away = 1;
     check(&facts, Code::Relayed, Part::Internet);
     facts.here.others_linked = 1;
     check(&facts, Code::MappingLost, Part::RouterThere);
