@@ -1,5 +1,7 @@
 //! What others say of themselves is bounded and made safe to show before anything is made of it.
 
+use std::net::{IpAddr, SocketAddr};
+
 use crate::facts::{MOST_TESTS, Side};
 
 /// Most entries of any other list.
@@ -47,6 +49,12 @@ impl Side {
             list.truncate(MOST_ENTRIES);
             list.iter_mut().for_each(text);
         }
+        // These go into commands and links that a person is shown.
+        self.internal.retain(|address| address.parse::<SocketAddr>().is_ok());
+        self.public.retain(|address| is_address(address));
+        self.mapping.external = self.mapping.external.filter(|address| is_address(address));
+        self.network.gateway = self.network.gateway.filter(|gateway| gateway.parse::<IpAddr>().is_ok());
+        self.mapping.page = self.mapping.page.filter(|page| is_page_of_a_router(page));
         self.mapping.protocols.truncate(MOST_ENTRIES);
         for (protocol, came) in &mut self.mapping.protocols {
             text(protocol);
@@ -73,6 +81,25 @@ impl Side {
     }
 }
 
+/// `host:port` of characters that mean nothing to a shell.
+fn is_address(address: &str) -> bool {
+    let (host, port) = address.rsplit_once(':').unwrap_or_default();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']');
+    !host.is_empty() && !host.starts_with('-') && host.chars().all(is_plain) && port.parse::<u16>().is_ok()
+}
+
+/// `http://` and a private address, perhaps with a port: nobody is sent to a page elsewhere.
+fn is_page_of_a_router(page: &str) -> bool {
+    let rest = page.strip_prefix("http://").or_else(|| page.strip_prefix("https://")).unwrap_or_default();
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    let ip = rest.parse::<SocketAddr>().map(|address| address.ip()).or_else(|_| rest.parse::<IpAddr>());
+    match ip {
+        Ok(IpAddr::V4(ip)) => ip.is_private() || ip.is_link_local(),
+        Ok(IpAddr::V6(ip)) => (ip.segments()[0] & 0xfe00) == 0xfc00 || (ip.segments()[0] & 0xffc0) == 0xfe80,
+        Err(_) => false,
+    }
+}
+
 fn text(said: &mut String) {
     let is_plain = said.chars().take(MOST_CHARACTERS + 1).count() <= MOST_CHARACTERS
         && !said.chars().any(|c| c.is_control() || is_invisible(c));
@@ -96,14 +123,39 @@ mod tests {
         let hostile = format!("\u{1b}[31m\u{202e}{}\n", "x".repeat(1000));
         let side = Side {
             version: hostile.clone(),
-            public: vec![hostile.clone(); 1000],
+            public: vec!["11.0.0.1:4242".into(); 1000],
             hubs: vec![Hub { at: hostile.clone(), works: false, error: Some(hostile) }; 1000],
             ..Side::default()
         };
         let tamed = side.tamed();
         assert_eq!((tamed.public.len(), tamed.hubs.len()), (MOST_ENTRIES, MOST_ENTRIES));
-        for said in [&tamed.version, &tamed.public[0], &tamed.hubs[0].at] {
+        for said in [&tamed.version, &tamed.hubs[0].at] {
             assert!(said.len() <= MOST_CHARACTERS && said.starts_with("[31mx"), "{said:?}");
+        }
+    }
+
+    #[test]
+    fn what_goes_into_commands_and_links_is_an_address_and_nothing_else() {
+        let mut side = Side {
+            internal: ["192.168.1.5:4242", "$(reboot):1"].map(str::to_owned).to_vec(),
+            public: ["home.example.org:4242", "[2001:db8::1]:4242", "x;reboot:1", "-f:1", "a b:1", "host"]
+                .map(str::to_owned)
+                .to_vec(),
+            ..Side::default()
+        };
+        side.network.gateway = Some("`reboot`".into());
+        side.mapping.external = Some("x`reboot`:1".into());
+        side.mapping.page = Some("http://192.168.1.1:8080/".into());
+        let tamed = side.clone().tamed();
+        assert_eq!(tamed.internal, ["192.168.1.5:4242"]);
+        assert_eq!(tamed.public, ["home.example.org:4242", "[2001:db8::1]:4242"]);
+        assert_eq!((tamed.network.gateway, tamed.mapping.external), (None, None));
+        assert_eq!(tamed.mapping.page, side.mapping.page);
+        for elsewhere in
+            ["http://8.8.8.8/", "http://router.evil.example/", "javascript:x", "http://192.168.1.1@evil/"]
+        {
+            side.mapping.page = Some(elsewhere.into());
+            assert_eq!(side.clone().tamed().mapping.page, None, "{elsewhere}");
         }
     }
 }
