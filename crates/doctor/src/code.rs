@@ -229,6 +229,9 @@ codes! {
     IdentityChanged, "identity-changed", Fault, Friend, "the friend's computer does not know this one any more",
         "It answers, and says that this computer is no friend of its: you were removed there, or that Kith was set up anew with other words.",
         "Pair again: `kith invite` there, `kith join` here.";
+    NotRecognised, "not-recognised", Fault, Friend, "a Kith answers at the friend's address and does not know this computer",
+        "A Kith shows to its friends only who it is. This one takes this computer for a stranger: it was removed as a friend there, that Kith was set up anew with other words, or another computer has the address now.",
+        "Ask the friend whether this computer is in `kith friends` there. If not, pair again; if it is, the address or the forwarding leads to another computer.";
     VersionTooOld, "version-too-old", Fault, Friend, "the two programs are too far apart in age",
         "One of the two runs a Kith that is too old to talk to the other.",
         "Install the newer Kith where the older one runs.";

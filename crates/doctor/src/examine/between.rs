@@ -284,7 +284,7 @@ pub(super) fn addresses(case: &Case<'_>, stopped: bool) -> Vec<Found> {
     if !other.is_empty() && case.there.is_none() && !shows_who {
         found.push(skip(
             Found::failed(
-                Code::IdentityChanged,
+                Code::NotRecognised,
                 Part::Friend,
                 format!("a Kith answers where {name}'s should be, and does not know this computer: it was removed there, set up anew, or the address is another computer's now"),
                 format!("ask {name} whether this computer is in `kith friends` there; if not, pair again with `kith invite` there and `kith join` here"),

@@ -233,6 +233,18 @@ fn each_answer_at_the_friends_address_has_its_cause() {
 }
 
 #[test]
+fn a_kith_that_takes_us_for_a_stranger_is_another_computer_only_where_the_friend_is_seen_elsewhere() {
+    let mut facts = apart(TestResult::OtherDevice);
+    check(&facts, Code::NotRecognised, Part::Friend);
+    facts.here.tests[0].detail = Some("device id ABCDEFG".into());
+    check(&facts, Code::WrongDevice, Part::RouterThere);
+    facts.here.tests[0].detail = None;
+    facts.there = healthy().there;
+    facts.friend = Some(bert(Some("relayed")));
+    check(&facts, Code::WrongDevice, Part::RouterThere);
+}
+
+#[test]
 fn whoever_answers_in_the_place_of_everybody_is_between() {
     for result in [TestResult::Intercepted, TestResult::NotKith] {
         let mut facts = apart(result);

@@ -43,11 +43,8 @@ impl Gateway {
         let neighbour = neighbour(known);
         Self {
             address: known.address,
-            answers: match neighbour {
-                Neighbour::There(_) => Some(true),
-                Neighbour::Gone => Some(false),
-                Neighbour::Unknown => None,
-            },
+            // That the system remembers where it was is no answer.
+            answers: matches!(neighbour, Neighbour::Gone).then_some(false),
             hardware: match neighbour {
                 Neighbour::There(hardware) => Some(hardware),
                 _ => None,
@@ -87,12 +84,7 @@ pub(super) async fn ask(known: &Known, patience: Patience) -> Gateway {
         }
     };
     let found = Gateway::of(known);
-    let answers = match found.answers {
-        // That the system remembers where it was is no answer.
-        Some(true) => answered,
-        known => answered.or(known),
-    };
-    Gateway { answers, ..found }
+    Gateway { answers: answered.or(found.answers), ..found }
 }
 
 /// What the system knows of a neighbour.

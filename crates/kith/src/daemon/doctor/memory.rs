@@ -11,12 +11,14 @@ use tracing::warn;
 
 use super::super::core::{Core, lock, value};
 use super::super::db::Table;
-use super::gateway::Gateway;
+use super::gateway::{Gateway, Patience};
 
 /// Most routers that are remembered.
 const MOST_ROUTERS: usize = 8;
 /// What worked longer ago than this is no promise any more, seconds.
 const FORGOTTEN: i64 = 60 * 24 * 3600;
+/// Between two looks at a network that changes.
+const SETTLE: Duration = Duration::from_secs(5);
 /// The same is not written again within this time, seconds.
 const BETWEEN_NOTES: i64 = 600;
 
@@ -28,12 +30,24 @@ pub(in crate::daemon) struct Memory {
     pub(super) inbound: Option<i64>,
     /// When a friend came through each router from outside, by its hardware address.
     mapped: BTreeMap<String, i64>,
+    /// When each router was heard last, by its hardware address.
+    heard: BTreeMap<String, i64>,
 }
 
 impl Memory {
     /// When a friend came in by this router, if that was not too long ago.
     pub(super) fn mapped_at(&self, hardware: Option<&str>) -> Option<i64> {
         self.mapped.get(hardware?).copied()
+    }
+
+    /// Whether this router has ever answered: then its silence says something.
+    pub(super) fn has_heard(&self, hardware: Option<&str>) -> bool {
+        hardware.is_some_and(|hardware| self.heard.contains_key(hardware))
+    }
+
+    /// This router answered; true if that is to be written down.
+    fn note_heard(&mut self, hardware: &str, now: i64) -> bool {
+        note(&mut self.heard, hardware, now)
     }
 
     /// Somebody got in; true if that is to be written down.
@@ -47,18 +61,23 @@ impl Memory {
 
     /// A friend came in by this router; true if that is to be written down.
     fn note_mapped(&mut self, hardware: &str, now: i64) -> bool {
-        if self.mapped.get(hardware).is_some_and(|before| now - before < BETWEEN_NOTES) {
-            return false;
-        }
-        self.mapped.retain(|_, at| now - *at < FORGOTTEN);
-        while self.mapped.len() >= MOST_ROUTERS && !self.mapped.contains_key(hardware) {
-            let oldest = self.mapped.iter().min_by_key(|(_, at)| **at).map(|(known, _)| known.clone());
-            let Some(oldest) = oldest else { break };
-            self.mapped.remove(&oldest);
-        }
-        self.mapped.insert(hardware.to_owned(), now);
-        true
+        note(&mut self.mapped, hardware, now)
     }
+}
+
+/// Notes it of one router, and forgets what is too old or too many; true if it is news.
+fn note(routers: &mut BTreeMap<String, i64>, hardware: &str, now: i64) -> bool {
+    if routers.get(hardware).is_some_and(|before| now - before < BETWEEN_NOTES) {
+        return false;
+    }
+    routers.retain(|_, at| now - *at < FORGOTTEN);
+    while routers.len() >= MOST_ROUTERS && !routers.contains_key(hardware) {
+        let oldest = routers.iter().min_by_key(|(_, at)| **at).map(|(known, _)| known.clone());
+        let Some(oldest) = oldest else { break };
+        routers.remove(&oldest);
+    }
+    routers.insert(hardware.to_owned(), now);
+    true
 }
 
 impl Core {
@@ -75,6 +94,13 @@ impl Core {
         }
     }
 
+    /// This router answered.
+    pub(super) fn note_heard(self: &Arc<Self>, hardware: &str) {
+        if lock(&self.worked).note_heard(hardware, Timestamp::now().as_second()) {
+            self.save_worked();
+        }
+    }
+
     fn save_worked(self: &Arc<Self>) {
         let core = self.clone();
         tokio::spawn(async move {
@@ -83,6 +109,21 @@ impl Core {
                 warn!(%error, "what worked was not written down");
             }
         });
+    }
+}
+
+/// Hears each router once when it is met, so that its silence means something later; until the daemon ends.
+pub(in crate::daemon) async fn meet_routers(core: Arc<Core>) {
+    let mut network = core.network.watch();
+    loop {
+        let gateway = network.borrow_and_update().snapshot.gateways.first().cloned();
+        if let Some(gateway) = gateway {
+            core.hear(&gateway, Patience::Short).await;
+        }
+        tokio::time::sleep(SETTLE).await;
+        if network.changed().await.is_err() {
+            return;
+        }
     }
 }
 

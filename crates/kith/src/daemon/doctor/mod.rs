@@ -25,7 +25,7 @@ use super::failure::failure;
 use super::roster::Friend;
 
 pub(super) use self::ask::Asked;
-pub(super) use self::memory::{Memory, keep};
+pub(super) use self::memory::{Memory, keep, meet_routers};
 
 /// How long a friend who is not linked may take to be, while the rest is looked at.
 const LINK: Duration = Duration::from_millis(2500);

@@ -16,7 +16,7 @@ use kith_peer::{Connection, PathKind};
 
 use super::super::core::{Core, lock, owner};
 use super::super::roster::Friend;
-use super::gateway;
+use super::gateway::{self, Patience};
 use crate::settings::Accept;
 
 /// Longest look at the gateway.
@@ -113,14 +113,33 @@ impl Core {
         Listener { port, state, error: view.error, taken_by, free_port }
     }
 
-    async fn look_at_gateway(&self) -> Option<gateway::Gateway> {
+    async fn look_at_gateway(self: &Arc<Self>) -> Option<gateway::Gateway> {
         let snapshot = self.network.snapshot();
-        let first = snapshot.gateways.first()?.clone();
-        let patience =
-            if self.is_anybody_outside_linked() { gateway::Patience::Short } else { gateway::Patience::Long };
-        let asked = tokio::time::timeout(GATEWAY, gateway::ask(&first, patience)).await;
-        let found = asked.unwrap_or_else(|_elapsed| gateway::Gateway::of(&first));
-        Some(found)
+        let first = snapshot.gateways.first()?;
+        let patience = if self.is_anybody_outside_linked() { Patience::Short } else { Patience::Long };
+        Some(self.hear(first, patience).await)
+    }
+
+    /// Calls the router at the port of its page, if connections may go to anywhere. One that has always answered and does not now is silent.
+    pub(super) async fn hear(
+        self: &Arc<Self>,
+        known: &kith_network::Gateway,
+        patience: Patience,
+    ) -> gateway::Gateway {
+        let network = &self.settings().network;
+        if network.outbound_only || network.proxy.is_some() || !network.allowed_destinations.is_empty() {
+            return gateway::Gateway::of(known);
+        }
+        let asked = tokio::time::timeout(GATEWAY, gateway::ask(known, patience)).await;
+        let mut found = asked.unwrap_or_else(|_elapsed| gateway::Gateway::of(known));
+        match (found.answers, found.hardware.as_deref()) {
+            (Some(true), Some(hardware)) => self.note_heard(hardware),
+            (None, hardware) if patience == Patience::Long && self.doctor_memory().has_heard(hardware) => {
+                found.answers = Some(false);
+            }
+            _ => {}
+        }
+        found
     }
 
     fn network_facts(
