@@ -154,7 +154,7 @@ codes! {
     FirewallOut, "firewall-out", Fault, FirewallHere, "the computer's own firewall lets nothing out",
         "A firewall or security software on the computer stops connections to friends before they leave it.",
         "Allow outgoing TCP connections to the friends' port in that firewall.";
-    FirewallIn, "firewall-in", Fault, FirewallHere, "the computer's own firewall lets friends not in",
+    FirewallIn, "firewall-in", Fault, FirewallHere, "the computer's own firewall does not let friends in",
         "A firewall or security software on the computer stops friends' connections just before they reach Kith.",
         "Allow incoming TCP connections to the port in that firewall. A rule for the port survives updates; one for the program may not.";
     RouterSilent, "router-silent", Fault, RouterHere, "the router does not answer",
@@ -163,7 +163,7 @@ codes! {
     NetworkBlocksOut, "network-blocks-out", Fault, RouterHere, "the network lets out no connections to friends",
         "A firewall of the network, often a company's or a hotel's, lets connections to web sites out, and none to the friends' port.",
         "Ask its administrator for the rules that `kith ports --firewall` prints, or use a hub at port 443.";
-    MappingOff, "mapping-off", Fault, RouterHere, "the router lets friends not in",
+    MappingOff, "mapping-off", Fault, RouterHere, "the router does not let friends in",
         "A router lets nobody in whom nobody inside has called, unless it is told to. Kith asks it by UPnP, NAT-PMP and PCP, and this one understands none of them or they are switched off.",
         "Switch on UPnP on the router's page, or forward the port there by hand.";
     MappingLost, "mapping-lost", Fault, RouterHere, "the router has stopped letting friends in",

@@ -137,6 +137,8 @@ pub struct Network {
     pub v4: bool,
     /// Whether it has an IPv6 address for the Internet and a way there.
     pub v6: bool,
+    /// Whether the system knows any way to the Internet, by a router or without; null: not known.
+    pub way_out: Option<bool>,
     /// Largest packet of the interface, bytes.
     pub mtu: Option<u32>,
     /// Whether all that gets out of its network goes to port 443, as far as it was seen or the settings say so.

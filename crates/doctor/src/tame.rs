@@ -10,6 +10,13 @@ const MOST_ENTRIES: usize = 16;
 const MOST_CHARACTERS: usize = 300;
 
 impl Side {
+    /// What of it is said to others: of paths the last part.
+    #[must_use]
+    pub fn told(mut self) -> Self {
+        self.program = self.program.and_then(|path| Some(path.rsplit(['/', '\\']).next()?.to_owned()));
+        self
+    }
+
     /// The same, with short lists and short, printable texts.
     #[must_use]
     pub fn tamed(mut self) -> Self {
@@ -102,9 +109,11 @@ fn is_page_of_a_router(page: &str) -> bool {
 
 fn text(said: &mut String) {
     let is_plain = said.chars().take(MOST_CHARACTERS + 1).count() <= MOST_CHARACTERS
-        && !said.chars().any(|c| c.is_control() || is_invisible(c));
+        && !said.chars().any(|c| c.is_control() || is_invisible(c) || c == '`');
     if !is_plain {
-        *said = said.chars().filter(|c| !c.is_control() && !is_invisible(*c)).take(MOST_CHARACTERS).collect();
+        // What stands between backquotes is a command.
+        let plain = said.chars().filter(|c| !c.is_control() && !is_invisible(*c));
+        *said = plain.map(|c| if c == '`' { '\'' } else { c }).take(MOST_CHARACTERS).collect();
     }
 }
 

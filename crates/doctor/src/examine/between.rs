@@ -5,10 +5,10 @@ use crate::diagnosis::Outcome;
 use crate::facts::{ListenerState, Place, Side, Test, TestResult};
 
 use super::end::{self, MOST_SKEW};
-use super::words::{Whose, span, test};
+use super::words::{Whose, argument, span, test};
 use super::{Case, Found};
 use crate::date;
-use crate::firewall::Way;
+use crate::firewall::{Access, Way};
 
 /// Whoever was seen alive so many seconds ago counts as on.
 const ALIVE: u64 = 20 * 60;
@@ -45,7 +45,7 @@ pub(super) fn settings(case: &Case<'_>) -> Vec<Found> {
             format!("no address of {} is known", case.whose().computer()),
             format!(
                 "`kith friend address {} HOST:PORT` with an address of that computer, or pair again",
-                case.name()
+                argument(case.name())
             ),
         ));
     }
@@ -56,7 +56,9 @@ pub(super) fn settings(case: &Case<'_>) -> Vec<Found> {
 pub(super) fn out(case: &Case<'_>) -> Vec<Found> {
     let mut found = Vec::new();
     let forbidden = case.tests(&[TestResult::ForbiddenHere]);
-    if !forbidden.is_empty() && !case.here.firewall.outbound.is_closed() && !case.any(TestResult::Friend) {
+    let rules = case.here.firewall.outbound;
+    if !forbidden.is_empty() && rules == Access::Unknown && !case.is_direct() && !case.any(TestResult::Friend)
+    {
         found.push(
             Found::failed(
                 Code::FirewallOut,
@@ -86,14 +88,14 @@ fn of_names(case: &Case<'_>, evidence: Vec<String>) -> Option<Found> {
     if case.is_direct() {
         return None;
     }
-    let name = case.name();
+    let (name, argument) = (case.name(), argument(case.name()));
     let service_is_there = case.here.names.as_ref().is_some_and(|names| names.works);
     let blame = if service_is_there {
         Found::failed(
             Code::NameWrong,
             Part::Internet,
             format!("the name by which {name} is known leads to no address"),
-            format!("`kith friend address {name} HOST:PORT` with the right one"),
+            format!("`kith friend address {argument} HOST:PORT` with the right one"),
         )
     } else {
         Found::failed(
@@ -101,7 +103,7 @@ fn of_names(case: &Case<'_>, evidence: Vec<String>) -> Option<Found> {
             Part::Internet,
             "names can't be looked up from this computer",
             format!(
-                "see to the name server (DNS) of this network, or give the address in numbers: `kith friend address {name} IP:PORT`"
+                "see to the name server (DNS) of this network, or give the address in numbers: `kith friend address {argument} IP:PORT`"
             ),
         )
     };
@@ -135,7 +137,7 @@ fn of_proxy(case: &Case<'_>, evidence: Vec<String>) -> Found {
 fn between(case: &Case<'_>) -> Vec<Found> {
     let mut found = Vec::new();
     let odd = case.tests(&[TestResult::Intercepted, TestResult::NotKith]);
-    if !odd.is_empty() && answers_for_all(case) {
+    if !odd.is_empty() && answers_for_all(case) && !case.is_direct() {
         found.push(
             Found::failed(
                 Code::Intercepted,
@@ -255,7 +257,7 @@ pub(super) fn identity(case: &Case<'_>) -> Vec<Found> {
 
 /// Who answers at the friend's addresses.
 pub(super) fn addresses(case: &Case<'_>, stopped: bool) -> Vec<Found> {
-    let name = case.name();
+    let (name, argument) = (case.name(), argument(case.name()));
     if !case.none_leads_there() || case.is_direct() {
         return Vec::new();
     }
@@ -264,9 +266,16 @@ pub(super) fn addresses(case: &Case<'_>, stopped: bool) -> Vec<Found> {
         let detail = blame.detail.clone();
         if stopped { Found::new(blame.code, blame.part, Outcome::Skipped, detail) } else { blame }
     };
-    // Inside a network the address may be that of any other computer: homes number theirs alike.
+    // Inside a network the address may be that of any other computer: homes number theirs alike. Where he says himself at which addresses he is,
+    // others may well be somebody else's by now.
+    let is_his = |test: &&Test| {
+        case.there.is_none_or(|there| {
+            there.public.contains(&test.address) || there.mapping.external.as_ref() == Some(&test.address)
+        })
+    };
     let public = |results: &[TestResult]| {
         case.tried()
+            .filter(is_his)
             .filter(|test| test.place == Place::Public && results.contains(&test.result))
             .map(test)
             .collect::<Vec<_>>()
@@ -297,7 +306,7 @@ pub(super) fn addresses(case: &Case<'_>, stopped: bool) -> Vec<Found> {
                 Code::WrongDevice,
                 Part::RouterThere,
                 format!("another computer's Kith answers where {name}'s should be"),
-                format!("correct the forwarding on the router at {name}'s, so that it leads to his computer; or the address: `kith friend address {name} HOST:PORT`"),
+                format!("correct the forwarding on the router at {name}'s, so that it leads to his computer; or the address: `kith friend address {argument} HOST:PORT`"),
             )
             .because(other),
         ));
@@ -309,7 +318,7 @@ pub(super) fn addresses(case: &Case<'_>, stopped: bool) -> Vec<Found> {
                 Code::ForeignService,
                 Part::RouterThere,
                 format!("another program answers where {name}'s Kith should be"),
-                format!("correct the forwarding on the router at {name}'s, or end that program there; or correct the address: `kith friend address {name} HOST:PORT`"),
+                format!("correct the forwarding on the router at {name}'s, or end that program there; or correct the address: `kith friend address {argument} HOST:PORT`"),
             )
             .because(foreign),
         ));
@@ -341,7 +350,7 @@ fn moved(case: &Case<'_>, there: &Side) -> Option<Found> {
             ),
             format!(
                 "`kith friend address {} {}`",
-                case.name(),
+                argument(case.name()),
                 there.public.first().cloned().unwrap_or_default()
             ),
         )
@@ -456,7 +465,8 @@ fn from_here_alone(case: &Case<'_>) -> Found {
         case.tried().map(test).chain(case.pair.help_error.clone()).chain(seen(case)).collect();
     let now = case.here.time;
     let alive = case.pair.alive.filter(|alive| now.abs_diff(*alive) < ALIVE);
-    let refused = case.any(TestResult::Refused);
+    // Inside a network the address may be that of any other computer.
+    let refused = case.tried().any(|test| test.place == Place::Public && test.result == TestResult::Refused);
     // Whoever carries calls has found him, and could not bring the two together.
     let called = case.pair.help_error.as_deref().is_some_and(|error| error.contains("connected with both"));
     let found = if let Some(limit) =
@@ -477,7 +487,10 @@ fn from_here_alone(case: &Case<'_>) -> Found {
         Found::failed(
             Code::Offline,
             Part::Friend,
-            format!("{} is off, asleep, or without a network", case.whose().computer()),
+            format!(
+                "{} is off, asleep, or without a network, as far as can be seen from here",
+                case.whose().computer()
+            ),
             format!(
                 "ask {name} whether the computer is on and Kith runs there; backups go on by themselves when it is back"
             ),
@@ -509,7 +522,8 @@ fn from_here_alone(case: &Case<'_>) -> Found {
 
 fn ask_there(name: &str) -> String {
     format!(
-        "ask {name} whether the computer is on; if it is, have him send the line that `kith doctor --code` prints there, and run `kith doctor {name} --with -` here"
+        "ask {name} whether the computer is on; if it is, have him send the line that `kith doctor --code` prints there, and run `kith doctor {} --with -` here",
+        argument(name)
     )
 }
 

@@ -8,7 +8,7 @@ use super::{Case, Found};
 
 /// The clocks of the two, and who else is a witness.
 pub(super) fn compared(case: &Case<'_>) -> Found {
-    let Some(ahead) = case.pair.clock_ahead.or_else(|| told(case)) else {
+    let Some(ahead) = told(case).or(case.pair.clock_ahead) else {
         return super::end::clock_alone(case.here).unwrap_or_else(|| {
             Found::unknown(Code::ClockWrong, Part::ThisComputer, "the two clocks could not be compared yet")
         });
@@ -38,9 +38,8 @@ pub(super) fn compared(case: &Case<'_>) -> Found {
         },
     };
     match whose {
-        Some(Whose::Here) => {
-            wrong(Whose::Here, -ahead).because([differ, "other computers agree with the friend's".to_owned()])
-        }
+        Some(Whose::Here) => wrong(Whose::Here, ahead.saturating_neg())
+            .because([differ, "other computers agree with the friend's".to_owned()]),
         Some(there) => {
             wrong(there, ahead).because([differ, "other computers agree with the one here".to_owned()])
         }
@@ -56,7 +55,7 @@ pub(super) fn compared(case: &Case<'_>) -> Found {
 /// From what the other end said a moment ago; a pasted code is older than that.
 fn told(case: &Case<'_>) -> Option<i64> {
     let there = case.facts.there.as_ref().filter(|there| there.source == crate::facts::Source::Link)?;
-    (there.side.time != 0).then(|| there.side.time - case.here.time)
+    (there.side.time != 0).then(|| there.side.time.saturating_sub(case.here.time))
 }
 
 /// One that is wrong by so many seconds.

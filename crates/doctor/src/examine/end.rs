@@ -61,6 +61,9 @@ fn network(side: &Side, whose: Whose<'_>) -> Found {
             "see whether that router is on and its cables are in; switch it off and on again",
         )
         .because([format!("nothing at {gateway} answers, not even to the question who has that address")]),
+        (None, _) if network.way_out != Some(false) => {
+            Found::unknown(Code::RouterSilent, router, format!("{} names no router", whose.computer()))
+        }
         (None, _) => Found::failed(
             Code::NoNetwork,
             part,
@@ -133,7 +136,7 @@ pub(super) fn clock_alone(here: &Side) -> Option<Found> {
     if here.clocks.len() < 2 || ahead.unsigned_abs() < MOST_SKEW {
         return Some(Found::ok(Code::ClockWrong, Part::ThisComputer, "the clock is as friends' clocks are"));
     }
-    Some(super::clock::wrong(Whose::Here, -ahead).because([format!(
+    Some(super::clock::wrong(Whose::Here, ahead.saturating_neg()).because([format!(
         "the clocks of {} other computers are {} {} of it",
         here.clocks.len(),
         span(ahead.unsigned_abs()),
@@ -224,7 +227,9 @@ fn inbound(firewall: &FirewallFacts) -> (Access, Option<String>) {
     if firewall.inbound != Access::Unknown {
         return (firewall.inbound, firewall.inbound_rule.clone());
     }
-    let closed = firewall.remotes.iter().find(|remote| remote.inbound.is_closed());
+    // From one of his addresses alone he may not want to come.
+    let all = firewall.remotes.iter().all(|remote| remote.inbound.is_closed());
+    let closed = firewall.remotes.first().filter(|_| all);
     closed.map_or((Access::Unknown, None), |remote| (remote.inbound, remote.inbound_rule.clone()))
 }
 

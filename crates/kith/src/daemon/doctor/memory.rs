@@ -37,7 +37,7 @@ pub(in crate::daemon) struct Memory {
 impl Memory {
     /// When a friend came in by this router, if that was not too long ago.
     pub(super) fn mapped_at(&self, hardware: Option<&str>) -> Option<i64> {
-        self.mapped.get(hardware?).copied()
+        self.mapped.get(hardware?).copied().filter(|at| Timestamp::now().as_second() - at < FORGOTTEN)
     }
 
     /// Whether this router has ever answered: then its silence says something.

@@ -9,6 +9,8 @@ mod ports;
 mod side;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -24,6 +26,8 @@ use super::core::{Core, lock};
 use super::failure::failure;
 use super::roster::Friend;
 
+use self::gateway::Patience;
+
 pub(super) use self::ask::Asked;
 pub(super) use self::memory::{Memory, keep, meet_routers};
 
@@ -31,6 +35,16 @@ pub(super) use self::memory::{Memory, keep, meet_routers};
 const LINK: Duration = Duration::from_millis(2500);
 /// Longest wait for what the friend says; with [`LINK`] it is the longest an answer takes.
 const ANSWER: Duration = Duration::from_millis(6500);
+
+/// What the other end said.
+enum Told {
+    /// Its half.
+    Side(Box<kith_doctor::Side>),
+    /// Its program is older, or there is no link.
+    Nothing,
+    /// There is a link, and nothing comes by it.
+    Silent,
+}
 
 impl Core {
     /// One cause, and one thing to do.
@@ -43,7 +57,7 @@ impl Core {
                     "name the friend, too: `kith doctor FRIEND --with -`",
                 ));
             }
-            let here = self.side(None).await;
+            let here = self.side(None, Patience::Long).await;
             return Ok(diagnose(&Facts { here, ..Facts::default() }));
         };
         let friend = self.find_friend(&name)?;
@@ -54,19 +68,31 @@ impl Core {
                 "have the friend run `kith doctor --code`, and paste the whole line that it prints",
             )
         })?;
+        let silent = AtomicBool::new(false);
         let told = async {
             match pasted {
                 Some(side) => Some(There { side, source: Source::Code }),
-                None => self.told_by(&friend).await.map(|side| There { side, source: Source::Link }),
+                None => match self.told_by(&friend).await {
+                    Told::Side(side) => Some(There { side: *side, source: Source::Link }),
+                    Told::Silent => {
+                        silent.store(true, Relaxed);
+                        None
+                    }
+                    Told::Nothing => None,
+                },
             }
         };
-        let here = self.side(Some(&friend));
+        let here = self.side(Some(&friend), Patience::Long);
         let (mut here, there) = tokio::join!(here, told);
         if here.proxy.is_some() {
             here.proxy_error = proxy_error(&here.tests);
         }
         let friend = self.find_friend(&name)?;
-        let pair = self.pair(&friend);
+        let mut pair = self.pair(&friend);
+        if silent.load(Relaxed) {
+            // The link is there by name only.
+            pair.link = None;
+        }
         Ok(diagnose(&Facts { here, friend: Some(pair), there }))
     }
 
@@ -80,7 +106,7 @@ impl Core {
                 let friend = self.find_friend(&name)?;
                 self.side_for(&friend).await
             }
-            None => self.side(None).await,
+            None => self.side(None, Patience::Long).await.told(),
         };
         let code =
             report::encode(&side).map_err(|error| Failure::new(FailureKind::Failed, error.to_string()))?;
@@ -89,16 +115,25 @@ impl Core {
     }
 
     /// What the friend's computer says of itself, if it can be asked in any way.
-    async fn told_by(self: &Arc<Self>, friend: &Friend) -> Option<kith_doctor::Side> {
-        let peers = self.peers()?;
+    async fn told_by(self: &Arc<Self>, friend: &Friend) -> Told {
+        let Some(peers) = self.peers() else { return Told::Nothing };
         let link = match peers.link(&friend.device_id) {
             Some(link) => link,
             None => {
                 peers.dial_now(&friend.device_id);
-                peers.wait_for_link(&friend.device_id, LINK).await?
+                match peers.wait_for_link(&friend.device_id, LINK).await {
+                    Some(link) => link,
+                    None => return Told::Nothing,
+                }
             }
         };
-        tokio::time::timeout(ANSWER, ask::ask(&link)).await.ok()?
+        match tokio::time::timeout(ANSWER, ask::ask(&link)).await {
+            Ok(Some(side)) => Told::Side(Box::new(side)),
+            Ok(None) => Told::Nothing,
+            // Nothing at all was heard of it meanwhile, not even an answer to a ping.
+            Err(_elapsed) if link.silent_for() >= ANSWER => Told::Silent,
+            Err(_elapsed) => Told::Nothing,
+        }
     }
 
     /// The friend, as this computer knows him.
@@ -113,7 +148,7 @@ impl Core {
             .and_then(|memory| i64::try_from(memory.record.as_ref()?.record.issued).ok());
         let seen = friend.last_seen.map(Timestamp::as_second);
         Pair {
-            name: safe(&friend.name).into_owned(),
+            name: safe(&friend.name).replace('`', "'"),
             link: state.connection.as_ref().map(|connection| self.link_facts(connection)),
             last_seen: seen,
             alive: record,

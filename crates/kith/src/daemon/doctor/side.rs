@@ -21,12 +21,14 @@ use crate::settings::Accept;
 
 /// Longest look at the gateway.
 const GATEWAY: Duration = Duration::from_secs(9);
+/// Friends who were lost within this time were perhaps lost by what has happened here.
+const LOST: Duration = Duration::from_secs(600);
 /// Most other computers that are witnesses of the time.
 const MOST_CLOCKS: usize = 16;
 
 impl Core {
     /// All that this computer knows of itself, told about `friend` or to him, with the tests of his addresses.
-    pub(super) async fn side(self: &Arc<Self>, friend: Option<&Friend>) -> Side {
+    pub(super) async fn side(self: &Arc<Self>, friend: Option<&Friend>, patience: Patience) -> Side {
         let id = friend.map(|friend| friend.device_id);
         let apart = id.is_some_and(|id| !self.is_linked_directly(&id));
         let ports = async { if apart { self.keeps_ports().await } else { None } };
@@ -38,7 +40,7 @@ impl Core {
         };
         let (firewall, gateway, listener, keeps_ports, tests) = tokio::join!(
             self.own_firewall(friend),
-            self.look_at_gateway(),
+            self.look_at_gateway(patience),
             self.listener_facts(),
             ports,
             tests
@@ -79,7 +81,7 @@ impl Core {
     /// The same for a friend who asks: with what is kept for him.
     pub(super) async fn side_for(self: &Arc<Self>, friend: &Friend) -> Side {
         let keeps = self.keeps_for(friend).await;
-        Side { keeps, ..self.side(Some(friend)).await }
+        Side { keeps, ..self.side(Some(friend), Patience::Short).await.told() }
     }
 
     async fn own_firewall(&self, friend: Option<&Friend>) -> FirewallFacts {
@@ -113,10 +115,10 @@ impl Core {
         Listener { port, state, error: view.error, taken_by, free_port }
     }
 
-    async fn look_at_gateway(self: &Arc<Self>) -> Option<gateway::Gateway> {
+    async fn look_at_gateway(self: &Arc<Self>, patience: Patience) -> Option<gateway::Gateway> {
         let snapshot = self.network.snapshot();
         let first = snapshot.gateways.first()?;
-        let patience = if self.is_anybody_outside_linked() { Patience::Short } else { Patience::Long };
+        let patience = if self.is_anybody_outside_linked() { Patience::Short } else { patience };
         Some(self.hear(first, patience).await)
     }
 
@@ -156,6 +158,7 @@ impl Core {
             v4: addresses().any(|address| address.ip.is_ipv4()),
             v6: leaves.v6.is_some()
                 && addresses().any(|address| address.ip.is_ipv6() && self.is_of_the_internet(address.ip)),
+            way_out: Some(leaves.v4.is_some() || leaves.v6.is_some() || !snapshot.gateways.is_empty()),
             mtu: gateway.and_then(|gateway| gateway.mtu),
             only_443: self.only_443(settings),
         }
@@ -174,7 +177,7 @@ impl Core {
             external: view.external(),
             proved: matches!(proof, Proof::Proved { .. }),
             failed: match &proof {
-                Proof::Failed { by, why, .. } => Some(format!("{by} dialled it: {why}")),
+                Proof::Failed { why, .. } => Some(format!("a friend dialled it: {why}")),
                 _ => None,
             },
             worked: self.doctor_memory().mapped_at(hardware.as_deref()),
@@ -220,15 +223,24 @@ impl Core {
     fn others(&self, but: Option<&DeviceId>) -> (u32, u32) {
         let Some(peers) = self.peers() else { return (0, 0) };
         let friends = self.roster.all().into_iter().filter(|friend| Some(&friend.device_id) != but);
-        let states = friends.filter_map(|friend| peers.state(&friend.device_id));
-        let states = states.chain(peers.hubs().into_iter().map(|(_, state)| state));
+        let friends = friends.filter_map(|friend| peers.state(&friend.device_id));
         let (mut linked, mut away) = (0, 0);
-        for state in states {
+        for state in friends {
             match state.connection.as_ref().map(Connection::path) {
                 Some(PathKind::Lan) => {}
                 Some(_) => linked += 1,
-                None => away += 1,
+                // Who has been away for long may be off.
+                None if state
+                    .path_since
+                    .is_some_and(|since| since.elapsed().is_ok_and(|gone| gone < LOST)) =>
+                {
+                    away += 1;
+                }
+                None => {}
             }
+        }
+        for (_, state) in peers.hubs() {
+            if state.connection.is_some() { linked += 1 } else { away += 1 }
         }
         (linked, away)
     }
