@@ -1,6 +1,6 @@
 //! Why two computers don't connect: the troubleshooting guide as code.
 //!
-//! [`Facts`] of both ends go in, gathered by whoever can; one [`Verdict`](diagnosis::Verdict) comes out: one cause, one next step, and what it
+//! [`Facts`] of both ends go in, gathered by whoever can; one [`Verdict`] comes out: one cause, one next step, and what it
 //! follows from. [`diagnose`] looks at things in the order in which one depends on another, so that what follows from a fault is not
 //! blamed beside it. The [`Code`] table says what each verdict means; the manual is checked against it.
 //!
