@@ -266,6 +266,8 @@ fn seen_as(from: &Host, port: u16, server: &TcpListener) -> SocketAddr {
     let to = server.local_addr().unwrap();
     let _call = from.inside(|| {
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        // The call before may not be forgotten yet.
+        socket.set_reuse_address(true).unwrap();
         socket.bind(&SocketAddr::new(from.address(), port).into()).unwrap();
         socket.connect_timeout(&to.into(), SOON).unwrap();
         socket
