@@ -36,8 +36,8 @@ pub(in crate::daemon) struct Memory {
 
 impl Memory {
     /// When a friend came in by this router, if that was not too long ago.
-    pub(super) fn mapped_at(&self, hardware: Option<&str>) -> Option<i64> {
-        self.mapped.get(hardware?).copied().filter(|at| Timestamp::now().as_second() - at < FORGOTTEN)
+    pub(super) fn mapped_at(&self, hardware: Option<&str>, now: i64) -> Option<i64> {
+        self.mapped.get(hardware?).copied().filter(|at| now - at < FORGOTTEN)
     }
 
     /// Whether this router has ever answered: then its silence says something.
@@ -171,9 +171,10 @@ mod tests {
         }
         assert!(!memory.note_mapped("router 19", 19_001), "nothing new");
         assert_eq!(memory.mapped.len(), MOST_ROUTERS);
-        assert_eq!(memory.mapped_at(Some("router 19")), Some(19_000));
-        assert_eq!(memory.mapped_at(Some("router 3")), None);
-        assert_eq!(memory.mapped_at(None), None);
+        assert_eq!(memory.mapped_at(Some("router 19"), 20_000), Some(19_000));
+        assert_eq!(memory.mapped_at(Some("router 3"), 20_000), None);
+        assert_eq!(memory.mapped_at(None, 20_000), None);
+        assert_eq!(memory.mapped_at(Some("router 19"), 19_000 + FORGOTTEN), None, "too long ago");
         assert!(memory.note_inbound(5000) && !memory.note_inbound(5001) && memory.note_inbound(6000));
     }
 }

@@ -180,7 +180,7 @@ impl Core {
                 Proof::Failed { why, .. } => Some(format!("a friend dialled it: {why}")),
                 _ => None,
             },
-            worked: self.doctor_memory().mapped_at(hardware.as_deref()),
+            worked: self.doctor_memory().mapped_at(hardware.as_deref(), Timestamp::now().as_second()),
             protocols: home
                 .map(super::super::mapping::gateway_view)
                 .map(|view| view.protocols.into_iter().map(|one| (one.protocol, one.outcome)).collect())
