@@ -133,9 +133,6 @@ codes! {
     NoNetwork, "no-network", Fault, ThisComputer, "the computer is not in any network",
         "There is no network connection: no cable, no Wi-Fi, or no address was given to the computer.",
         "Connect it, and look at the network settings of the system.";
-    JustWoke, "just-woke", Note, ThisComputer, "the computer has just woken up",
-        "Connections end while a computer sleeps. They are made anew within seconds.",
-        "Wait half a minute.";
     ClockWrong, "clock-wrong", Fault, ThisComputer, "the computer's clock is wrong",
         "Friends tell each other their addresses in notes with a date, and nobody believes notes of another day. A wrong clock also spoils schedules and the dates of backups.",
         "Set the clock, and let the system keep it right: `timedatectl set-ntp true`.";
@@ -247,9 +244,6 @@ codes! {
     NothingAccepted, "nothing-accepted", Fault, Friend, "the friend takes no backups at present",
         "The connection is fine. Storing is paused for this computer, or switched off.",
         "Ask for it: `kith friend resume YOU`, or `kith settings set vault.accept friends` over there.";
-    RecoveredElsewhere, "recovered-elsewhere", Fault, ThisComputer, "this computer was recovered on another one",
-        "The other one writes the backups now. This one can only read.",
-        "If that was you, switch this one off; if it was not, somebody has your 24 words.";
     Unknown, "unknown", Fault, Internet, "the cause can't be seen from this end alone",
         "Nothing answers at the friend's addresses, and nobody who could ask the other computer is connected with it. It may be off, or something on the way there stops connections.",
         "Ask your friend to run `kith doctor --code` and to send you the line; `kith doctor FRIEND --with LINE` then looks at both ends.";

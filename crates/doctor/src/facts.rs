@@ -90,8 +90,6 @@ pub struct Side {
     pub tests: Vec<Test>,
     /// When somebody from another computer got in at the port last, Unix seconds.
     pub last_inbound: Option<i64>,
-    /// When it woke from sleep last, seconds ago.
-    pub awake_seconds: Option<u64>,
     /// What it keeps for the one who asks; null: it was not asked by a friend.
     pub keeps: Option<Keeps>,
 }
@@ -301,22 +299,14 @@ pub struct Pair {
     pub any_address: bool,
     /// He only takes no calls: known from what he told.
     pub calls_only: bool,
-    /// Version of his program, as of the last link.
-    pub version: Option<String>,
     /// Why he stores nothing, in his words, as of the last link.
     pub trouble: Option<String>,
-    /// Set when he was recovered on another computer.
-    pub recovered: bool,
     /// By how many seconds his clock is ahead of ours.
     pub clock_ahead: Option<i64>,
     /// Bytes he offers us and keeps of ours, as of the last link.
     pub offered: Option<u64>,
     /// See [`Self::offered`].
     pub stored: Option<u64>,
-    /// When connections he made got in here last, Unix seconds.
-    pub last_inbound: Option<i64>,
-    /// When connections to him got through last, Unix seconds.
-    pub last_outbound: Option<i64>,
 }
 
 /// The link to a friend.

@@ -10,8 +10,6 @@ use super::Found;
 use super::words::{Whose, span};
 use crate::date;
 
-/// For how long a computer that woke up is excused, seconds.
-const WAKING: u64 = 30;
 /// By how many seconds clocks may differ before somebody is told.
 pub(super) const MOST_SKEW: u64 = 300;
 
@@ -28,14 +26,7 @@ pub(super) enum Matters {
 
 /// The computer: its network, its port.
 pub(super) fn itself(side: &Side, whose: Whose<'_>) -> Vec<Found> {
-    let part = whose.part(Part::ThisComputer);
-    let mut found = vec![network(side, whose)];
-    if side.awake_seconds.is_some_and(|seconds| seconds < WAKING) {
-        let woke = format!("{} has just woken from sleep", whose.computer());
-        found.push(Found::failed(Code::JustWoke, part, woke, "wait half a minute, and ask again").noted());
-    }
-    found.push(port(side, whose));
-    found
+    vec![network(side, whose), port(side, whose)]
 }
 
 fn network(side: &Side, whose: Whose<'_>) -> Found {

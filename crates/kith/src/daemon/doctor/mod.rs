@@ -158,14 +158,10 @@ impl Core {
             help_error: help_error(&state),
             any_address: !addresses.is_empty(),
             calls_only: friend.condition.is_some_and(|condition| condition.outbound_only),
-            version: friend.program.clone(),
             trouble: friend.trouble.clone(),
-            recovered: friend.recovered.is_some(),
             clock_ahead: lock(&self.clocks).get(&friend.device_id).copied(),
             offered: friend.offered_bytes,
             stored: friend.stored_there_bytes,
-            last_inbound: None,
-            last_outbound: None,
         }
     }
 

@@ -73,7 +73,6 @@ impl Core {
             others_away: away,
             tests,
             last_inbound: self.doctor_memory().inbound,
-            awake_seconds: None,
             keeps: None,
         }
     }
