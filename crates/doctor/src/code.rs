@@ -148,6 +148,9 @@ codes! {
     PortClosed, "port-closed", Fault, ThisComputer, "the port can't be opened",
         "The system does not let Kith open the port at which friends call.",
         "Read the reason, and correct `listener.port` or `listener.bind`.";
+    PortShared, "port-shared", Fault, ThisComputer, "two computers of one network use the same port",
+        "A router forwards one port to one computer. Where two computers of a house listen at the same port, and the forwarding was made by hand, friends reach one of them only.",
+        "Give one of the two another port (`kith settings set listener.port PORT`), and forward that one to it as well.";
     FirewallOut, "firewall-out", Fault, FirewallHere, "the computer's own firewall lets nothing out",
         "A firewall or security software on the computer stops connections to friends before they leave it.",
         "Allow outgoing TCP connections to the friends' port in that firewall.";
@@ -166,6 +169,9 @@ codes! {
     MappingLost, "mapping-lost", Fault, RouterHere, "the router has stopped letting friends in",
         "The router let friends in before, and does not any more: it was replaced or reset, or UPnP was switched off.",
         "Switch UPnP on again on the router's page, or forward the port there by hand.";
+    Isolated, "isolated", Fault, RouterHere, "the network keeps its computers apart",
+        "Two computers are in one network, and what one of them sends never reaches the other. Guest networks and many Wi-Fi routers do that on purpose (client isolation, AP isolation). By the router's outer address it does not work either, as few routers lead such calls back inside (hairpin).",
+        "Switch off the isolation of computers on the router's page, or put both computers into the main network.";
     MappingLies, "mapping-lies", Fault, RouterHere, "the router says that it lets friends in, and does not",
         "The router granted the port, and connections from outside do not arrive: its firewall drops them, it forwards to another computer, or the provider filters them.",
         "Restart the router; if that does not help, forward the port by hand on its page.";

@@ -62,8 +62,6 @@ pub struct Side {
     pub outbound_only: bool,
     /// The proxy that everything goes by, `host:port`.
     pub proxy: Option<String>,
-    /// What came of asking the proxy last, if it failed.
-    pub proxy_error: Option<String>,
     /// Ports of a firewall stand for friends (`network.mapped`).
     pub mapped_ports: bool,
     /// Its addresses inside its network, `ip:port`.
@@ -108,6 +106,8 @@ pub struct Listener {
     pub taken_by: Option<String>,
     /// A port that is free.
     pub free_port: Option<u16>,
+    /// Where other computers of the same network listen at the same port, `ip:port`.
+    pub shared_with: Vec<String>,
 }
 
 /// See [`Listener::state`].
@@ -249,8 +249,10 @@ pub enum TestResult {
     ForbiddenHere,
     /// The settings don't allow the connection.
     NotAllowed,
-    /// The proxy said no, or is not there.
-    Proxy,
+    /// The proxy is not there, or says nothing.
+    ProxyDown,
+    /// The proxy said no.
+    ProxyRefuses,
     /// The name has no address.
     NameNotFound,
     /// The friend's Kith answers, and does not know this computer any more.
@@ -291,8 +293,10 @@ pub struct Pair {
     pub alive: Option<i64>,
     /// The same in words: `carol is connected with him`, `his computer renewed its addresses at a hub`.
     pub alive_by: Option<String>,
-    /// Whether anybody is connected who could carry calls between the two, or relay.
-    pub helped: bool,
+    /// When he last answered a call that somebody passed on, or called that way himself, Unix seconds.
+    pub answered: Option<i64>,
+    /// When a call that others passed on was last not answered, or none of them was connected with him, Unix seconds.
+    pub unanswered: Option<i64>,
     /// What calls by the help of others came to last, a sentence.
     pub help_error: Option<String>,
     /// Whether any address of his is known.

@@ -27,7 +27,6 @@ impl Side {
             &mut self.listener.error,
             &mut self.listener.taken_by,
             &mut self.proxy,
-            &mut self.proxy_error,
             &mut self.network.gateway,
             &mut self.mapping.protocol,
             &mut self.mapping.external,
@@ -52,11 +51,17 @@ impl Side {
             text(&mut remote.address);
             remote.inbound_rule.iter_mut().chain(&mut remote.outbound_rule).for_each(text);
         }
-        for list in [&mut self.internal, &mut self.public, &mut self.firewall.security] {
+        for list in [
+            &mut self.listener.shared_with,
+            &mut self.internal,
+            &mut self.public,
+            &mut self.firewall.security,
+        ] {
             list.truncate(MOST_ENTRIES);
             list.iter_mut().for_each(text);
         }
         // These go into commands and links that a person is shown.
+        self.listener.shared_with.retain(|address| address.parse::<SocketAddr>().is_ok());
         self.internal.retain(|address| address.parse::<SocketAddr>().is_ok());
         self.public.retain(|address| is_address(address));
         self.mapping.external = self.mapping.external.filter(|address| is_address(address));

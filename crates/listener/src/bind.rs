@@ -109,7 +109,7 @@ impl BindFailure {
                 ip: address.ip(),
                 port: address.port(),
                 holder: port_holder(address.port()),
-                free: candidates(address.port()).take(PROPOSALS_TRIED).find(|port| is_free(&wanted, *port)),
+                free: propose(address.port(), &wanted),
             },
             Errno::EADDRNOTAVAIL => BindError::NoSuchAddress { address },
             Errno::EACCES | Errno::EPERM => BindError::Forbidden { address },
@@ -187,6 +187,12 @@ fn bind_one(address: SocketAddr, sharing: Sharing) -> io::Result<TcpListener> {
 fn is_family_missing(address: SocketAddr, error: &io::Error) -> bool {
     address.ip().is_unspecified()
         && matches!(errno(error), Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL | Errno::EPROTONOSUPPORT)
+}
+
+/// Another port than this one that is free now at all of these addresses; only the port of an address is passed over. Blocks for a moment.
+#[must_use]
+pub fn propose(port: u16, addresses: &[SocketAddr]) -> Option<u16> {
+    candidates(port).take(PROPOSALS_TRIED).find(|port| is_free(addresses, *port))
 }
 
 fn is_free(addresses: &[SocketAddr], port: u16) -> bool {

@@ -39,7 +39,7 @@ mod tune;
 mod waiting;
 
 pub use awaited::{AwaitError, AwaitedPunch, PunchSender};
-pub use bind::BindError;
+pub use bind::{BindError, propose};
 pub use config::{DEFAULT_PORT, ListenerConfig};
 pub use door::Incoming;
 pub use expected::{Arrival, ExpectError, Expected};

@@ -52,8 +52,8 @@ pub enum DialError {
     )]
     NotAllowed(String),
     /// The proxy did not do what it was asked for; a sentence.
-    #[error("{0}")]
-    Proxy(String),
+    #[error("{1}")]
+    Proxy(ProxyFault, String),
     /// Something else answers there.
     #[error("another program answers there: {0}")]
     NotKith(String),
@@ -102,6 +102,15 @@ pub enum DialError {
     /// An installation of the friend answers that has been replaced by a newer one.
     #[error("an older installation of this computer answers there; it was recovered elsewhere")]
     OlderInstallation,
+}
+
+/// Why a proxy did not do what it was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyFault {
+    /// It is not there, or says nothing.
+    Down,
+    /// It answers, and does not connect us.
+    Refuses,
 }
 
 impl DialError {

@@ -9,7 +9,7 @@ use kith_identity::{DeviceId, DialInKey, DialInTag, Identity, tls};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::dial::{DialError, explain};
+use crate::dial::{DialError, ProxyFault, explain};
 use crate::greeting::SkipGreeting;
 use crate::outbound::{NamedBy, Outbound, Way};
 
@@ -52,7 +52,7 @@ pub enum Answer {
     /// The settings say no.
     NotAllowed(String),
     /// The proxy said no, or is not there.
-    Proxy(String),
+    Proxy(ProxyFault, String),
     /// The name has no address.
     NameNotFound(String),
 }
@@ -98,7 +98,7 @@ const fn rank(answer: &Answer) -> u8 {
         Answer::OtherDevice(_) | Answer::Myself => 3,
         Answer::NotKith(_) => 4,
         Answer::Silent => 5,
-        Answer::ForbiddenHere(_) | Answer::Proxy(_) | Answer::NotAllowed(_) => 6,
+        Answer::ForbiddenHere(_) | Answer::Proxy(..) | Answer::NotAllowed(_) => 6,
         Answer::Refused => 7,
         Answer::NoResponse => 8,
         Answer::Unreachable(_) | Answer::NameNotFound(_) => 9,
@@ -111,7 +111,7 @@ fn of_dialling(error: DialError) -> Answer {
         DialError::NoResponse(_) => Answer::NoResponse,
         DialError::NameNotFound(why) => Answer::NameNotFound(why),
         DialError::NotAllowed(what) => Answer::NotAllowed(what),
-        DialError::Proxy(why) => Answer::Proxy(why),
+        DialError::Proxy(fault, why) => Answer::Proxy(fault, why),
         DialError::Myself => Answer::Myself,
         DialError::Unreachable(why) if is_forbidden(&why) => Answer::ForbiddenHere(why),
         other => Answer::Unreachable(other.to_string()),
@@ -152,7 +152,9 @@ async fn examine_way(
 
 async fn connect(outbound: &Outbound, way: &Way) -> Result<TcpStream, Answer> {
     match tokio::time::timeout(CONNECT, outbound.connect(way)).await {
-        Err(_elapsed) if way.is_proxied() => Err(Answer::Proxy("the proxy did not answer".to_owned())),
+        Err(_elapsed) if way.is_proxied() => {
+            Err(Answer::Proxy(ProxyFault::Down, "the proxy did not answer".to_owned()))
+        }
         Err(_elapsed) => Err(Answer::NoResponse),
         Ok(made) => made.map_err(of_dialling),
     }

@@ -41,7 +41,7 @@ mod way;
 pub use book::{AddressBook, is_internal, is_local_name};
 pub use calls::{Calls, Dialed};
 pub use carriers::{Carrier, CarrierKind};
-pub use dial::DialError;
+pub use dial::{DialError, ProxyFault};
 pub use dial_back::{AskDialBackError, Asker, ask_dial_back, ask_dial_back_from, is_outside};
 pub use examine::{Answer, Examined, examine};
 pub use host::{Caller, Connection, Host, PeerState, Standing};

@@ -2,6 +2,7 @@
 
 mod changes;
 mod fake_igd;
+mod faults;
 mod firewalls;
 mod itself;
 mod lines;

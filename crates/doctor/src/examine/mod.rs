@@ -4,11 +4,15 @@
 //! firewall and computer at the other end, and at last what the friend has room for. The first that failed is the verdict. What only
 //! *follows* from failed connections (that a router lets nobody in, say) is not looked at once something was found that stops them.
 
+mod answers;
 mod between;
 mod clock;
 mod end;
+mod helpers;
+mod router;
 mod storage;
 mod tested;
+mod together;
 mod way;
 mod words;
 
@@ -144,7 +148,10 @@ pub fn diagnose(facts: &Facts) -> Diagnosis {
     let failed = found.iter().position(|found| found.outcome == Outcome::Failed);
     let is_apart = facts.friend.as_ref().is_some_and(|pair| pair.link.is_none());
     if failed.is_some() && is_apart {
-        restore(&mut found);
+        restore(&mut found, |_| true);
+    } else if let Some(at) = failed.filter(|at| lets_nobody_in(&found[*at])) {
+        // To open the other end changes nothing as long as nothing gets out of this one.
+        restore(&mut found[..at], |found| stops_calls(found.code));
     }
     let failed = found.iter().position(|found| found.outcome == Outcome::Failed);
     let at = failed.or_else(|| found.iter().position(|found| found.blame.is_some()));
@@ -160,18 +167,21 @@ pub fn diagnose(facts: &Facts) -> Diagnosis {
         },
         None => words::all_is_well(facts),
     };
-    let checks = found.into_iter().map(|found| Check {
-        code: found.code,
-        part: found.part,
-        outcome: found.outcome,
-        detail: found.detail,
-    });
+    let checks: Vec<Check> = found
+        .into_iter()
+        .map(|found| Check {
+            code: found.code,
+            part: found.part,
+            outcome: found.outcome,
+            detail: found.detail,
+        })
+        .collect();
     Diagnosis {
         friend: facts.friend.as_ref().map(|pair| pair.name.clone()),
-        checks: checks.collect(),
         outward: way::outward(facts),
         inward: way::inward(facts),
-        way: way::stations(facts, &verdict),
+        way: way::stations(facts, &verdict, &checks),
+        checks,
         told_by: facts.there.as_ref().map(|there| match there.source {
             Source::Link => "link".to_owned(),
             Source::Code => "code".to_owned(),
@@ -181,8 +191,8 @@ pub fn diagnose(facts: &Facts) -> Diagnosis {
 }
 
 /// Hubs and proxies: what they don't do is no fault where the two are connected all the same.
-fn helpers(case: &Case<'_>, side: &Side, whose: Whose<'_>) -> Vec<Found> {
-    let found = end::helpers(side, whose);
+fn helpers_of(case: &Case<'_>, side: &Side, whose: Whose<'_>) -> Vec<Found> {
+    let found = helpers::of(side, whose);
     if case.is_apart() { found } else { found.into_iter().map(Found::noted).collect() }
 }
 
@@ -191,9 +201,32 @@ fn wanted(case: &Case<'_>) -> end::Matters {
     if case.is_apart() { end::Matters::Always } else { end::Matters::IfBroken }
 }
 
+/// The other end is shut for calls.
+fn lets_nobody_in(found: &Found) -> bool {
+    found.part > Part::Internet
+        && matches!(
+            found.code,
+            Code::FirewallIn | Code::PortTaken | Code::MappingOff | Code::MappingLost | Code::MappingLies
+        )
+}
+
+/// What keeps calls from leaving this end.
+const fn stops_calls(code: Code) -> bool {
+    matches!(
+        code,
+        Code::SettingsForbid
+            | Code::FirewallOut
+            | Code::NetworkBlocksOut
+            | Code::NamesFail
+            | Code::NameWrong
+            | Code::ProxyDown
+            | Code::ProxyRefuses
+    )
+}
+
 /// What would only be a note while all works, is what stops the two where something else does, too.
-fn restore(found: &mut [Found]) {
-    for found in found {
+fn restore(found: &mut [Found], which: impl Fn(&Found) -> bool) {
+    for found in found.iter_mut().filter(|found| which(found)) {
         if let Some(blame) = found.blame.as_mut().filter(|_| found.code.weight() == Weight::Fault) {
             blame.weight = Weight::Fault;
             found.outcome = Outcome::Failed;
@@ -224,8 +257,8 @@ fn of_computer(here: &Side) -> Vec<Found> {
     let mut found = end::itself(here, Whose::Here);
     found.extend(end::clock_alone(here));
     found.extend(end::firewall(here, Whose::Here, end::Matters::IfBroken));
-    found.extend(end::router(here, Whose::Here, end::Matters::Always));
-    found.extend(end::helpers(here, Whose::Here));
+    found.extend(router::of(here, Whose::Here, end::Matters::Always));
+    found.extend(helpers::of(here, Whose::Here));
     found
 }
 
@@ -236,29 +269,30 @@ fn of_pair(case: &Case<'_>) -> Vec<Found> {
     found.extend(between::settings(case));
     found.extend(end::firewall(case.here, Whose::Here, wanted(case)));
     found.extend(between::out(case));
-    found.extend(helpers(case, case.here, Whose::Here));
-    found.extend(between::identity(case));
+    found.extend(helpers_of(case, case.here, Whose::Here));
+    found.extend(answers::identity(case));
     if let Some(there) = case.there {
         found.extend(end::itself(there, case.whose()));
         found.extend(end::firewall(there, case.whose(), wanted(case)));
     }
     found.extend(tested::firewalls(case));
+    found.extend(tested::isolated(case));
     let stopped = found.iter().any(|found| found.outcome == Outcome::Failed);
     if !stopped {
         found.extend(tested::mappings(case));
     }
-    found.extend(between::addresses(case, stopped));
+    found.extend(answers::addresses(case, stopped));
     let stopped = found.iter().any(|found| found.outcome == Outcome::Failed);
     // What a router does not do matters only where the two don't come together otherwise.
     let matters =
         if case.is_direct() || stopped { end::Matters::IfBroken } else { end::Matters::IfNothingElse };
-    found.extend(end::router(case.here, Whose::Here, matters));
+    found.extend(router::of(case.here, Whose::Here, matters));
     if let Some(there) = case.there {
-        found.extend(end::router(there, case.whose(), matters));
-        found.extend(helpers(case, there, case.whose()));
+        found.extend(router::of(there, case.whose(), matters));
+        found.extend(helpers_of(case, there, case.whose()));
     }
     let stopped = found.iter().any(|found| found.outcome == Outcome::Failed);
-    found.extend(between::together(case, stopped));
+    found.extend(together::together(case, stopped));
     found.extend(storage::checks(case));
     found
 }

@@ -2,10 +2,11 @@
 
 use crate::code::{Code, Part};
 use crate::facts::{ListenerState, Place, Side, Source, Test, TestResult};
-use crate::firewall::Way;
+use crate::firewall::{Access, Way};
 
 use super::between::is_silence;
 use super::end;
+use super::router;
 use super::words::{Whose, test};
 use super::{Case, Found};
 
@@ -41,6 +42,42 @@ pub(super) fn firewalls(case: &Case<'_>) -> Vec<Found> {
         );
     }
     found
+}
+
+/// Two computers of one network that don't reach each other inside it, though nothing of their own stops them.
+pub(super) fn isolated(case: &Case<'_>) -> Option<Found> {
+    let there = case.there?;
+    // Homes behind one carrier share its address, and number their networks alike: only what the router itself says counts.
+    let is_home = |side: &Side| side.mapping.state == "mapped" && !side.mapping.direct;
+    let one_home = is_home(case.here) && is_home(there) && meet_at_one_router(case.here, there);
+    if case.is_direct() || !one_home {
+        return None;
+    }
+    let inside = |side: &Side, result: fn(TestResult) -> bool| -> Option<Vec<String>> {
+        let tried = side.tests.iter().filter(|test| test.place == Place::Internal);
+        let tried: Vec<&Test> = tried.filter(|test| test.result != TestResult::Elsewhere).collect();
+        let all = !tried.is_empty() && tried.iter().all(|test| result(test.result));
+        all.then(|| tried.into_iter().map(test).collect())
+    };
+    let is_open = |side: &Side| {
+        side.listener.state == ListenerState::Listening && side.firewall.inbound == Access::Open
+    };
+    let (outward, inward) = (inside(case.here, is_silence)?, inside(there, is_silence)?);
+    if !is_open(case.here) || !is_open(there) {
+        return None;
+    }
+    let page = case.here.network.gateway.as_ref().map_or_else(String::new, |ip| format!(" (http://{ip}/)"));
+    let blame = Found::failed(
+        Code::Isolated,
+        Part::RouterHere,
+        format!(
+            "this computer and {} are in one network, which keeps its computers apart",
+            case.whose().computer()
+        ),
+        format!("switch off client isolation (AP isolation, guest network) on the router's page{page}"),
+    )
+    .because(outward.into_iter().chain(inward));
+    Some(if case.is_relayed() { blame.noted() } else { blame })
 }
 
 /// A router that says that it lets friends in, where the other computer, which gets out, has just tried in vain.
@@ -112,5 +149,5 @@ fn refuted(called: &Side, caller: &Side, whose: Whose<'_>) -> Option<Found> {
     if tried.is_empty() || !tried.iter().all(|test| lost(test.result)) {
         return None;
     }
-    Some(end::lets_nobody_in(called, whose).because(tried.into_iter().map(test)))
+    Some(router::lets_nobody_in(called, whose).because(tried.into_iter().map(test)))
 }

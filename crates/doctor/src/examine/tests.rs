@@ -1,5 +1,8 @@
 //! Verdicts from facts.
 
+mod apart;
+mod one_network;
+
 use super::*;
 use crate::diagnosis::{Condition, Passage};
 use crate::facts::{Hub, Keeps, LinkFacts, Listener, ListenerState, Mapping, Network, Place, Test, There};
@@ -64,7 +67,7 @@ fn bert(path: Option<&str>) -> Pair {
         name: "bert".into(),
         link: path.map(link),
         any_address: true,
-        helped: true,
+        unanswered: Some(NOW - 2),
         last_seen: Some(NOW - 60),
         ..Pair::default()
     }
@@ -309,18 +312,6 @@ fn a_closed_port_is_as_somebody_wants_it_where_nobody_ever_came_in_and_the_two_a
     assert!(check(&facts, Code::FirewallIn, Part::FirewallHere).verdict.is_fine());
     facts.here.last_inbound = Some(NOW - 1000);
     assert!(!check(&facts, Code::FirewallIn, Part::FirewallHere).verdict.is_fine());
-}
-
-#[test]
-fn nobody_is_blamed_who_could_not_be_asked() {
-    let mut facts = apart(TestResult::NoResponse);
-    facts.friend.as_mut().unwrap().helped = false;
-    let diagnosis = check(&facts, Code::Unknown, Part::Internet);
-    assert!(diagnosis.verdict.next_step.unwrap().contains("kith doctor --code"));
-    // A program without rights reads no rules, and sees no neighbours.
-    facts.here.firewall = FirewallFacts::default();
-    facts.here.network.gateway_answers = None;
-    check(&facts, Code::Unknown, Part::Internet);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Both directions, and the way as a row of stations.
 
 use crate::code::{Part, Weight};
-use crate::diagnosis::{Condition, Direction, Passage, Station, Verdict};
+use crate::diagnosis::{Check, Condition, Direction, Outcome, Passage, Station, Verdict};
 use crate::facts::{Facts, Pair, Side, Test, TestResult};
 
 use super::words;
@@ -52,8 +52,8 @@ fn of_tests(tests: &[Test], nothing: &str) -> Direction {
     Direction { state: Passage::Closed, detail: detail.join("; ") }
 }
 
-/// The parts of the way from here to there, or of this end alone.
-pub(super) fn stations(facts: &Facts, verdict: &Verdict) -> Vec<Station> {
+/// The parts of the way from here to there, or of this end alone. One is broken at most; what else failed is a note.
+pub(super) fn stations(facts: &Facts, verdict: &Verdict, checks: &[Check]) -> Vec<Station> {
     let parts: &[Part] = if facts.friend.is_some() { &Part::ALL } else { &Part::ALL[..4] };
     let broken = (!verdict.is_fine()).then_some(verdict.part);
     let noted = (verdict.weight == Weight::Note).then_some(verdict.part);
@@ -64,14 +64,20 @@ pub(super) fn stations(facts: &Facts, verdict: &Verdict) -> Vec<Station> {
         None => true,
         Some(broken) => part < broken || (part > broken && facts.there.is_some()),
     };
+    let of = |part: Part| checks.iter().filter(move |check| check.part == part).map(|check| check.outcome);
+    let fails = |part: Part| of(part).any(|outcome| outcome == Outcome::Failed);
+    let is_unknown = |part: Part| {
+        let mut known = of(part).filter(|outcome| *outcome != Outcome::Skipped).peekable();
+        !linked && known.peek().is_some() && known.all(|outcome| outcome == Outcome::Unknown)
+    };
     let station = |part: Part| Station {
         part,
         name: name(part, facts),
         state: if broken == Some(part) {
             Condition::Broken
-        } else if noted == Some(part) {
+        } else if noted == Some(part) || fails(part) {
             Condition::Note
-        } else if is_seen(part) {
+        } else if is_seen(part) && !is_unknown(part) {
             Condition::Fine
         } else {
             Condition::Unknown

@@ -177,7 +177,7 @@ fn of_failure(failure: &DialError, friend: &str) -> Option<String> {
         DialError::NotAllowed(address) => {
             Some(format!("allow connections to {address} in network.allowed-destinations"))
         }
-        DialError::Proxy(why) => Some(format!("see to the proxy: {why}")),
+        DialError::Proxy(_, why) => Some(format!("see to the proxy: {why}")),
         DialError::RefusedUs(_) => Some(format!(
             "{friend}'s computer does not know this one any more: pair again, with `kith invite` and `kith join`"
         )),

@@ -164,6 +164,8 @@ pub struct Core {
     pub(super) kept_damaged: Mutex<BTreeMap<DeviceId, (std::time::Instant, BTreeSet<kith_archive::FileId>)>>,
     /// By how many seconds friends' clocks are ahead of ours.
     pub(super) clocks: Mutex<BTreeMap<DeviceId, i64>>,
+    /// What came of looking for friends by way of others.
+    pub(super) sought: watch::Sender<BTreeMap<DeviceId, super::doctor::Sought>>,
     /// The scrub is to go on, and whether it hurries.
     pub(super) scrub_wanted: Notify,
     pub(super) scrub_hurries: std::sync::atomic::AtomicBool,
@@ -275,6 +277,7 @@ impl Core {
             found_damaged: Mutex::default(),
             kept_damaged: Mutex::default(),
             clocks: Mutex::default(),
+            sought: watch::Sender::default(),
             scrub_wanted: Notify::new(),
             scrub_hurries: false.into(),
             reports: Mutex::default(),

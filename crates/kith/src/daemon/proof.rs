@@ -150,6 +150,28 @@ impl Core {
         targets
     }
 
+    /// Waits until it is known whether what the router promises is true, if somebody is there who tells.
+    pub(super) async fn wait_for_proof(&self, longest: Duration) {
+        let Some(nat) = self.nat.get() else { return };
+        let mut state = nat.state();
+        let waiting = async {
+            loop {
+                let is_open = {
+                    let state = state.borrow_and_update();
+                    let primary = state.primary.as_ref();
+                    primary
+                        .is_some_and(|primary| primary.protocol.is_some() && primary.proof == Proof::NotYet)
+                        && !self.witnesses(&self.targets(&state)).is_empty()
+                };
+                if !is_open || state.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        // What is not known by then is told as unknown.
+        tokio::time::timeout(longest, waiting).await.ok();
+    }
+
     /// Friends who can dial our external addresses back from outside.
     fn witnesses(&self, targets: &[Target]) -> Vec<Witness> {
         let able = self.roster.all().into_iter().filter_map(|friend| {

@@ -142,6 +142,12 @@ impl ReachHost for DaemonHost {
         Some(Arc::new(Gate(self.0.upgrade()?.listener()?)))
     }
 
+    fn sought(&self, friend: &DeviceId, sought: kith_peer::reach::Sought) {
+        if let Some(core) = self.0.upgrade() {
+            core.note_sought(friend, sought);
+        }
+    }
+
     fn recognises(&self, tag: &DialInTag) -> bool {
         self.0
             .upgrade()

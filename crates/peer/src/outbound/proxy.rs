@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio_socks::tcp::Socks5Stream;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::dial::DialError;
+use crate::dial::{DialError, ProxyFault};
 
 /// How long a proxy may take: it may have to wait for a connection of its own.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
@@ -57,7 +57,7 @@ impl Proxy {
             }
         };
         tokio::time::timeout(ANSWER_TIMEOUT, asking).await.unwrap_or_else(|_elapsed| {
-            Err(self.failed(&format!("did not answer within {} s", ANSWER_TIMEOUT.as_secs())))
+            Err(self.down(&format!("did not answer within {} s", ANSWER_TIMEOUT.as_secs())))
         })
     }
 
@@ -143,10 +143,18 @@ impl Proxy {
 
     /// There is no connection to the proxy itself.
     pub(super) fn unreachable(&self, error: &DialError) -> DialError {
-        self.failed(&format!("can't be reached: {error}"))
+        self.down(&format!("can't be reached: {error}"))
+    }
+
+    fn down(&self, what: &str) -> DialError {
+        DialError::Proxy(ProxyFault::Down, self.sentence(what))
     }
 
     fn failed(&self, what: &str) -> DialError {
-        DialError::Proxy(format!("the proxy {} {what}", self.address))
+        DialError::Proxy(ProxyFault::Refuses, self.sentence(what))
+    }
+
+    fn sentence(&self, what: &str) -> String {
+        format!("the proxy {} {what}", self.address)
     }
 }

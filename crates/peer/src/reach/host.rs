@@ -45,6 +45,10 @@ pub trait ReachHost: Host {
     fn hubs_changed(&self, hubs: Vec<HubStanding>) {
         let _by_nobody = hubs;
     }
+    /// What a friend was heard of by way of carriers, or not.
+    fn sought(&self, friend: &DeviceId, sought: Sought) {
+        let _by_nobody = (friend, sought);
+    }
     /// This is to be there when the program starts again.
     fn remember(&self, memory: ReachMemory);
 }
@@ -117,6 +121,15 @@ pub struct FriendMemory {
     /// The hubs that the invite named by which we became friends; his record, once it is known, says more.
     #[serde(default)]
     pub hubs: Vec<HubAddress>,
+}
+
+/// What came of looking for a friend by way of others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sought {
+    /// A signal of his came, sealed and new: his computer is on.
+    Heard,
+    /// None of those who are asked is connected with him, or he did not answer what was passed on.
+    Silent,
 }
 
 /// What connected us the last time.

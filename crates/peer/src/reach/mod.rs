@@ -20,7 +20,7 @@ mod signal;
 mod standing;
 
 pub use carriers::HubMemory;
-pub use host::{FriendMemory, Invited, OpenInvite, PunchPorts, ReachHost, ReachMemory, WhatWorked};
+pub use host::{FriendMemory, Invited, OpenInvite, PunchPorts, ReachHost, ReachMemory, Sought, WhatWorked};
 pub use leg::LegError;
 pub use meeting::{MOST_HANDSHAKES, Meeting};
 pub use observe::{Observation, ObserveError, observe};

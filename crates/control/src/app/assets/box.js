@@ -80,7 +80,12 @@ function begin(output) {
       row.append(anchor);
       block.append(row);
     };
-    const add = (body) => block.append(...[...body.childNodes].map((node) => document.importNode(node, true)));
+    const add = (body) => {
+      const copies = [...body.childNodes].map((node) => document.importNode(node, true));
+      block.append(...copies);
+      // The page below may show the same: a name stands once in a document.
+      for (const named of block.querySelectorAll("[id]")) named.removeAttribute("id");
+    };
     return { say, link, add };
   };
 }

@@ -24,7 +24,10 @@ export async function examine(friend, code = null) {
   const stop = new AbortController();
   running = stop;
   const place = by("diagnosis");
-  if (shown !== friend) place.replaceChildren();
+  if (shown !== friend) {
+    place.replaceChildren();
+    shown = null;
+  }
   place.classList.add("stale");
   const begun = performance.now();
   const tick = () => {

@@ -6,7 +6,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use kith_control::terminal::safe;
 use kith_doctor::facts::{MOST_TESTS, Place, Test, TestResult};
 use kith_identity::{Identity, RecoveryPhrase};
-use kith_peer::{Answer, DialError, Examined};
+use kith_peer::{Answer, DialError, Examined, ProxyFault};
 
 use super::super::core::Core;
 use super::super::roster::Friend;
@@ -101,7 +101,8 @@ fn words(answer: Answer) -> (TestResult, Option<String>) {
         Answer::Unreachable(why) => (TestResult::Unreachable, Some(why)),
         Answer::ForbiddenHere(why) => (TestResult::ForbiddenHere, Some(why)),
         Answer::NotAllowed(_) => (TestResult::NotAllowed, None),
-        Answer::Proxy(why) => (TestResult::Proxy, Some(why)),
+        Answer::Proxy(ProxyFault::Down, why) => (TestResult::ProxyDown, Some(why)),
+        Answer::Proxy(ProxyFault::Refuses, why) => (TestResult::ProxyRefuses, Some(why)),
         Answer::NameNotFound(why) => (TestResult::NameNotFound, Some(why)),
     }
 }

@@ -27,7 +27,7 @@ const BETWEEN_NOTES: i64 = 600;
 #[serde(default)]
 pub(in crate::daemon) struct Memory {
     /// When somebody from another computer got in at the port, Unix seconds.
-    pub(super) inbound: Option<i64>,
+    inbound: Option<i64>,
     /// When a friend came through each router from outside, by its hardware address.
     mapped: BTreeMap<String, i64>,
     /// When each router was heard last, by its hardware address.
@@ -35,6 +35,11 @@ pub(in crate::daemon) struct Memory {
 }
 
 impl Memory {
+    /// When somebody got in at the port, if that was not too long ago.
+    pub(super) fn inbound_at(&self, now: i64) -> Option<i64> {
+        self.inbound.filter(|at| now - at < FORGOTTEN)
+    }
+
     /// When a friend came in by this router, if that was not too long ago.
     pub(super) fn mapped_at(&self, hardware: Option<&str>, now: i64) -> Option<i64> {
         self.mapped.get(hardware?).copied().filter(|at| now - at < FORGOTTEN)

@@ -7,6 +7,7 @@ mod gateway;
 mod memory;
 mod ports;
 mod side;
+mod sought;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -30,11 +31,16 @@ use self::gateway::Patience;
 
 pub(super) use self::ask::Asked;
 pub(super) use self::memory::{Memory, keep, meet_routers};
+pub(super) use self::sought::Sought;
 
 /// How long a friend who is not linked may take to be, while the rest is looked at.
 const LINK: Duration = Duration::from_millis(2500);
-/// Longest wait for what the friend says; with [`LINK`] it is the longest an answer takes.
+/// How much longer, while a call that others pass on is under way.
+const CALL: Duration = Duration::from_millis(4500);
+/// Longest wait for what the friend says over a link.
 const ANSWER: Duration = Duration::from_millis(6500);
+/// Longest wait for a link and what the friend says.
+const ALL: Duration = Duration::from_millis(9000);
 
 /// What the other end said.
 enum Told {
@@ -83,10 +89,7 @@ impl Core {
             }
         };
         let here = self.side(Some(&friend), Patience::Long);
-        let (mut here, there) = tokio::join!(here, told);
-        if here.proxy.is_some() {
-            here.proxy_error = proxy_error(&here.tests);
-        }
+        let (here, there) = tokio::join!(here, told);
         let friend = self.find_friend(&name)?;
         let mut pair = self.pair(&friend);
         if silent.load(Relaxed) {
@@ -117,17 +120,25 @@ impl Core {
     /// What the friend's computer says of itself, if it can be asked in any way.
     async fn told_by(self: &Arc<Self>, friend: &Friend) -> Told {
         let Some(peers) = self.peers() else { return Told::Nothing };
+        let until = tokio::time::Instant::now() + ALL;
         let link = match peers.link(&friend.device_id) {
             Some(link) => link,
             None => {
+                let asked = Timestamp::now().as_second();
                 peers.dial_now(&friend.device_id);
-                match peers.wait_for_link(&friend.device_id, LINK).await {
+                let linked = peers.wait_for_link(&friend.device_id, LINK).await;
+                let linked = match linked {
+                    None if self.somebody_helps(friend) => self.wait_for_call(friend, asked, CALL).await,
+                    linked => linked,
+                };
+                match linked {
                     Some(link) => link,
                     None => return Told::Nothing,
                 }
             }
         };
-        match tokio::time::timeout(ANSWER, ask::ask(&link)).await {
+        let until = until.min(tokio::time::Instant::now() + ANSWER);
+        match tokio::time::timeout_at(until, ask::ask(&link)).await {
             Ok(Some(side)) => Told::Side(Box::new(side)),
             Ok(None) => Told::Nothing,
             // Nothing at all was heard of it meanwhile, not even an answer to a ping.
@@ -140,6 +151,7 @@ impl Core {
     fn pair(&self, friend: &Friend) -> Pair {
         let state = self.peers().and_then(|peers| peers.state(&friend.device_id)).unwrap_or_default();
         let addresses = friend.all_addresses();
+        let sought = self.sought.borrow().get(&friend.device_id).copied().unwrap_or_default();
         let record = self
             .reach_memory
             .borrow()
@@ -154,7 +166,8 @@ impl Core {
             alive: record,
             alive_by: record
                 .map(|_| "his computer renewed its addresses with somebody whom both know".to_owned()),
-            helped: self.somebody_helps(friend),
+            answered: sought.heard,
+            unanswered: sought.silent,
             help_error: help_error(&state),
             any_address: !addresses.is_empty(),
             calls_only: friend.condition.is_some_and(|condition| condition.outbound_only),
@@ -181,13 +194,4 @@ fn help_error(state: &PeerState) -> Option<String> {
     let helped = |kind| matches!(kind, CandidateKind::Punched | CandidateKind::Relayed);
     let newest = state.attempts.iter().rev().find(|attempt| helped(attempt.kind))?;
     Some(safe(&newest.error.to_string()).into_owned())
-}
-
-/// What a proxy said, if nothing got by it.
-fn proxy_error(tests: &[kith_doctor::facts::Test]) -> Option<String> {
-    use kith_doctor::facts::TestResult::{Friend, Proxy};
-    if tests.iter().any(|test| test.result == Friend) {
-        return None;
-    }
-    tests.iter().find(|test| test.result == Proxy).and_then(|test| test.detail.clone())
 }

@@ -8,9 +8,10 @@ use jiff::Timestamp;
 use kith_doctor::facts::{
     Hub, Keeps, Listener, ListenerState, Mapping, Names, Network, Side, Test, TestResult,
 };
-use kith_doctor::firewall::FirewallFacts;
+use kith_doctor::firewall::{Access, FirewallFacts};
 use kith_identity::DeviceId;
 use kith_nat::Proof;
+use kith_network::Snapshot;
 use kith_peer::reach::HubRole;
 use kith_peer::{Connection, PathKind};
 
@@ -21,6 +22,8 @@ use crate::settings::Accept;
 
 /// Longest look at the gateway.
 const GATEWAY: Duration = Duration::from_secs(9);
+/// Longest wait for a friend who dials the router's promise.
+const PROOF: Duration = Duration::from_millis(8500);
 /// Friends who were lost within this time were perhaps lost by what has happened here.
 const LOST: Duration = Duration::from_secs(600);
 /// Most other computers that are witnesses of the time.
@@ -38,13 +41,28 @@ impl Core {
                 None => Vec::new(),
             }
         };
-        let (firewall, gateway, listener, keeps_ports, tests) = tokio::join!(
+        // What the daemon has seen of it may be a second old.
+        let snapshot = tokio::task::spawn_blocking(Snapshot::take).await;
+        let snapshot = snapshot.map_or_else(|_| self.network.snapshot(), Arc::new);
+        let proof = async {
+            if apart && patience == Patience::Long {
+                self.wait_for_proof(PROOF).await;
+            }
+        };
+        let (firewall, mut gateway, listener, keeps_ports, tests, ()) = tokio::join!(
             self.own_firewall(friend),
-            self.look_at_gateway(patience),
+            self.look_at_gateway(&snapshot, patience),
             self.listener_facts(),
             ports,
-            tests
+            tests,
+            proof
         );
+        // Nothing of this computer's stops the question, and it was asked for longer than any router takes.
+        if let Some(gateway) = gateway.as_mut().filter(|asked| asked.in_vain)
+            && firewall.outbound == Access::Open
+        {
+            gateway.answers = Some(false);
+        }
         let loaded = self.loaded();
         let network = &loaded.settings().network;
         let (linked, away) = self.others(id.as_ref());
@@ -59,11 +77,10 @@ impl Core {
             listener,
             outbound_only: network.outbound_only,
             proxy: network.proxy.as_ref().map(|proxy| proxy.address().to_string()),
-            proxy_error: None,
             mapped_ports: !network.mapped.is_empty(),
             internal: self.internal_addresses(),
             public: self.public_addresses(),
-            network: self.network_facts(gateway.as_ref(), network),
+            network: self.network_facts(&snapshot, gateway.as_ref(), network),
             mapping,
             keeps_ports,
             firewall,
@@ -72,9 +89,13 @@ impl Core {
             others_linked: linked,
             others_away: away,
             tests,
-            last_inbound: self.doctor_memory().inbound,
+            last_inbound: self.last_inbound(),
             keeps: None,
         }
+    }
+
+    fn last_inbound(&self) -> Option<i64> {
+        self.doctor_memory().inbound_at(Timestamp::now().as_second())
     }
 
     /// The same for a friend who asks: with what is kept for him.
@@ -87,7 +108,7 @@ impl Core {
         let known = friend.map(Friend::all_addresses).unwrap_or_default();
         let remotes: Vec<SocketAddr> = known.iter().filter_map(|address| address.parse().ok()).collect();
         let facts = super::firewall::gather(self.listen_port(), &remotes).await;
-        FirewallFacts { worked: self.doctor_memory().inbound, ..facts }
+        FirewallFacts { worked: self.last_inbound(), ..facts }
     }
 
     async fn listener_facts(&self) -> Listener {
@@ -111,24 +132,52 @@ impl Core {
             let (_, rest) = error.rsplit_once("; port ")?;
             rest.strip_suffix(" is free")?.parse().ok()
         });
-        Listener { port, state, error: view.error, taken_by, free_port }
+        let shared_with = self.at_the_same_port(port);
+        let free_port = match free_port {
+            None if !shared_with.is_empty() => {
+                let any = [SocketAddr::from((std::net::Ipv4Addr::UNSPECIFIED, port))];
+                tokio::task::spawn_blocking(move || kith_listener::propose(port, &any)).await.ok().flatten()
+            }
+            free => free,
+        };
+        Listener { port, state, error: view.error, taken_by, free_port, shared_with }
     }
 
-    async fn look_at_gateway(self: &Arc<Self>, patience: Patience) -> Option<gateway::Gateway> {
+    /// Friends' computers in our network that listen at the same port.
+    fn at_the_same_port(&self, port: u16) -> Vec<String> {
+        let Some(peers) = self.peers() else { return Vec::new() };
         let snapshot = self.network.snapshot();
+        let near = self.roster.all().into_iter().filter(|friend| {
+            let state = peers.state(&friend.device_id);
+            state.and_then(|state| state.connection).is_some_and(|link| link.path() == PathKind::Lan)
+        });
+        let addresses = near.flat_map(|friend| friend.addresses.internal);
+        let addresses = addresses.filter_map(|address| address.parse::<SocketAddr>().ok());
+        let same = addresses
+            .filter(|at| at.port() == port && !at.ip().is_loopback() && snapshot.is_on_link(at.ip()));
+        same.map(|at| at.to_string()).take(MOST_CLOCKS).collect()
+    }
+
+    async fn look_at_gateway(
+        self: &Arc<Self>,
+        snapshot: &Snapshot,
+        patience: Patience,
+    ) -> Option<gateway::Gateway> {
         let first = snapshot.gateways.first()?;
         let patience = if self.is_anybody_outside_linked() { Patience::Short } else { patience };
         Some(self.hear(first, patience).await)
     }
 
     /// Calls the router at the port of its page, if connections may go to anywhere. One that has always answered and does not now is silent.
+    /// A computer that only makes calls does it only where nobody else answers.
     pub(super) async fn hear(
         self: &Arc<Self>,
         known: &kith_network::Gateway,
         patience: Patience,
     ) -> gateway::Gateway {
         let network = &self.settings().network;
-        if network.outbound_only || network.proxy.is_some() || !network.allowed_destinations.is_empty() {
+        let is_reserved = network.outbound_only && patience == Patience::Short;
+        if is_reserved || network.proxy.is_some() || !network.allowed_destinations.is_empty() {
             return gateway::Gateway::of(known);
         }
         let asked = tokio::time::timeout(GATEWAY, gateway::ask(known, patience)).await;
@@ -145,10 +194,10 @@ impl Core {
 
     fn network_facts(
         &self,
+        snapshot: &Snapshot,
         gateway: Option<&gateway::Gateway>,
         settings: &crate::settings::Network,
     ) -> Network {
-        let snapshot = self.network.snapshot();
         let addresses = || snapshot.interfaces.iter().flat_map(|interface| &interface.addresses);
         let leaves = &snapshot.leaves_by;
         Network {

@@ -18,6 +18,7 @@ use crate::dial::DialError;
 use crate::peers::{Peers, WeakPeers};
 use crate::race::Attempt;
 use crate::reach::core::{Command, Draw, Fault, Input, MOST_LEGS, Outcome, Pair, Port, Terms, Via, Worked};
+use crate::reach::host::Sought;
 use crate::reach::signal::{CallId, Said, Signal, SignalId};
 use crate::way::{CandidateKind, Way};
 
@@ -222,7 +223,10 @@ impl Actor {
             heard
         });
         match heard {
-            Ok(commands) => self.obey(id, commands),
+            Ok(commands) => {
+                self.host.sought(&id, Sought::Heard);
+                self.obey(id, commands);
+            }
             Err(error) => {
                 let is_first =
                     friend.warned.is_none_or(|at| now.saturating_duration_since(at) >= BETWEEN_WARNINGS);
@@ -526,6 +530,9 @@ impl Actor {
             };
             if faults.iter().any(is_out_of_reach) {
                 self.borrow_hubs(&id);
+            }
+            if faults.iter().any(|fault| matches!(fault, Fault::Away | Fault::Silent)) {
+                self.host.sought(&id, Sought::Silent);
             }
             let targets = self.friends.get(&id).map(|friend| friend.targets.clone()).unwrap_or_default();
             let called = |carrier: &DeviceId| self.host.called(carrier);
