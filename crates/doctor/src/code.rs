@@ -217,6 +217,12 @@ codes! {
     Offline, "offline", Fault, Friend, "the friend's computer is off or asleep",
         "Nobody has seen it for a while, and nothing answers where it was.",
         "Ask your friend whether the computer is on and has a network. Backups go on by themselves when it is back.";
+    Asleep, "asleep", Note, Friend, "the friend's computer is probably asleep",
+        "It went silent, and on most of the last days it slept at this time of the day, as it told afterwards itself.",
+        "Nothing. Backups go on by themselves when it wakes up; if they should run at this time, let your friend keep that computer from sleeping.";
+    JustWoken, "just-woken", Note, ThisComputer, "the computer has just woken from sleep",
+        "While a computer sleeps all its connections end. For a moment after it has woken its network is not there yet, and Kith connects anew.",
+        "Wait a minute, and look again.";
     NotRunning, "not-running", Fault, Friend, "Kith does not run on the friend's computer",
         "The computer answers, and says that nothing listens at the port.",
         "Ask your friend to start Kith there, and to look at `kith status`.";

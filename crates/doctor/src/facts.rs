@@ -88,6 +88,10 @@ pub struct Side {
     pub tests: Vec<Test>,
     /// When somebody from another computer got in at the port last, Unix seconds.
     pub last_inbound: Option<i64>,
+    /// When it woke from sleep last, Unix seconds; null: not since Kith was started.
+    pub woken: Option<i64>,
+    /// How long it slept then, seconds.
+    pub slept: Option<u64>,
     /// What it keeps for the one who asks; null: it was not asked by a friend.
     pub keeps: Option<Keeps>,
 }
@@ -299,6 +303,8 @@ pub struct Pair {
     pub unanswered: Option<i64>,
     /// What calls by the help of others came to last, a sentence.
     pub help_error: Option<String>,
+    /// On how many of the last days his computer slept at this time of the day; null: no day is known.
+    pub habit: Option<Habit>,
     /// Whether any address of his is known.
     pub any_address: bool,
     /// He only takes no calls: known from what he told.
@@ -311,6 +317,16 @@ pub struct Pair {
     pub offered: Option<u64>,
     /// See [`Self::offered`].
     pub stored: Option<u64>,
+}
+
+/// When a computer usually sleeps, as it told itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Habit {
+    /// Days on which it slept at this time.
+    pub asleep: u32,
+    /// Days of which it is known how it was at this time.
+    pub of: u32,
 }
 
 /// The link to a friend.

@@ -6,6 +6,8 @@ use crate::facts::{MOST_TESTS, Side};
 
 /// Most entries of any other list.
 const MOST_ENTRIES: usize = 16;
+/// Longest sleep that is believed, seconds.
+const LONGEST_SLEEP: u64 = 366 * 24 * 3600;
 /// Most characters of any text.
 const MOST_CHARACTERS: usize = 300;
 
@@ -21,6 +23,9 @@ impl Side {
     #[must_use]
     pub fn tamed(mut self) -> Self {
         text(&mut self.version);
+        // A person is told how long ago that was.
+        self.woken = self.woken.filter(|woken| (0..=self.time).contains(woken));
+        self.slept = self.slept.filter(|slept| self.woken.is_some() && *slept <= LONGEST_SLEEP);
         self.clocks.truncate(MOST_ENTRIES);
         for optional in [
             &mut self.program,
@@ -146,6 +151,20 @@ mod tests {
         for said in [&tamed.version, &tamed.hubs[0].at] {
             assert!(said.len() <= MOST_CHARACTERS && said.starts_with("[31mx"), "{said:?}");
         }
+    }
+
+    #[test]
+    fn a_computer_has_woken_before_it_says_so_and_has_not_slept_for_ever() {
+        let slept = |woken, slept| {
+            let side = Side { time: 1000, woken: Some(woken), slept: Some(slept), ..Side::default() }.tamed();
+            (side.woken, side.slept)
+        };
+        assert_eq!(slept(990, 8 * 3600), (Some(990), Some(8 * 3600)));
+        assert_eq!(slept(990, u64::MAX), (Some(990), None));
+        assert_eq!(
+            (slept(1001, 9), slept(-1, 9), slept(i64::MIN, 9)),
+            ((None, None), (None, None), (None, None))
+        );
     }
 
     #[test]

@@ -15,6 +15,6 @@ mod platform;
 mod sleep;
 mod snapshot;
 
-pub use network::Network;
+pub use network::{Network, through_sleep};
 pub use news::News;
 pub use snapshot::{Address, ByFamily, Gateway, Interface, InterfaceKind, Snapshot};

@@ -75,6 +75,13 @@ impl Network {
     }
 }
 
+/// How long it is since some moment, by a clock that goes on while the computer sleeps and that nobody sets; where the system has
+/// none, by the time of day.
+#[must_use]
+pub fn through_sleep() -> Duration {
+    platform::clocks().through_sleep
+}
+
 async fn run(source: Source, news: watch::Sender<News>) {
     let mut sleep = SleepWatch::new(platform::clocks());
     let mut tick = tokio::time::interval(TICK);

@@ -23,6 +23,17 @@ pub struct Condition {
     pub work: Work,
     /// How far they are, 0 to 100; null: not known, or nothing runs.
     pub percent: Option<u8>,
+    /// When it slept last; null: not since its Kith was started.
+    pub slept: Option<Slept>,
+}
+
+/// See [`Condition::slept`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slept {
+    /// When it fell asleep, Unix seconds.
+    pub from: i64,
+    /// When it woke.
+    pub to: i64,
 }
 
 /// See [`Condition::last_backup`].
@@ -67,6 +78,9 @@ impl Condition {
         if self.percent.is_some_and(|percent| percent > 100) {
             return nonsense("progress");
         }
+        if !self.slept.is_none_or(|slept| moment(slept.from) && moment(slept.to) && slept.from <= slept.to) {
+            return nonsense("time of its sleep");
+        }
         Ok(())
     }
 }
@@ -90,6 +104,11 @@ mod tests {
     fn a_condition_that_makes_no_sense_is_refused() {
         check(r#"{"percent": 100, "work": "running", "last_backup": {"time": 1, "complete": true}}"#, Ok(()));
         check(r#"{"percent": 101}"#, Err("progress"));
+        check(r#"{"slept": {"from": 5, "to": 5}}"#, Ok(()));
+        for slept in [(6, 5), (-1, 5), (5, 253_402_300_800_i64)] {
+            let (from, to) = slept;
+            check(&format!(r#"{{"slept": {{"from": {from}, "to": {to}}}}}"#), Err("time of its sleep"));
+        }
         check(r#"{"paused_until": -1}"#, Err("time of the end of its pause"));
         let far = r#"{"last_backup": {"time": 253402300800, "complete": true}}"#;
         check(far, Err("time of its last backup"));

@@ -27,7 +27,7 @@ pub use body::{
     with_least_progress,
 };
 pub use class::Class;
-pub use condition::{Condition, LastBackup, Work};
+pub use condition::{Condition, LastBackup, Slept, Work};
 pub use dial_back::{
     DIAL_BACK_CAPABILITY, DIAL_BACK_LIMIT, DialBackAnswer, DialBackOrder, DialBackOutcome, DialBackRefusal,
     DialBackRequest, DialBackResult, LEAST_DIAL_BACK_PORT, MOST_DIAL_BACK_ADDRESSES,

@@ -80,6 +80,9 @@ fn card(friend: &FriendView, facts: &Facts) -> Markup {
                     }
                 }))
             }
+            @if let Some(reachability) = &friend.reachability {
+                dl.facts { (parts::row("History", &html! { (safe(&capital(&reachability.sentence))) })) }
+            }
             @if let Some(condition) = &friend.condition {
                 dl.facts { (parts::row("Their backups", &their_backups(condition, facts))) }
             }

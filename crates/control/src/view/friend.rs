@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::ArchiveView;
+pub use kith_doctor::history::Cause;
 
 /// Another computer we have paired with.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -81,6 +82,29 @@ pub struct FriendView {
     pub archive: ArchiveView,
     /// How the friend is, as he told last, whether or not one of the two stores for the other; null when he has told nothing.
     pub condition: Option<ConditionView>,
+    /// How well the friend could be reached in the last days; null while too little is known.
+    pub reachability: Option<ReachabilityView>,
+}
+
+/// How well a friend could be reached in the last seven days, or since he began to be watched.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ReachabilityView {
+    /// All of it in a part of a sentence.
+    pub sentence: String,
+    /// The share of `watched_seconds` with a link, in percent, rounded down to one decimal; null if there was too little to tell of.
+    pub percent: Option<f64>,
+    /// Since when.
+    pub since: Timestamp,
+    /// Time in which the friend could have been reached and this computer looked: without all of the following.
+    pub watched_seconds: u64,
+    /// Time in which the friend's computer slept, as it told itself.
+    pub asleep_seconds: u64,
+    /// Time in which this computer slept.
+    pub asleep_here_seconds: u64,
+    /// Time in which Kith did not run on this computer.
+    pub unwatched_seconds: u64,
+    /// What was in the way in the rest of `watched_seconds`, the longest first, as far as it was found out.
+    pub causes: Vec<Cause>,
 }
 
 /// A link came, went, or took another way.

@@ -20,8 +20,8 @@ pub use firewall::{
     FirewallDirection, FirewallProtocol, FirewallRule, FirewallView, MappedPort, ProxyDestination, ProxyRules,
 };
 pub use friend::{
-    AddressFailure, AttemptView, ConditionView, FriendView, InviteView, JoinView, LastBackupView,
-    PathChangeView, WorkView,
+    AddressFailure, AttemptView, Cause, ConditionView, FriendView, InviteView, JoinView, LastBackupView,
+    PathChangeView, ReachabilityView, WorkView,
 };
 pub use hub::{HubMoveView, HubRole, HubState, HubView};
 pub use job::{JobKind, JobState, JobView, ProgressView, SetView, SkippedView};

@@ -13,7 +13,7 @@ use kith_control::{
     InviteRequest, JoinRequest, MeetingConsent, MeetingRequest, RecoverRequest, RecoverView, SetRequest,
     SnapshotQuery, UndeleteRequest,
 };
-use kith_doctor::Diagnosis;
+use kith_doctor::{Code, Diagnosis, Part};
 use kith_identity::DeviceId;
 use tokio::sync::{Notify, broadcast};
 
@@ -128,6 +128,7 @@ pub(crate) fn friend(seed: u8, name: &str) -> FriendView {
         last_backup: None,
         archive: archive(),
         condition: None,
+        reachability: None,
         dialled: None,
         relayed_by: None,
         path_since: None,
@@ -387,6 +388,16 @@ pub(crate) fn rich() -> State {
             last_backup: Some(LastBackupView { time: ago(26 * 3600), complete: true }),
             work: WorkView::Running,
             percent: Some(34),
+        }),
+        reachability: Some(ReachabilityView {
+            sentence: "reachable 98.7 % this week; 6 h asleep, 20 min router".to_owned(),
+            percent: Some(98.7),
+            since: ago(7 * 24 * 3600),
+            watched_seconds: 162 * 3600,
+            asleep_seconds: 6 * 3600,
+            asleep_here_seconds: 0,
+            unwatched_seconds: 0,
+            causes: vec![Cause { code: Code::MappingLost, part: Part::RouterThere, seconds: 20 * 60 }],
         }),
         ..friend(1, "Anna")
     };

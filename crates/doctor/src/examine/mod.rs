@@ -10,6 +10,7 @@ mod clock;
 mod end;
 mod helpers;
 mod router;
+mod sleep;
 mod storage;
 mod tested;
 mod together;
@@ -293,6 +294,7 @@ fn of_pair(case: &Case<'_>) -> Vec<Found> {
     }
     let stopped = found.iter().any(|found| found.outcome == Outcome::Failed);
     found.extend(together::together(case, stopped));
+    sleep::explains(case, &mut found);
     found.extend(storage::checks(case));
     found
 }

@@ -8,6 +8,8 @@ use crate::diagnosis::{Condition, Passage};
 use crate::facts::{Hub, Keeps, LinkFacts, Listener, ListenerState, Mapping, Network, Place, Test, There};
 use crate::firewall::{Access, FirewallFacts, Manager};
 
+mod sleep;
+
 const NOW: i64 = 1_800_000_000;
 
 /// A home whose router maps the port, with nothing wrong.

@@ -113,6 +113,9 @@ pub(super) fn show(friends: &[FriendView], detail: Detail) {
         }
         let backup = friend.last_backup.map_or_else(|| "none yet".to_owned(), ago);
         rows.push(vec!["  last backup".into(), backup]);
+        if let Some(reachability) = &friend.reachability {
+            rows.push(vec!["  history".into(), safe(&reachability.sentence)]);
+        }
         if let Some(condition) = &friend.condition {
             rows.push(vec!["  their backups".into(), their_backups(condition)]);
             rows.extend(condition.free_bytes.map(|free| vec!["  free there".into(), size(free)]));

@@ -76,6 +76,7 @@ impl Core {
                 .map(|(ended, complete)| LastBackup { time: ended.as_second().max(0), complete }),
             work,
             percent,
+            slept: self.histories.last_sleep(),
         }
     }
 
@@ -107,6 +108,8 @@ pub(super) fn view(condition: &Condition) -> ConditionView {
 
 #[cfg(test)]
 mod tests {
+    use kith_wire::Slept;
+
     use super::*;
 
     const GIB: u64 = 1 << 30;
@@ -128,6 +131,7 @@ mod tests {
         check(|now| now.work = Work::Idle, Some(SOON));
         check(|now| now.paused_until = Some(1), Some(SOON));
         check(|now| now.outbound_only = true, Some(SOON));
+        check(|now| now.slept = Some(Slept { from: 1, to: 2 }), Some(SOON));
         check(|now| now.last_backup = Some(LastBackup { time: 1, complete: false }), Some(SOON));
     }
 

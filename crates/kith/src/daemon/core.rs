@@ -22,7 +22,7 @@ use tracing::warn;
 use super::carrier::{self, ByLink};
 use super::db::{Db, Table};
 use super::dial_in::DialIn;
-use super::doctor::{Asked, Memory};
+use super::doctor::{Asked, Histories, Memory};
 use super::heads::Heads;
 use super::history::History;
 use super::host::Door;
@@ -96,6 +96,8 @@ pub mod value {
     pub const RELAYED: &str = "relayed";
     /// What let friends in before, for the doctor.
     pub const WORKED: &str = "worked";
+    /// How well each friend could be reached in the last days.
+    pub const REACHABILITY: &str = "reachability";
 }
 
 /// The shared state.
@@ -183,6 +185,8 @@ pub struct Core {
     pub(super) asked: Asked,
     /// What let friends in before.
     pub(super) worked: Mutex<Memory>,
+    /// How well friends could be reached, and when this computer slept.
+    pub(super) histories: Histories,
 }
 
 /// What the listener hands over.
@@ -214,6 +218,7 @@ impl Core {
         let paused_until = db.get(Table::Values, value::PAUSED_UNTIL).await?;
         let roster = Roster::load(db.clone()).await?;
         let invites = Invites::load(db.clone()).await?;
+        let histories = Histories::load(&db, &roster).await;
         let outbound = Outbound::new(loaded.settings().network.outbound_rules());
         let events = broadcast::Sender::new(EVENT_BACKLOG);
         let history = History::new(db.clone());
@@ -289,6 +294,7 @@ impl Core {
             free_bytes: Mutex::default(),
             asked: Asked::default(),
             worked: Mutex::default(),
+            histories,
         });
         core.load_kept_states().await;
         core.load_damage().await;

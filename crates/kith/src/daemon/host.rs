@@ -302,6 +302,9 @@ impl Core {
         if let Some(newest) = &report.newest {
             self.note_newest(friend, newest);
         }
+        if let Some(slept) = report.condition.and_then(|condition| condition.slept) {
+            self.history_slept(friend, slept);
+        }
         // Sets name their destinations: the name in a set stays with the friend whom the person meant.
         let sets = self.settings().sets;
         let in_a_set =

@@ -107,6 +107,7 @@ async fn run_once(home: &Home, sources: &SettingsSources, signals: &mut Signals)
     tasks.spawn(proof::keep(core.clone(), nat.clone()));
     tasks.spawn(doctor::keep(core.clone(), nat.clone()));
     tasks.spawn(doctor::meet_routers(core.clone()));
+    tasks.spawn(doctor::watch(core.clone()));
     // Before anybody can ask: whoever is told "ready" finds the port open, or the reason why it is not.
     core.apply_listener().await;
     tasks.spawn(listening::keep(core.clone()));
@@ -130,6 +131,8 @@ async fn run_once(home: &Home, sources: &SettingsSources, signals: &mut Signals)
     notify(&[sd_notify::NotifyState::Stopping]);
     info!("ending");
     let ending = async {
+        // Before the links end, which is nobody's doing but ours.
+        core.end_histories().await;
         core.jobs.shutdown().await;
         tokio::join!(control.shutdown(Duration::from_secs(1)), peers.shutdown(), nat.shutdown(), async {
             if let Some(listener) = core.set_listener(None) {

@@ -148,6 +148,7 @@ impl Core {
             trouble: friend.trouble.clone(),
             last_backup: self.jobs.last_complete(None, Some(&friend.device_id)),
             condition: friend.condition.as_ref().map(super::condition::view),
+            reachability: self.reachability(&friend.device_id),
             archive: self.archive_view(friend),
         }
     }

@@ -48,6 +48,9 @@ pub(super) fn section(
         (next_step(diagnosis, status))
         @if let Some(name) = &diagnosis.friend { (directions(diagnosis, name)) }
         (way::section(diagnosis))
+        @if let Some(reachability) = friend.and_then(|friend| friend.reachability.as_ref()) {
+            p.muted.history { (parts::sentence(&reachability.sentence)) }
+        }
         (evidence(diagnosis))
         @if let Some(friend) = friend { (codes(diagnosis, friend)) }
         p.muted.looked {

@@ -4,6 +4,7 @@ mod addresses;
 mod ask;
 mod firewall;
 mod gateway;
+mod history;
 mod memory;
 mod ports;
 mod side;
@@ -30,6 +31,7 @@ use super::roster::Friend;
 use self::gateway::Patience;
 
 pub(super) use self::ask::Asked;
+pub(super) use self::history::{Histories, watch};
 pub(super) use self::memory::{Memory, keep, meet_routers};
 pub(super) use self::sought::Sought;
 
@@ -96,7 +98,12 @@ impl Core {
             // The link is there by name only.
             pair.link = None;
         }
-        Ok(diagnose(&Facts { here, friend: Some(pair), there }))
+        let apart = pair.link.is_none();
+        let diagnosis = diagnose(&Facts { here, friend: Some(pair), there });
+        if apart {
+            self.history_cause(&friend.device_id, diagnosis.verdict.code, diagnosis.verdict.part);
+        }
+        Ok(diagnosis)
     }
 
     /// What this computer says of itself, in one line.
@@ -169,6 +176,7 @@ impl Core {
             answered: sought.heard,
             unanswered: sought.silent,
             help_error: help_error(&state),
+            habit: self.sleep_habit(&friend.device_id),
             any_address: !addresses.is_empty(),
             calls_only: friend.condition.is_some_and(|condition| condition.outbound_only),
             trouble: friend.trouble.clone(),

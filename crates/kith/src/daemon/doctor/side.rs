@@ -68,6 +68,7 @@ impl Core {
         let (linked, away) = self.others(id.as_ref());
         let mapping = self.mapping_facts(gateway.as_ref());
         let names = names(&tests);
+        let slept = self.histories.last_sleep();
         Side {
             time: Timestamp::now().as_second(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -90,6 +91,8 @@ impl Core {
             others_away: away,
             tests,
             last_inbound: self.last_inbound(),
+            woken: slept.map(|slept| slept.to),
+            slept: slept.map(|slept| slept.to.abs_diff(slept.from)),
             keeps: None,
         }
     }

@@ -1,0 +1,81 @@
+//! Computers that sleep, and that have just woken.
+
+use super::*;
+use crate::facts::Habit;
+
+/// The same, and the computer woke so many seconds ago after eight hours.
+fn woken(side: Side, ago: i64) -> Side {
+    Side { woken: Some(NOW - ago), slept: Some(8 * 3600), ..side }
+}
+
+fn with_habit(mut facts: Facts, asleep: u32, of: u32) -> Facts {
+    facts.friend = facts.friend.map(|friend| Pair { habit: Some(Habit { asleep, of }), ..friend });
+    facts
+}
+
+#[test]
+fn for_a_minute_after_it_woke_nothing_is_blamed_that_comes_up_by_itself() {
+    let mut facts = apart(TestResult::NoResponse);
+    facts.here = woken(facts.here, 20);
+    facts.here.hubs = vec![Hub { at: "11.0.0.9:443".into(), works: false, error: None }];
+    let verdict = check(&facts, Code::JustWoken, Part::ThisComputer).verdict;
+    assert_eq!(verdict.sentence, "this computer woke up 20 seconds ago after 8 hours and connects again");
+    assert!(verdict.evidence.iter().any(|line| line.contains("11.0.0.2:4242: no response")), "{verdict:#?}");
+    facts.here.network = Network::default();
+    check(&facts, Code::JustWoken, Part::ThisComputer);
+    facts.here = woken(facts.here, 60);
+    check(&facts, Code::NoNetwork, Part::ThisComputer);
+}
+
+#[test]
+fn what_does_not_come_up_by_itself_is_blamed_also_right_after_it_woke() {
+    let mut facts = apart(TestResult::NoResponse);
+    facts.here = woken(facts.here, 5);
+    facts.here.listener = Listener {
+        port: 4242,
+        state: ListenerState::Error,
+        taken_by: Some("nginx".into()),
+        ..Listener::default()
+    };
+    check(&facts, Code::PortTaken, Part::ThisComputer);
+    let mut facts = apart(TestResult::RefusedUs);
+    facts.here = woken(facts.here, 5);
+    check(&facts, Code::IdentityChanged, Part::Friend);
+    let mut facts = healthy();
+    facts.here = woken(facts.here, 5);
+    check(&facts, Code::Works, Part::ThisComputer);
+}
+
+#[test]
+fn the_friends_computer_has_just_woken_if_it_said_so_a_moment_ago() {
+    let mut facts = apart(TestResult::NoResponse);
+    let there = |ago| There { side: woken(home("11.0.0.2:4242"), ago), source: Source::Code };
+    facts.there = Some(there(30));
+    let verdict = check(&facts, Code::JustWoken, Part::Friend).verdict;
+    assert!(verdict.sentence.starts_with("bert's computer woke up 30 seconds ago"), "{}", verdict.sentence);
+    for old in
+        [there(61), there(-1), There { side: Side { time: NOW - 3600, ..there(30).side }, ..there(30) }]
+    {
+        facts.there = Some(old);
+        assert_ne!(diagnose(&facts).verdict.code, Code::JustWoken);
+    }
+}
+
+#[test]
+fn who_is_silent_when_it_always_sleeps_is_probably_asleep() {
+    let silent = apart(TestResult::NoResponse);
+    let verdict = check(&with_habit(silent.clone(), 4, 5), Code::Asleep, Part::Friend).verdict;
+    assert!(verdict.next_step.is_some() && verdict.weight == Weight::Note, "{verdict:#?}");
+    assert!(verdict.evidence.contains(&"it slept at this time on 4 of 5 days".to_owned()), "{verdict:#?}");
+    for (asleep, of) in [(1, 1), (2, 4), (0, 6)] {
+        assert_ne!(diagnose(&with_habit(silent.clone(), asleep, of)).verdict.code, Code::Asleep);
+    }
+    // Whoever refuses, was heard of by others, or says what is wrong, is awake.
+    check(&with_habit(apart(TestResult::Refused), 4, 5), Code::NotRunning, Part::Friend);
+    let mut heard = with_habit(silent.clone(), 4, 5);
+    heard.friend = heard.friend.map(|friend| Pair { alive: Some(NOW - 60), ..friend });
+    assert_ne!(diagnose(&heard).verdict.code, Code::Asleep);
+    let mut blocked = with_habit(silent, 4, 5);
+    blocked.here.firewall.outbound = Access::Dropped;
+    check(&blocked, Code::FirewallOut, Part::FirewallHere);
+}
