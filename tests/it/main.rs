@@ -18,6 +18,7 @@ mod failover;
 mod fixtures;
 mod flood;
 mod heads;
+mod history;
 mod hostile;
 mod hubs;
 mod interrupted;

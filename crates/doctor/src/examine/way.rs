@@ -58,11 +58,13 @@ pub(super) fn stations(facts: &Facts, verdict: &Verdict, checks: &[Check]) -> Ve
     let broken = (!verdict.is_fine()).then_some(verdict.part);
     let noted = (verdict.weight == Weight::Note).then_some(verdict.part);
     let linked = facts.friend.as_ref().is_some_and(|pair| pair.link.is_some());
-    let is_seen = |part: Part| match broken {
+    // Who has just woken or sleeps is not broken, and what lies beyond was not seen all the same.
+    let ends_at = broken.or_else(|| noted.filter(|_| facts.friend.is_some() && !linked));
+    let is_seen = |part: Part| match ends_at {
         // What works is beyond doubt; else what is before the broken piece, and what the other end said of itself.
         _ if linked => true,
         None => true,
-        Some(broken) => part < broken || (part > broken && facts.there.is_some()),
+        Some(end) => part < end || (part > end && facts.there.is_some()),
     };
     let of = |part: Part| checks.iter().filter(move |check| check.part == part).map(|check| check.outcome);
     let fails = |part: Part| of(part).any(|outcome| outcome == Outcome::Failed);

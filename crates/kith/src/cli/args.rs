@@ -69,7 +69,7 @@ pub enum Command {
         #[arg(long)]
         own: bool,
     },
-    /// List friends with the state of their links and their addresses
+    /// List friends with the state of their links, how well they could be reached this week, and their addresses
     Friends {
         /// Only this one, with all that is known of the way to him
         name: Option<String>,

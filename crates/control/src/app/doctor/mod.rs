@@ -5,7 +5,7 @@ mod way;
 
 use jiff::Timestamp;
 use kith_doctor::diagnosis::{Check, Direction, Outcome, Passage};
-use kith_doctor::{Diagnosis, Part, Weight};
+use kith_doctor::{Code, Diagnosis, Part, Weight};
 use maud::{Markup, html};
 
 pub(super) use explain::section as explain;
@@ -82,6 +82,10 @@ fn verdict(diagnosis: &Diagnosis) -> Markup {
     let verdict = &diagnosis.verdict;
     let (tone, word) = match verdict.weight {
         Weight::Fine => (Tone::Good, "Everything works"),
+        // They are not connected, and will be.
+        Weight::Note if matches!(verdict.code, Code::Asleep | Code::JustWoken) => {
+            (Tone::Off, "Nothing is broken")
+        }
         Weight::Note => (Tone::Warn, "It works"),
         Weight::Fault => (Tone::Bad, "Something is broken"),
     };

@@ -21,6 +21,9 @@ fn for_a_minute_after_it_woke_nothing_is_blamed_that_comes_up_by_itself() {
     let verdict = check(&facts, Code::JustWoken, Part::ThisComputer).verdict;
     assert_eq!(verdict.sentence, "this computer woke up 20 seconds ago after 8 hours and connects again");
     assert!(verdict.evidence.iter().any(|line| line.contains("11.0.0.2:4242: no response")), "{verdict:#?}");
+    let way = diagnose(&facts).way;
+    let unseen = way[1..].iter().all(|station| station.state == Condition::Unknown);
+    assert!(unseen && way[0].state == Condition::Note, "what was not seen is not fine: {way:#?}");
     facts.here.network = Network::default();
     check(&facts, Code::JustWoken, Part::ThisComputer);
     facts.here = woken(facts.here, 60);
@@ -66,6 +69,9 @@ fn who_is_silent_when_it_always_sleeps_is_probably_asleep() {
     let silent = apart(TestResult::NoResponse);
     let verdict = check(&with_habit(silent.clone(), 4, 5), Code::Asleep, Part::Friend).verdict;
     assert!(verdict.next_step.is_some() && verdict.weight == Weight::Note, "{verdict:#?}");
+    let way = diagnose(&with_habit(silent.clone(), 4, 5)).way;
+    let states: Vec<Condition> = way.iter().map(|station| station.state).collect();
+    assert_eq!(states.last(), Some(&Condition::Note));
     assert!(verdict.evidence.contains(&"it slept at this time on 4 of 5 days".to_owned()), "{verdict:#?}");
     for (asleep, of) in [(1, 1), (2, 4), (0, 6)] {
         assert_ne!(diagnose(&with_habit(silent.clone(), asleep, of)).verdict.code, Code::Asleep);
