@@ -256,6 +256,7 @@ pub(crate) fn empty() -> State {
             paused_until: None,
             superseded: None,
             recovery_unseen: true,
+            notices: Vec::new(),
             jobs: Vec::new(),
             friends: Vec::new(),
         },

@@ -22,7 +22,7 @@ use tracing::warn;
 use super::carrier::{self, ByLink};
 use super::db::{Db, Table};
 use super::dial_in::DialIn;
-use super::doctor::{Asked, Memory};
+use super::doctor::{Asked, Memory, Notice};
 use super::heads::Heads;
 use super::history::History;
 use super::host::Door;
@@ -181,6 +181,8 @@ pub struct Core {
     pub(super) asked: Asked,
     /// What let friends in before.
     pub(super) worked: Mutex<Memory>,
+    /// What a person should know before he asks.
+    pub(super) notices: Mutex<Vec<Notice>>,
 }
 
 /// What the listener hands over.
@@ -286,6 +288,7 @@ impl Core {
             free_bytes: Mutex::default(),
             asked: Asked::default(),
             worked: Mutex::default(),
+            notices: Mutex::default(),
         });
         core.load_kept_states().await;
         core.load_damage().await;

@@ -2,11 +2,13 @@
 
 mod addresses;
 mod ask;
+mod attempts;
 mod firewall;
 mod gateway;
 mod memory;
 mod ports;
 mod side;
+mod watch;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -30,6 +32,7 @@ use self::gateway::Patience;
 
 pub(super) use self::ask::Asked;
 pub(super) use self::memory::{Memory, keep, meet_routers};
+pub(super) use self::watch::{Notice, watch};
 
 /// How long a friend who is not linked may take to be, while the rest is looked at.
 const LINK: Duration = Duration::from_millis(2500);

@@ -26,6 +26,15 @@ const LOST: Duration = Duration::from_secs(600);
 /// Most other computers that are witnesses of the time.
 const MOST_CLOCKS: usize = 16;
 
+/// What of a side takes a while to find out.
+pub(super) struct Gathered {
+    pub(super) firewall: FirewallFacts,
+    pub(super) gateway: Option<gateway::Gateway>,
+    pub(super) listener: Listener,
+    pub(super) keeps_ports: Option<bool>,
+    pub(super) tests: Vec<Test>,
+}
+
 impl Core {
     /// All that this computer knows of itself, told about `friend` or to him, with the tests of his addresses.
     pub(super) async fn side(self: &Arc<Self>, friend: Option<&Friend>, patience: Patience) -> Side {
@@ -45,6 +54,13 @@ impl Core {
             ports,
             tests
         );
+        self.side_of(friend, Gathered { firewall, gateway, listener, keeps_ports, tests })
+    }
+
+    /// The same, of what was looked at already: it waits for nothing.
+    pub(super) fn side_of(&self, friend: Option<&Friend>, gathered: Gathered) -> Side {
+        let Gathered { firewall, gateway, listener, keeps_ports, tests } = gathered;
+        let id = friend.map(|friend| friend.device_id);
         let loaded = self.loaded();
         let network = &loaded.settings().network;
         let (linked, away) = self.others(id.as_ref());
@@ -83,14 +99,14 @@ impl Core {
         Side { keeps, ..self.side(Some(friend), Patience::Short).await.told() }
     }
 
-    async fn own_firewall(&self, friend: Option<&Friend>) -> FirewallFacts {
+    pub(super) async fn own_firewall(&self, friend: Option<&Friend>) -> FirewallFacts {
         let known = friend.map(Friend::all_addresses).unwrap_or_default();
         let remotes: Vec<SocketAddr> = known.iter().filter_map(|address| address.parse().ok()).collect();
         let facts = super::firewall::gather(self.listen_port(), &remotes).await;
         FirewallFacts { worked: self.doctor_memory().inbound, ..facts }
     }
 
-    async fn listener_facts(&self) -> Listener {
+    pub(super) async fn listener_facts(&self) -> Listener {
         let view = self.listener_view();
         let state = match view.state {
             kith_control::view::ListenerState::Listening => ListenerState::Listening,
@@ -114,7 +130,7 @@ impl Core {
         Listener { port, state, error: view.error, taken_by, free_port }
     }
 
-    async fn look_at_gateway(self: &Arc<Self>, patience: Patience) -> Option<gateway::Gateway> {
+    pub(super) async fn look_at_gateway(self: &Arc<Self>, patience: Patience) -> Option<gateway::Gateway> {
         let snapshot = self.network.snapshot();
         let first = snapshot.gateways.first()?;
         let patience = if self.is_anybody_outside_linked() { Patience::Short } else { patience };
