@@ -947,6 +947,12 @@ pub(crate) fn hostile(name: &str) -> State {
         meeting.safety_words = Some(text());
         meeting.outcome = meeting.outcome.is_some().then(text);
     }
+    state.status.notices = crate::notices::several();
+    for notice in &mut state.status.notices {
+        notice.friend = notice.friend.is_some().then(text);
+        notice.sentence = text();
+        notice.next_step = Some(text());
+    }
     for friend in &mut state.status.friends {
         friend.name = text();
         friend.path = Some(text());
