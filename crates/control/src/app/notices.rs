@@ -18,7 +18,7 @@ pub(super) fn section(facts: &Facts) -> Markup {
         @for notice in faults().take(MOST_ABOVE) {
             div.notice.bad.fault role="alert" {
                 div.notice-text {
-                    p { strong { (parts::sentence(&notice.sentence)) } " " span.muted { "Since " (parts::time(notice.since, facts.now)) "." } }
+                    p { strong { (parts::sentence(&notice.sentence)) } " " span.muted { (parts::time(notice.since, facts.now)) } }
                     @if let Some(step) = &notice.next_step { p { "What to do: " (parts::sentence(step)) } }
                 }
                 (doctor(notice))
