@@ -29,6 +29,7 @@ mod local;
 mod main_job;
 mod memory;
 mod newer;
+mod notices;
 mod pairing;
 mod past;
 mod policy;

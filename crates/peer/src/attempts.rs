@@ -67,7 +67,7 @@ pub(crate) fn sentence(attempts: &[Attempt]) -> String {
             DialError::RefusedUs(_) | DialError::OtherVersion(_) => 0,
             DialError::NotRecognised | DialError::OtherDevice { .. } | DialError::OlderInstallation => 1,
             DialError::Broken(_) | DialError::BrokenOff | DialError::Tls(_) => 2,
-            DialError::NotKith(_) | DialError::Proxy(..) => 3,
+            DialError::NotKith(_) | DialError::Silent(_) | DialError::Proxy(..) => 3,
             DialError::Refused | DialError::NotAllowed(_) => 4,
             DialError::NoResponse(_) => 5,
             DialError::NameNotFound(_) | DialError::Unreachable(_) => 6,

@@ -57,6 +57,9 @@ pub enum DialError {
     /// Something else answers there.
     #[error("another program answers there: {0}")]
     NotKith(String),
+    /// A connection stands, and nothing came by it.
+    #[error("another program answers there: it accepted the connection, but did not answer within {} s", .0.as_secs())]
+    Silent(Duration),
     /// Something answers there that doesn't show us who it is, as a Kith does to those whom it doesn't know.
     #[error(
         "what answers there does not recognise this computer: it was removed as a friend there, or the invite is not open any \
@@ -233,10 +236,7 @@ pub(crate) async fn handshake(
     let connector = TlsConnector::from(dialing.config.clone());
     let connecting = connector.connect(tag.server_name(), SkipGreeting::new(stream));
     match tokio::time::timeout(HANDSHAKE_TIMEOUT, connecting).await {
-        Err(_elapsed) => Err(DialError::NotKith(format!(
-            "it accepted the connection, but did not answer within {} s",
-            HANDSHAKE_TIMEOUT.as_secs()
-        ))),
+        Err(_elapsed) => Err(DialError::Silent(HANDSHAKE_TIMEOUT)),
         Ok(Ok(stream)) => match tls::protocol_agreed(stream.get_ref().1) {
             Ok(()) => Ok(stream),
             Err(refusal) => Err(DialError::NotKith(refusal.to_string())),

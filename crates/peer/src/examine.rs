@@ -79,7 +79,7 @@ pub async fn examine(
 ) -> Examined {
     let begun = Instant::now();
     let answer = match outbound.ways(Some(&friend), address, NamedBy::Person).await {
-        Err(error) => of_dialling(error),
+        Err(error) => Answer::of_dialling(error),
         Ok(ways) => {
             let tests = ways.iter().map(|way| examine_way(outbound, way, friend, made_for_it, key));
             let answers = futures::future::join_all(tests).await;
@@ -105,16 +105,39 @@ const fn rank(answer: &Answer) -> u8 {
     }
 }
 
-fn of_dialling(error: DialError) -> Answer {
-    match error {
-        DialError::Refused => Answer::Refused,
-        DialError::NoResponse(_) => Answer::NoResponse,
-        DialError::NameNotFound(why) => Answer::NameNotFound(why),
-        DialError::NotAllowed(what) => Answer::NotAllowed(what),
-        DialError::Proxy(fault, why) => Answer::Proxy(fault, why),
-        DialError::Myself => Answer::Myself,
-        DialError::Unreachable(why) if is_forbidden(&why) => Answer::ForbiddenHere(why),
-        other => Answer::Unreachable(other.to_string()),
+impl Answer {
+    /// What a dial in vain says of the address; none if it says nothing of it: a call by the help of others, or a link that was there already.
+    #[must_use]
+    pub fn of(error: DialError) -> Option<Self> {
+        Some(match error {
+            DialError::Refused => Self::Refused,
+            DialError::NoResponse(_) => Self::NoResponse,
+            DialError::NameNotFound(why) => Self::NameNotFound(why),
+            DialError::NotAllowed(what) => Self::NotAllowed(what),
+            DialError::Proxy(fault, why) => Self::Proxy(fault, why),
+            DialError::Myself => Self::Myself,
+            DialError::Unreachable(why) if is_forbidden(&why) => Self::ForbiddenHere(why),
+            DialError::Silent(_) => Self::Silent,
+            DialError::NotRecognised => Self::OtherDevice(None),
+            DialError::OtherDevice { found } => Self::OtherDevice(Some(found)),
+            DialError::NotKith(said) if is_of_the_web(&said) => Self::Intercepted(said),
+            DialError::NotKith(said) | DialError::Tls(said) => Self::NotKith(said),
+            DialError::BrokenOff => {
+                Self::NotKith("it closed the connection in the middle of the handshake".to_owned())
+            }
+            // Whoever says so has proved who he is.
+            DialError::RefusedUs(_) | DialError::OtherVersion(_) | DialError::Broken(_) => Self::Friend,
+            error @ (DialError::Unreachable(_) | DialError::BadAddress(_) | DialError::OlderInstallation) => {
+                Self::Unreachable(error.to_string())
+            }
+            DialError::Duplicate | DialError::NoBetter | DialError::Helped(_) => return None,
+        })
+    }
+
+    /// Of a dial to this very address, which always says something of it.
+    fn of_dialling(error: DialError) -> Self {
+        let words = error.to_string();
+        Self::of(error).unwrap_or(Self::Unreachable(words))
     }
 }
 
@@ -156,7 +179,7 @@ async fn connect(outbound: &Outbound, way: &Way) -> Result<TcpStream, Answer> {
             Err(Answer::Proxy(ProxyFault::Down, "the proxy did not answer".to_owned()))
         }
         Err(_elapsed) => Err(Answer::NoResponse),
-        Ok(made) => made.map_err(of_dialling),
+        Ok(made) => made.map_err(Answer::of_dialling),
     }
 }
 
@@ -193,13 +216,9 @@ async fn shake_hands(
             found => Answer::OtherDevice(found),
         },
         Ok(Err(error)) => match explain(&error, made_for_it.device_id()) {
-            DialError::NotKith(said) if is_of_the_web(&said) => Answer::Intercepted(said),
-            DialError::NotRecognised => Answer::OtherDevice(None),
-            DialError::NotKith(said) | DialError::Tls(said) => Answer::NotKith(said),
-            DialError::BrokenOff => {
-                Answer::NotKith("it closed the connection in the middle of the handshake".to_owned())
-            }
-            other => Answer::NotKith(other.to_string()),
+            // It refuses the stranger that was made for the test.
+            refused @ DialError::RefusedUs(_) => Answer::NotKith(refused.to_string()),
+            other => Answer::of_dialling(other),
         },
     }
 }

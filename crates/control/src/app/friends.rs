@@ -2,9 +2,9 @@
 
 use maud::{Markup, html};
 
-use super::format;
 use super::fragments::Facts;
 use super::parts::{self, Tone};
+use super::{format, notices};
 use crate::terminal::safe;
 use crate::view::{ConditionView, FriendView};
 
@@ -50,7 +50,10 @@ fn card(friend: &FriendView, facts: &Facts) -> Markup {
                 }
             }
             p.friend-link { (link_sentence(friend, facts)) }
-            @if !friend.connected && let Some(error) = &friend.last_error {
+            @if let Some(notice) = notices::of(facts, friend) {
+                (notices::in_card(notice))
+                p.find-out { a href={ "#/doctor/" (id) } { "Look closer" } }
+            } @else if !friend.connected && let Some(error) = &friend.last_error {
                 p.trouble { (safe(error)) }
                 p.find-out { a href={ "#/doctor/" (id) } { "Find out why, and what to do" } }
             }

@@ -14,6 +14,7 @@ mod jobs;
 mod live;
 mod near;
 mod network;
+mod notices;
 mod outward;
 mod parts;
 mod sets;

@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 use maud::{Markup, html};
 
-use super::format;
 use super::fragments::Facts;
 use super::parts::{self, Tone};
+use super::{format, notices};
 use crate::terminal::safe;
 use crate::view::{ArchiveVerdict, FriendView, JobState, SetView, SupersededView};
 
@@ -20,6 +20,7 @@ pub(super) fn section(facts: &Facts) -> Markup {
     html! {
         @if begun { (judged(facts)) } @else { (first_steps(facts)) }
         @if let Some(superseded) = &facts.status.superseded { (superseded_notice(superseded, facts.now)) }
+        (notices::section(facts))
         @if let Some(failure) = &facts.status.vault.failure {
             div.notice.bad role="alert" {
                 p { strong { "The disk that keeps your friends’ files failed." } " It " (safe(failure)) ". Nothing new is stored there; reading goes on." }

@@ -15,7 +15,7 @@ pub use archive::{
     ArchiveAccess, ArchiveVerdict, ArchiveView, EntryView, FindsView, FoundView, HeadView, KnownSnapshotView,
     SnapshotView, UndeleteView,
 };
-pub use doctor::ReportCodeView;
+pub use doctor::{NoticeView, ReportCodeView};
 pub use firewall::{
     FirewallDirection, FirewallProtocol, FirewallRule, FirewallView, MappedPort, ProxyDestination, ProxyRules,
 };

@@ -5,7 +5,7 @@ use kith_identity::DeviceId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{FriendView, GatewayView, HubView, JobView, MappingView};
+use super::{FriendView, GatewayView, HubView, JobView, MappingView, NoticeView};
 
 /// This computer at a glance.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -46,6 +46,8 @@ pub struct StatusView {
     pub recovery_unseen: bool,
     /// Set when this computer was recovered on another one, which writes the backups now: this one can only read.
     pub superseded: Option<SupersededView>,
+    /// What stands in the way of friends and was seen before anybody asked, the worst first; empty: nothing.
+    pub notices: Vec<NoticeView>,
     /// Jobs that run or wait, newest first, and the latest ended one of each set and friend.
     pub jobs: Vec<JobView>,
     /// Every friend.

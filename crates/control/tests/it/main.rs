@@ -13,5 +13,6 @@ mod harness;
 mod hostile;
 mod limits;
 mod network;
+mod notices;
 mod pressed;
 mod stand_in;

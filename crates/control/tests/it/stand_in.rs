@@ -257,6 +257,7 @@ pub(crate) fn empty() -> State {
             paused_until: None,
             superseded: None,
             recovery_unseen: true,
+            notices: Vec::new(),
             jobs: Vec::new(),
             friends: Vec::new(),
         },
@@ -956,6 +957,12 @@ pub(crate) fn hostile(name: &str) -> State {
         meeting.name = text();
         meeting.safety_words = Some(text());
         meeting.outcome = meeting.outcome.is_some().then(text);
+    }
+    state.status.notices = crate::notices::several();
+    for notice in &mut state.status.notices {
+        notice.friend = notice.friend.is_some().then(text);
+        notice.sentence = text();
+        notice.next_step = Some(text());
     }
     for friend in &mut state.status.friends {
         friend.name = text();

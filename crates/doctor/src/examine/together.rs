@@ -12,8 +12,8 @@ use super::{Case, Found};
 
 /// Whoever was seen alive so many seconds ago counts as on.
 const ALIVE: u64 = 20 * 60;
-/// What was called in vain so many seconds ago is gone.
-const UNANSWERED: u64 = 90;
+/// Whoever did not answer a call within so many seconds, and was not heard of since, is gone.
+const UNANSWERED: u64 = 20 * 60;
 /// Whoever answered a call so many seconds ago is on: as long as a call may last.
 const ANSWERED: u64 = 45;
 
@@ -128,7 +128,9 @@ fn from_here_alone(case: &Case<'_>) -> Found {
     let refused = case.tried().any(|test| test.place == Place::Public && test.result == TestResult::Refused);
     // Whoever carries calls has found him, and could not bring the two together.
     let answered = case.pair.answered.filter(|at| now.abs_diff(*at) < ANSWERED);
-    let away = answered.is_none() && case.pair.unanswered.is_some_and(|at| now.abs_diff(at) < UNANSWERED);
+    let heard = case.pair.answered.max(case.pair.last_seen);
+    let in_vain = |at: &i64| now.abs_diff(*at) < UNANSWERED && heard.is_none_or(|heard| *at > heard);
+    let away = answered.is_none() && case.pair.unanswered.as_ref().is_some_and(in_vain);
     let alive = alive.max(answered);
     let found = if let Some(limit) =
         limits(case).into_iter().next().filter(|_| answered.is_some() && !refused)

@@ -15,6 +15,7 @@ mod friends;
 mod hub;
 mod joining;
 mod network;
+mod notices;
 mod output;
 mod probe;
 #[doc(hidden)]

@@ -51,6 +51,7 @@ fn show(status: &StatusView) {
         rows.push(vec!["paused".into(), format!("until {}", time(until))]);
     }
     table(&rows);
+    super::notices::show(&status.notices);
     if let Some(superseded) = &status.superseded {
         note(format!(
             "THIS COMPUTER WRITES NO MORE BACKUPS: it was recovered on another computer on {} ({} says so, with proof). Snapshots \

@@ -22,7 +22,7 @@ use tracing::warn;
 use super::carrier::{self, ByLink};
 use super::db::{Db, Table};
 use super::dial_in::DialIn;
-use super::doctor::{Asked, Histories, Memory};
+use super::doctor::{Asked, Histories, Memory, Notice};
 use super::heads::Heads;
 use super::history::History;
 use super::host::Door;
@@ -187,6 +187,8 @@ pub struct Core {
     pub(super) worked: Mutex<Memory>,
     /// How well friends could be reached, and when this computer slept.
     pub(super) histories: Histories,
+    /// What a person should know before he asks.
+    pub(super) notices: Mutex<Vec<Notice>>,
 }
 
 /// What the listener hands over.
@@ -295,6 +297,7 @@ impl Core {
             asked: Asked::default(),
             worked: Mutex::default(),
             histories,
+            notices: Mutex::default(),
         });
         core.load_kept_states().await;
         core.load_damage().await;

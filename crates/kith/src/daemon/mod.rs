@@ -107,7 +107,8 @@ async fn run_once(home: &Home, sources: &SettingsSources, signals: &mut Signals)
     tasks.spawn(proof::keep(core.clone(), nat.clone()));
     tasks.spawn(doctor::keep(core.clone(), nat.clone()));
     tasks.spawn(doctor::meet_routers(core.clone()));
-    tasks.spawn(doctor::watch(core.clone()));
+    tasks.spawn(doctor::record(core.clone()));
+    tasks.spawn(doctor::watch(core.clone(), nat.clone()));
     // Before anybody can ask: whoever is told "ready" finds the port open, or the reason why it is not.
     core.apply_listener().await;
     tasks.spawn(listening::keep(core.clone()));

@@ -63,6 +63,7 @@ impl Core {
             paused_until: self.paused_until(),
             recovery_unseen: !self.recovery_was_shown().await,
             superseded: self.superseded().map(|superseded| superseded.view()),
+            notices: self.notice_views(),
             jobs: self.jobs.current(),
             friends: self.friend_views(),
         }

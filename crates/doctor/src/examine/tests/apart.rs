@@ -20,7 +20,7 @@ fn who_answers_a_call_that_others_pass_on_is_not_off() {
     sought(&mut facts, Some(NOW - 600), Some(NOW - 3));
     check(&facts, Code::Offline, Part::Friend);
     // What was called in vain long ago says nothing.
-    sought(&mut facts, None, Some(NOW - 600));
+    sought(&mut facts, None, Some(NOW - 3600));
     check(&facts, Code::Unknown, Part::Internet);
 }
 

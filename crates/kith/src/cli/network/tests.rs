@@ -43,6 +43,7 @@ fn status(mapping: MappingView, gateways: Vec<GatewayView>) -> StatusView {
         paused_until: None,
         superseded: None,
         recovery_unseen: false,
+        notices: Vec::new(),
         jobs: Vec::new(),
         friends: Vec::new(),
     }

@@ -6,10 +6,11 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use kith_control::terminal::safe;
 use kith_doctor::facts::{MOST_TESTS, Place, Test, TestResult};
 use kith_identity::{Identity, RecoveryPhrase};
-use kith_peer::{Answer, DialError, Examined, ProxyFault};
+use kith_peer::{Answer, Examined, ProxyFault};
 
 use super::super::core::Core;
 use super::super::roster::Friend;
+use super::attempts::of_dial;
 
 /// Addresses that are tried at one time; more are passed over, the ones that are least likely.
 const MOST_TRIED: usize = 10;
@@ -49,24 +50,20 @@ impl Core {
         let Examined { address, answer, took } = examined;
         let attempts = self.peers().and_then(|peers| peers.state(&friend.device_id));
         let attempts = attempts.map(|state| state.attempts).unwrap_or_default();
-        let met =
-            attempts.iter().rev().find(|attempt| attempt.address == address).map(|attempt| &attempt.error);
+        let met = attempts.iter().rev().find(|attempt| attempt.address == address);
+        let met = met.and_then(|attempt| of_dial(attempt.error.clone()));
         let (mut result, mut detail) = words(answer);
-        match (result, met) {
-            (TestResult::OtherDevice | TestResult::Friend, Some(DialError::RefusedUs(why))) => {
-                (result, detail) = (TestResult::RefusedUs, Some(why.clone()));
-            }
-            (TestResult::OtherDevice | TestResult::Friend, Some(DialError::OtherVersion(why))) => {
-                (result, detail) = (TestResult::OtherVersion, Some(why.clone()));
-            }
-            _ => {}
+        if let (TestResult::OtherDevice | TestResult::Friend, Some((said, why))) = (result, met)
+            && matches!(said, TestResult::RefusedUs | TestResult::OtherVersion)
+        {
+            (result, detail) = (said, why);
         }
         let detail = detail.map(|detail| safe(&detail).into_owned());
         Test { address, place, result, detail, ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX) }
     }
 
     /// Whether an address inside of a network is of one that this computer is in.
-    fn is_in_reach(&self, address: &str) -> bool {
+    pub(super) fn is_in_reach(&self, address: &str) -> bool {
         let Ok(address) = address.parse::<SocketAddr>() else { return true };
         let ip = address.ip().to_canonical();
         ip.is_loopback() || self.network.snapshot().is_on_link(ip)
@@ -78,14 +75,14 @@ impl Core {
     }
 }
 
-fn place(address: &str) -> Place {
+pub(super) fn place(address: &str) -> Place {
     match address.parse::<SocketAddr>() {
         Ok(address) if kith_peer::is_internal(address.ip().to_canonical()) => Place::Internal,
         _ => Place::Public,
     }
 }
 
-fn words(answer: Answer) -> (TestResult, Option<String>) {
+pub(super) fn words(answer: Answer) -> (TestResult, Option<String>) {
     match answer {
         Answer::Friend => (TestResult::Friend, None),
         Answer::OtherDevice(found) => {

@@ -69,7 +69,7 @@ fn now() -> Moment {
 }
 
 /// Follows links and sleep, and writes down what comes of them, until the daemon ends.
-pub(in crate::daemon) async fn watch(core: Arc<Core>) {
+pub(in crate::daemon) async fn record(core: Arc<Core>) {
     let mut events = core.events.subscribe();
     let mut network = core.network.watch();
     let mut resumes = network.borrow().resumes;

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod ask;
+mod attempts;
 mod firewall;
 mod gateway;
 mod history;
@@ -9,6 +10,7 @@ mod memory;
 mod ports;
 mod side;
 mod sought;
+mod watch;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -31,9 +33,10 @@ use super::roster::Friend;
 use self::gateway::Patience;
 
 pub(super) use self::ask::Asked;
-pub(super) use self::history::{Histories, watch};
+pub(super) use self::history::{Histories, record};
 pub(super) use self::memory::{Memory, keep, meet_routers};
 pub(super) use self::sought::Sought;
+pub(super) use self::watch::{Notice, watch};
 
 /// How long a friend who is not linked may take to be, while the rest is looked at.
 const LINK: Duration = Duration::from_millis(2500);

@@ -29,6 +29,16 @@ const LOST: Duration = Duration::from_secs(600);
 /// Most other computers that are witnesses of the time.
 const MOST_CLOCKS: usize = 16;
 
+/// What of a side takes a while to find out.
+pub(super) struct Gathered {
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) firewall: FirewallFacts,
+    pub(super) gateway: Option<gateway::Gateway>,
+    pub(super) listener: Listener,
+    pub(super) keeps_ports: Option<bool>,
+    pub(super) tests: Vec<Test>,
+}
+
 impl Core {
     /// All that this computer knows of itself, told about `friend` or to him, with the tests of his addresses.
     pub(super) async fn side(self: &Arc<Self>, friend: Option<&Friend>, patience: Patience) -> Side {
@@ -63,6 +73,13 @@ impl Core {
         {
             gateway.answers = Some(false);
         }
+        self.side_of(friend, Gathered { snapshot, firewall, gateway, listener, keeps_ports, tests })
+    }
+
+    /// The same, of what was looked at already: it waits for nothing.
+    pub(super) fn side_of(&self, friend: Option<&Friend>, gathered: Gathered) -> Side {
+        let Gathered { snapshot, firewall, gateway, listener, keeps_ports, tests } = gathered;
+        let id = friend.map(|friend| friend.device_id);
         let loaded = self.loaded();
         let network = &loaded.settings().network;
         let (linked, away) = self.others(id.as_ref());
@@ -107,14 +124,14 @@ impl Core {
         Side { keeps, ..self.side(Some(friend), Patience::Short).await.told() }
     }
 
-    async fn own_firewall(&self, friend: Option<&Friend>) -> FirewallFacts {
+    pub(super) async fn own_firewall(&self, friend: Option<&Friend>) -> FirewallFacts {
         let known = friend.map(Friend::all_addresses).unwrap_or_default();
         let remotes: Vec<SocketAddr> = known.iter().filter_map(|address| address.parse().ok()).collect();
         let facts = super::firewall::gather(self.listen_port(), &remotes).await;
         FirewallFacts { worked: self.last_inbound(), ..facts }
     }
 
-    async fn listener_facts(&self) -> Listener {
+    pub(super) async fn listener_facts(&self) -> Listener {
         let view = self.listener_view();
         let state = match view.state {
             kith_control::view::ListenerState::Listening => ListenerState::Listening,
@@ -161,7 +178,7 @@ impl Core {
         same.map(|at| at.to_string()).take(MOST_CLOCKS).collect()
     }
 
-    async fn look_at_gateway(
+    pub(super) async fn look_at_gateway(
         self: &Arc<Self>,
         snapshot: &Snapshot,
         patience: Patience,

@@ -1,0 +1,251 @@
+//! Says what is in the way before anybody asks: a friend who stays away, and a way in that was lost, are looked at with what the daemon
+//! knows anyway. Nobody is dialled for it, and nothing at all is done while everything works.
+
+mod plan;
+#[cfg(test)]
+pub(super) mod tests;
+mod way_in;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use jiff::Timestamp;
+use kith_control::Event;
+use kith_control::terminal::safe;
+use kith_control::view::NoticeView;
+use kith_doctor::facts::{Facts, TestResult};
+use kith_doctor::firewall::FirewallFacts;
+use kith_doctor::{Verdict, Weight, diagnose};
+use kith_nat::Nat;
+use tokio::sync::broadcast::error::RecvError;
+use tracing::{info, warn};
+
+use super::super::core::{Core, lock};
+use super::super::roster::Friend;
+use super::gateway::{Gateway, Patience};
+use super::side::Gathered;
+
+use self::plan::{Change, Subject, Watching};
+use self::way_in::{Opened, Router, WayIn};
+
+pub(in crate::daemon) use self::plan::Notice;
+
+/// The rules of the firewall are not read again within this time.
+const RULES_LAST: Duration = Duration::from_secs(600);
+/// The router is not called again within this time.
+const ROUTER_LASTS: Duration = Duration::from_secs(60);
+
+/// What takes other programs or the network to find out, as it was last.
+#[derive(Default)]
+struct Known {
+    /// What the rules say of connections with each friend's addresses, or with anybody's.
+    rules: BTreeMap<Subject, (Instant, FirewallFacts)>,
+    router: Option<(Instant, Option<Gateway>)>,
+}
+
+/// Watches until the daemon ends.
+pub(in crate::daemon) async fn watch(core: Arc<Core>, nat: Nat) {
+    let mut events = core.events.subscribe();
+    let mut network = core.network.watch();
+    let mut mapping = nat.state();
+    let (mut watching, mut known) = (Watching::default(), Known::default());
+    loop {
+        let changes = core.follow(&mut watching);
+        core.say(&watching, &changes);
+        known.rules.retain(|subject, _| watching.is_broken(*subject));
+        let next = watching.next_look();
+        let look = async {
+            match next {
+                Some(next) => tokio::time::sleep_until(next.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            event = events.recv() => match event {
+                Ok(Event::Friend { .. } | Event::Friends) | Err(RecvError::Lagged(_)) => {}
+                Ok(_) => continue,
+                Err(RecvError::Closed) => return,
+            },
+            changed = network.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                known = Known::default();
+                watching.network_changed(Instant::now());
+            }
+            changed = mapping.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+            }
+            () = look => {
+                if let Some(subject) = watching.due(Instant::now()) {
+                    let verdict = core.look(subject, &mut known).await;
+                    if let (Some(friend), Some(verdict)) = (subject.friend(), &verdict) {
+                        core.history_cause(&friend, verdict.code, verdict.part);
+                    }
+                    let changes = watching.looked(subject, verdict.as_ref(), Instant::now());
+                    core.say(&watching, &changes);
+                }
+            }
+        }
+    }
+}
+
+impl Core {
+    /// Takes over what is broken now.
+    fn follow(&self, watching: &mut Watching) -> Vec<Change> {
+        let mut broken: BTreeMap<Subject, Timestamp> = BTreeMap::new();
+        for friend in self.roster.all().into_iter().filter(|friend| !friend.paused) {
+            if let Some(since) = self.apart_since(&friend) {
+                broken.insert(Subject::Friend(friend.device_id), since);
+            }
+        }
+        let is_lost = match self.way_in() {
+            WayIn::Fine => false,
+            WayIn::Lost => true,
+            WayIn::Unknown => watching.is_broken(Subject::Here),
+        };
+        if is_lost {
+            broken.insert(Subject::Here, Timestamp::now());
+        }
+        watching.follow(&broken, Instant::now())
+    }
+
+    /// Since when a friend is not linked who should be.
+    fn apart_since(&self, friend: &Friend) -> Option<Timestamp> {
+        let peers = self.peers()?;
+        if peers.link(&friend.device_id).is_some() {
+            return None;
+        }
+        let since = peers
+            .state(&friend.device_id)?
+            .path_since
+            .and_then(|since: SystemTime| Timestamp::try_from(since).ok());
+        Some(since.or(friend.last_seen).unwrap_or_else(Timestamp::now))
+    }
+
+    fn way_in(&self) -> WayIn {
+        let state = self.nat_verdict();
+        let loaded = self.loaded();
+        let settings = loaded.settings();
+        if settings.network.outbound_only {
+            return WayIn::Fine;
+        }
+        let opened = if settings.listener.advertise.is_empty() { Opened::ByAsking } else { Opened::ByHand };
+        let snapshot = self.network.snapshot();
+        let hardware = snapshot.gateways.first().and_then(|known| Gateway::of(known).hardware);
+        let router = match hardware {
+            None => Router::Unseen,
+            Some(hardware) => {
+                let let_in = self.doctor_memory().mapped_at(Some(&hardware), Timestamp::now().as_second());
+                if let_in.is_some() { Router::LetIn } else { Router::New }
+            }
+        };
+        way_in::judge(state, router, opened)
+    }
+
+    /// What is to blame, as far as it is known here without dialling anybody; none if it can't be said at this moment.
+    async fn look(self: &Arc<Self>, subject: Subject, known: &mut Known) -> Option<Verdict> {
+        let friend = match subject {
+            Subject::Here => None,
+            Subject::Friend(id) => Some(self.roster.get(&id)?),
+        };
+        let (firewall, gateway) =
+            (self.rules(subject, friend.as_ref(), known).await, self.router(known).await);
+        let listener = self.listener_facts().await;
+        let tests = match &friend {
+            Some(friend) => {
+                let state = self.peers().and_then(|peers| peers.state(&friend.device_id))?;
+                self.tests_by_dialler(friend, &state)
+            }
+            None => Vec::new(),
+        };
+        // He answers: the link is on its way.
+        if tests.iter().any(|test| test.result == TestResult::Friend) {
+            return None;
+        }
+        let snapshot = self.network.snapshot();
+        let gathered = Gathered { snapshot, firewall, gateway, listener, keeps_ports: None, tests };
+        let here = self.side_of(friend.as_ref(), gathered);
+        let friend = friend.map(|friend| self.pair(&friend));
+        if friend.as_ref().is_some_and(|pair| pair.link.is_some()) {
+            return None;
+        }
+        Some(diagnose(&Facts { here, friend, there: None }).verdict)
+    }
+
+    async fn rules(&self, subject: Subject, friend: Option<&Friend>, known: &mut Known) -> FirewallFacts {
+        if let Some((read, facts)) = known.rules.get(&subject)
+            && read.elapsed() < RULES_LAST
+        {
+            return facts.clone();
+        }
+        let facts = self.own_firewall(friend).await;
+        known.rules.insert(subject, (Instant::now(), facts.clone()));
+        facts
+    }
+
+    async fn router(self: &Arc<Self>, known: &mut Known) -> Option<Gateway> {
+        if let Some((heard, gateway)) = &known.router
+            && heard.elapsed() < ROUTER_LASTS
+        {
+            return gateway.clone();
+        }
+        let gateway = self.look_at_gateway(&self.network.snapshot(), Patience::Short).await;
+        known.router = Some((Instant::now(), gateway.clone()));
+        gateway
+    }
+
+    /// Every verdict of the watch comes by here, when it becomes a notice and when it is one no more.
+    fn say(&self, watching: &Watching, changes: &[Change]) {
+        *lock(&self.notices) = watching.notices();
+        for change in changes {
+            let (Change::Began(notice) | Change::Ended(notice)) = change;
+            let (friend, code) = (self.called(notice), notice.code);
+            match (change, notice.weight) {
+                (Change::Began(_), Weight::Fault) => {
+                    warn!(%friend, %code, why = %safe(&notice.sentence), "a notice begins");
+                }
+                (Change::Began(_), _) => {
+                    info!(%friend, %code, why = %safe(&notice.sentence), "a notice begins");
+                }
+                (Change::Ended(_), _) => info!(%friend, %code, "a notice ends"),
+            }
+            match notice.subject.friend() {
+                Some(device_id) => self.tell(Event::Friend { device_id }),
+                None => self.tell(Event::Status),
+            }
+        }
+    }
+
+    fn called(&self, notice: &Notice) -> String {
+        let friend = notice.subject.friend();
+        let known = friend.and_then(|id| self.roster.get(&id));
+        known.map_or_else(
+            || friend.map_or_else(|| "none".to_owned(), |id| id.short()),
+            |friend| safe(&friend.name).into_owned(),
+        )
+    }
+
+    /// What a person should know before he asks, as the API shows it.
+    pub(in crate::daemon) fn notice_views(&self) -> Vec<NoticeView> {
+        let notices = lock(&self.notices).clone();
+        let view = |notice: Notice| {
+            let friend_id = notice.subject.friend();
+            NoticeView {
+                code: notice.code,
+                friend: friend_id.and_then(|id| self.roster.get(&id)).map(|friend| friend.name),
+                friend_id,
+                doctor_id: notice.asked,
+                part: notice.part,
+                weight: notice.weight,
+                sentence: notice.sentence,
+                next_step: notice.next_step,
+                since: notice.since,
+            }
+        };
+        notices.into_iter().map(view).collect()
+    }
+}

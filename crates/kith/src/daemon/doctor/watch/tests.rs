@@ -1,0 +1,273 @@
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use kith_doctor::{Code, Part, Verdict, Weight};
+use kith_identity::{DeviceId, Identity, IdentitySeed};
+
+use super::plan::{
+    APART, Change, FIRST_PAUSE, LEAST_PAUSE, LONGEST_PAUSE, MOST_NOTICES, SETTLE, Subject, Watching,
+};
+
+pub(in crate::daemon::doctor) fn device(seed: u8) -> DeviceId {
+    Identity::from_seed(&IdentitySeed::from_bytes([seed; 32])).unwrap().device_id()
+}
+
+fn friend(seed: u8) -> Subject {
+    Subject::Friend(device(seed))
+}
+
+fn verdict(code: Code) -> Verdict {
+    Verdict {
+        code,
+        subject: String::new(),
+        part: code.part(),
+        weight: code.weight(),
+        sentence: code.title().to_owned(),
+        next_step: Some(code.step().to_owned()),
+        evidence: Vec::new(),
+    }
+}
+
+/// A watch, and a clock that it never looks at.
+struct World {
+    watching: Watching,
+    begun: Instant,
+    now: Instant,
+}
+
+impl World {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self { watching: Watching::default(), begun: now, now }
+    }
+
+    fn with(broken: &[Subject]) -> Self {
+        let mut world = Self::new();
+        assert_eq!(world.follow(broken), []);
+        world
+    }
+
+    fn follow(&mut self, broken: &[Subject]) -> Vec<Change> {
+        let broken: BTreeMap<Subject, Timestamp> =
+            broken.iter().map(|subject| (*subject, Timestamp::UNIX_EPOCH)).collect();
+        self.watching.follow(&broken, self.now)
+    }
+
+    /// Waits for the next look and lets it come to this; says when it was, and what changed.
+    fn look(&mut self, code: Option<Code>) -> (u64, Vec<String>) {
+        let due = self.watching.next_look().unwrap();
+        assert_eq!(self.watching.due(due.checked_sub(Duration::from_millis(1)).unwrap()), None);
+        self.now = self.now.max(due);
+        let subject = self.watching.due(self.now).unwrap();
+        let verdict = code.map(verdict);
+        let changes = self.watching.looked(subject, verdict.as_ref(), self.now);
+        ((self.now - self.begun).as_secs(), words(&changes))
+    }
+
+    fn said(&self) -> Vec<Code> {
+        self.watching.notices().into_iter().map(|notice| notice.code).collect()
+    }
+}
+
+fn words(changes: &[Change]) -> Vec<String> {
+    let word = |change: &Change| match change {
+        Change::Began(notice) => format!("+{}", notice.code),
+        Change::Ended(notice) => format!("-{}", notice.code),
+    };
+    changes.iter().map(word).collect()
+}
+
+const NOTHING: Vec<String> = Vec::new();
+
+#[test]
+fn while_everything_works_there_is_nothing_to_wait_for() {
+    let mut world = World::with(&[]);
+    assert_eq!(world.watching.next_look(), None);
+    world.watching.network_changed(world.now);
+    assert_eq!((world.watching.next_look(), world.watching.due(world.now)), (None, None));
+}
+
+#[test]
+fn a_friend_who_stays_away_is_looked_at_after_a_minute_and_told_of_when_two_looks_agree() {
+    let mut world = World::with(&[friend(1)]);
+    assert_eq!(world.look(Some(Code::FirewallOut)), (60, NOTHING));
+    assert_eq!(world.said(), []);
+    assert_eq!(world.look(Some(Code::FirewallOut)), (120, vec!["+firewall-out".to_owned()]));
+    let notices = world.watching.notices();
+    let [notice] = &notices[..] else { panic!("{notices:?}") };
+    assert_eq!((notice.subject, notice.asked, notice.weight), (friend(1), Some(device(1)), Weight::Fault));
+    assert_eq!((notice.part, notice.since), (Part::FirewallHere, Timestamp::UNIX_EPOCH));
+}
+
+#[test]
+fn the_pause_doubles_to_ten_minutes_while_nothing_changes() {
+    let mut world = World::with(&[friend(1)]);
+    let looks: Vec<u64> = (0..9).map(|_| world.look(Some(Code::Offline)).0).collect();
+    let pauses: Vec<u64> = looks.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert_eq!(pauses, [60, 60, 120, 240, 480, 600, 600, 600]);
+    // Another verdict is made sure of soon.
+    assert_eq!(world.look(Some(Code::NotRunning)).1, NOTHING);
+    let before = world.now;
+    assert_eq!(world.look(Some(Code::NotRunning)).1, ["-offline", "+not-running"]);
+    assert_eq!(world.now - before, FIRST_PAUSE);
+}
+
+#[test]
+fn what_only_one_look_came_to_is_not_said() {
+    let mut world = World::with(&[friend(1)]);
+    for code in [Code::Offline, Code::NotRunning, Code::Offline, Code::NotRunning] {
+        assert_eq!(world.look(Some(code)).1, NOTHING);
+    }
+    assert_eq!(world.look(Some(Code::NotRunning)).1, ["+not-running"]);
+    // What is said stays while looks don't agree.
+    for code in [Some(Code::Offline), None, Some(Code::NotRunning), Some(Code::Offline)] {
+        assert_eq!(world.look(code).1, NOTHING);
+        assert_eq!(world.said(), [Code::NotRunning]);
+    }
+    assert_eq!(world.look(Some(Code::Offline)).1, ["-not-running", "+offline"]);
+}
+
+#[test]
+fn a_notice_ends_when_the_friend_is_back_or_nothing_can_be_said_twice() {
+    let mut world = World::with(&[friend(1), friend(2)]);
+    for _ in 0..4 {
+        world.look(Some(Code::NotRunning));
+    }
+    assert_eq!(world.said(), [Code::NotRunning]);
+    assert_eq!(words(&world.follow(&[friend(2)])), ["-not-running"]);
+    assert_eq!(words(&world.follow(&[friend(2)])), NOTHING);
+    assert_eq!(world.look(None).1, NOTHING);
+    assert_eq!(world.look(None).1, ["-not-running"]);
+    assert_eq!(world.said(), []);
+}
+
+#[test]
+fn whoever_comes_and_goes_is_silent() {
+    let mut world = World::new();
+    for _ in 0..100 {
+        assert_eq!(words(&world.follow(&[friend(1)])), NOTHING);
+        world.now += APART - Duration::from_secs(1);
+        assert_eq!(world.watching.due(world.now), None);
+        assert_eq!(words(&world.follow(&[])), NOTHING);
+        world.now += Duration::from_secs(1);
+    }
+}
+
+#[test]
+fn a_look_that_ends_when_the_friend_is_back_says_nothing() {
+    let mut world = World::with(&[friend(1)]);
+    world.look(Some(Code::Offline));
+    world.follow(&[]);
+    assert_eq!(world.watching.looked(friend(1), Some(&verdict(Code::Offline)), world.now), []);
+    assert_eq!((world.said(), world.watching.next_look()), (vec![], None));
+}
+
+#[test]
+fn another_network_makes_looks_due_soon_but_not_too_soon() {
+    let mut world = World::with(&[friend(1)]);
+    // Not before he is away for long enough.
+    world.watching.network_changed(world.now);
+    assert_eq!(world.watching.next_look(), Some(world.now + APART));
+    for _ in 0..8 {
+        world.look(Some(Code::Offline));
+    }
+    assert_eq!(world.watching.next_look(), Some(world.now + LONGEST_PAUSE));
+    world.watching.network_changed(world.now);
+    assert_eq!(world.watching.next_look(), Some(world.now + LEAST_PAUSE));
+    world.look(Some(Code::Offline));
+    world.now += Duration::from_secs(30);
+    world.watching.network_changed(world.now);
+    assert_eq!(world.watching.next_look(), Some(world.now + SETTLE));
+    // A network that changes all the time puts nothing off.
+    for second in 1..20 {
+        world.watching.network_changed(world.now + Duration::from_secs(second));
+    }
+    assert_eq!(world.watching.next_look(), Some(world.now + SETTLE));
+}
+
+#[test]
+fn one_is_looked_at_at_a_time_whoever_waits_for_longest_first() {
+    let mut world = World::with(&[friend(1)]);
+    world.now += Duration::from_secs(10);
+    world.follow(&[friend(1), friend(2)]);
+    let late = world.now + APART * 2;
+    assert_eq!(world.watching.due(late), Some(friend(1)));
+    world.watching.looked(friend(1), None, late);
+    assert_eq!(world.watching.due(late), Some(friend(2)));
+    world.watching.looked(friend(2), None, late);
+    assert_eq!(world.watching.due(late), None);
+}
+
+#[test]
+fn a_computer_that_is_off_is_a_note_and_everything_else_a_fault() {
+    for (code, weight) in [
+        (Code::Offline, Some(Weight::Note)),
+        (Code::Unknown, Some(Weight::Note)),
+        (Code::NotRunning, Some(Weight::Fault)),
+        (Code::NoInternet, Some(Weight::Fault)),
+        (Code::Relayed, None),
+        (Code::Works, None),
+    ] {
+        let mut world = World::with(&[friend(1)]);
+        world.look(Some(code));
+        world.look(Some(code));
+        let said = world.watching.notices().first().map(|notice| notice.weight);
+        assert_eq!(said, weight, "{code}");
+    }
+}
+
+#[test]
+fn a_way_in_that_was_lost_is_a_fault_whatever_became_of_it() {
+    let noted = Verdict { weight: Weight::Note, ..verdict(Code::CarrierNat) };
+    let mut world = World::with(&[Subject::Here]);
+    for _ in 0..2 {
+        world.now = world.watching.next_look().unwrap();
+        world.watching.looked(Subject::Here, Some(&noted), world.now);
+    }
+    let [notice] = &world.watching.notices()[..] else { panic!("one notice") };
+    assert_eq!((notice.subject, notice.asked, notice.weight), (Subject::Here, None, Weight::Fault));
+    assert_eq!(words(&world.follow(&[])), ["-carrier-nat"]);
+}
+
+#[test]
+fn what_is_in_the_way_to_several_friends_is_said_once_of_this_computer() {
+    let mut world = World::with(&[friend(1), friend(2)]);
+    for _ in 0..4 {
+        world.look(Some(Code::NoInternet));
+    }
+    let notices = world.watching.notices();
+    let [notice] = &notices[..] else { panic!("{notices:?}") };
+    assert_eq!(notice.subject, Subject::Here);
+    assert!(notice.asked.is_some(), "the doctor needs a friend to see it");
+    assert_eq!(words(&world.follow(&[friend(2)])), ["-no-internet"]);
+    assert_eq!(world.watching.notices()[0].subject, friend(2));
+}
+
+#[test]
+fn faults_come_first_and_the_list_is_bounded() {
+    let subjects: Vec<Subject> = (1..=50).map(friend).collect();
+    let mut world = World::with(&subjects);
+    for round in 0..100 {
+        world.now = world.now.max(world.watching.next_look().unwrap());
+        let subject = world.watching.due(world.now).unwrap();
+        let code = if subject == subjects[40] { Code::NotRunning } else { Code::Offline };
+        let named = Verdict { sentence: format!("{subject:?}"), ..verdict(code) };
+        let changes = world.watching.looked(subject, Some(&named), world.now);
+        assert_eq!(changes.len(), usize::from(round >= 50));
+    }
+    let notices = world.watching.notices();
+    assert_eq!((notices.len(), notices[0].code), (MOST_NOTICES, Code::NotRunning));
+}
+
+#[test]
+fn a_notice_is_told_in_the_newest_words() {
+    let mut world = World::with(&[friend(1)]);
+    for minutes in 1..4 {
+        world.now = world.watching.next_look().unwrap();
+        let said = Verdict { sentence: format!("{minutes} minutes ago"), ..verdict(Code::Offline) };
+        let changes = world.watching.looked(friend(1), Some(&said), world.now);
+        assert_eq!(changes.len(), usize::from(minutes == 2));
+    }
+    assert_eq!(world.watching.notices()[0].sentence, "3 minutes ago");
+}
