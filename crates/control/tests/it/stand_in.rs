@@ -21,6 +21,8 @@ use tokio::sync::{Notify, broadcast};
 pub(crate) mod diagnoses;
 #[path = "networks.rs"]
 pub(crate) mod networks;
+#[path = "noticed.rs"]
+pub(crate) mod noticed;
 
 const GB: u64 = 1_000_000_000;
 
@@ -958,7 +960,7 @@ pub(crate) fn hostile(name: &str) -> State {
         meeting.safety_words = Some(text());
         meeting.outcome = meeting.outcome.is_some().then(text);
     }
-    state.status.notices = crate::notices::several();
+    state.status.notices = noticed::several();
     for notice in &mut state.status.notices {
         notice.friend = notice.friend.is_some().then(text);
         notice.sentence = text();
