@@ -151,6 +151,7 @@ fn conforms(value: &Value, schema: &Value, document: &Value) -> Result<(), Strin
     let actual = match value {
         Value::Null => "null",
         Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_f64() => "number",
         Value::Number(_) => "integer",
         Value::String(_) => "string",
         Value::Array(_) => "array",
