@@ -36,18 +36,23 @@ impl Side {
             &mut self.mapping.page,
             &mut self.firewall.inbound_rule,
             &mut self.firewall.outbound_rule,
+            &mut self.firewall.zone,
         ] {
             optional.iter_mut().for_each(text);
         }
         text(&mut self.mapping.state);
-        for place in
-            [&mut self.firewall.inbound_place, &mut self.firewall.outbound_place].into_iter().flatten()
-        {
+        self.firewall.remotes.truncate(MOST_ENTRIES);
+        let firewall = &mut self.firewall;
+        let places = [&mut firewall.inbound_place, &mut firewall.outbound_place].into_iter();
+        let of_remotes = firewall
+            .remotes
+            .iter_mut()
+            .flat_map(|remote| [&mut remote.inbound_place, &mut remote.outbound_place]);
+        for place in places.chain(of_remotes).flatten() {
             for said in [&mut place.family, &mut place.table, &mut place.chain] {
                 text(said);
             }
         }
-        self.firewall.remotes.truncate(MOST_ENTRIES);
         for remote in &mut self.firewall.remotes {
             text(&mut remote.address);
             remote.inbound_rule.iter_mut().chain(&mut remote.outbound_rule).for_each(text);

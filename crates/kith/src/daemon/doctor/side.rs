@@ -86,7 +86,7 @@ impl Core {
     async fn own_firewall(&self, friend: Option<&Friend>) -> FirewallFacts {
         let known = friend.map(Friend::all_addresses).unwrap_or_default();
         let remotes: Vec<SocketAddr> = known.iter().filter_map(|address| address.parse().ok()).collect();
-        let facts = super::firewall::gather(self.listen_port(), &remotes).await;
+        let facts = Box::pin(super::firewall::gather(self.listen_port(), &remotes, None)).await;
         FirewallFacts { worked: self.doctor_memory().inbound, ..facts }
     }
 
