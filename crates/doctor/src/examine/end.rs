@@ -9,6 +9,7 @@ use crate::firewall::{Access, FirewallFacts, RemoteAccess, Way};
 use super::Found;
 use super::words::{Whose, span};
 use crate::date;
+use crate::tame::is_refusal;
 
 /// By how many seconds clocks may differ before somebody is told.
 pub(super) const MOST_SKEW: u64 = 300;
@@ -166,7 +167,7 @@ pub(super) fn firewall(side: &Side, whose: Whose<'_>, matters: Matters) -> Vec<F
         Access::Open => {
             Found::ok(Code::FirewallOut, part, format!("no rule on {computer} stops connections to friends"))
         }
-        _ => Found::unknown(Code::FirewallOut, part, unreadable(&computer)),
+        _ => Found::unknown(Code::FirewallOut, part, unreadable(firewall, whose)),
     });
     if side.outbound_only {
         return found;
@@ -191,7 +192,7 @@ pub(super) fn firewall(side: &Side, whose: Whose<'_>, matters: Matters) -> Vec<F
             part,
             format!("no rule on {computer} stops what comes to port {port}"),
         ),
-        _ => Found::unknown(Code::FirewallIn, part, unreadable(&computer)),
+        _ => Found::unknown(Code::FirewallIn, part, unreadable(firewall, whose)),
     });
     found
 }
@@ -257,8 +258,20 @@ fn suspects(firewall: &FirewallFacts, port: u16) -> Vec<String> {
     advice(firewall, Way::In, port, "kith").security
 }
 
-fn unreadable(computer: &str) -> String {
-    format!("the firewall's rules on {computer} could not be read: only the administrator may")
+/// Why nothing is said of a firewall.
+fn unreadable(firewall: &FirewallFacts, whose: Whose<'_>) -> String {
+    let computer = whose.computer();
+    if firewall.readable {
+        return format!("the firewall's rules on {computer} don't say for certain what they let through");
+    }
+    match whose {
+        Whose::Here => format!(
+            "the firewall's rules on {computer} can't be read by Kith, which has no right to: `sudo kith doctor` can"
+        ),
+        Whose::There(_) => format!(
+            "the firewall's rules on {computer} can't be read by Kith, which has no right to: `sudo kith doctor` there can"
+        ),
+    }
 }
 
 /// What the router does for calls from outside.
@@ -455,12 +468,13 @@ fn inside(side: &Side, whose: Whose<'_>) -> String {
 pub(super) fn helpers(side: &Side, whose: Whose<'_>) -> Vec<Found> {
     let mut found = Vec::new();
     if let (Some(proxy), Some(error)) = (&side.proxy, &side.proxy_error) {
-        let refused =
-            error.contains("does not allow") || error.contains("password") || error.contains("wants");
+        let refused = is_refusal(error);
+        // Others are not told which one.
+        let proxy = if proxy.is_empty() { "the proxy".to_owned() } else { format!("the proxy {proxy}") };
         let (code, sentence, step) = if refused {
             (
                 Code::ProxyRefuses,
-                format!("the proxy {proxy} of {} refuses connections to friends", whose.computer()),
+                format!("{proxy} of {} refuses connections to friends", whose.computer()),
                 format!(
                     "{}ask who runs the proxy to allow them (`kith ports --firewall` says which), or correct network.proxy",
                     whose.on()
@@ -469,7 +483,7 @@ pub(super) fn helpers(side: &Side, whose: Whose<'_>) -> Vec<Found> {
         } else {
             (
                 Code::ProxyDown,
-                format!("the proxy {proxy} of {} can't be reached", whose.computer()),
+                format!("{proxy} of {} can't be reached", whose.computer()),
                 format!(
                     "{}see whether the proxy runs, or correct it: `kith settings set network.proxy ...`",
                     whose.on()

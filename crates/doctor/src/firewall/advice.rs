@@ -135,13 +135,13 @@ fn manager(facts: &FirewallFacts, way: Way, place: &RulePlace) -> Manager {
         (Manager::Ufw, _) if is_ufws(place) => Manager::Ufw,
         (Manager::Firewalld, Tool::Nft) if firewalld::is_own(place) => Manager::Firewalld,
         // With its other backend, which ends its chains with a refusal.
-        (Manager::Firewalld, Tool::Iptables | Tool::Ip6tables)
-            if place.chain.contains('_') || access == Access::Rejected =>
+        (Manager::Firewalld, tool)
+            if tool != Tool::Nft && (place.chain.contains('_') || access == Access::Rejected) =>
         {
             Manager::Firewalld
         }
         (_, Tool::Nft) => Manager::Nftables,
-        (_, Tool::Iptables | Tool::Ip6tables) => Manager::Iptables,
+        _ => Manager::Iptables,
     }
 }
 
@@ -238,7 +238,7 @@ fn iptables(way: Way, what: &str, place: Option<&RulePlace>) -> String {
     match place.filter(|place| place.tool != Tool::Nft) {
         None => format!("sudo iptables -I {chain} {what} -j ACCEPT"),
         Some(place) => {
-            let program = if place.tool == Tool::Iptables { "iptables" } else { "ip6tables" };
+            let program = place.tool.program();
             let table = if place.table == "filter" { String::new() } else { format!(" -t {}", place.table) };
             format!("sudo {program}{table} -I {} {what} -j ACCEPT", place.chain)
         }

@@ -124,6 +124,24 @@ pub enum Tool {
     Iptables,
     /// `ip6tables`.
     Ip6tables,
+    /// `iptables-legacy`, where `iptables` is for the tables of nftables.
+    IptablesLegacy,
+    /// `ip6tables-legacy`.
+    Ip6tablesLegacy,
+}
+
+impl Tool {
+    /// How it is called.
+    #[must_use]
+    pub const fn program(self) -> &'static str {
+        match self {
+            Self::Nft => "nft",
+            Self::Iptables => "iptables",
+            Self::Ip6tables => "ip6tables",
+            Self::IptablesLegacy => "iptables-legacy",
+            Self::Ip6tablesLegacy => "ip6tables-legacy",
+        }
+    }
 }
 
 /// Why a text is not read.

@@ -19,6 +19,8 @@ const MOST_LINES: usize = 50_000;
 pub enum Backend {
     /// In those of iptables itself.
     Legacy,
+    /// In those as well, and `iptables` is for those of nftables: `iptables-legacy` shows and changes them.
+    LegacyBeside,
     /// In those of nftables, where `nft` shows them, too.
     Nft,
     /// Nobody says: some versions print nothing of it.
@@ -165,10 +167,13 @@ impl Ruleset {
     /// Who stops the packet, in words.
     pub(super) fn decision(&self, end: End) -> Decision {
         let Written { table, name, rules, .. } = &self.chains[end.chain];
-        let (tool, program) = match self.family {
-            Family::V4 => (Tool::Iptables, "iptables"),
-            Family::V6 => (Tool::Ip6tables, "ip6tables"),
+        let tool = match (self.family, self.backend) {
+            (Family::V4, Backend::LegacyBeside) => Tool::IptablesLegacy,
+            (Family::V6, Backend::LegacyBeside) => Tool::Ip6tablesLegacy,
+            (Family::V4, _) => Tool::Iptables,
+            (Family::V6, _) => Tool::Ip6tables,
         };
+        let program = tool.program();
         let of = if table == "filter" { String::new() } else { format!(" -t {table}") };
         let rule = match end.rule.and_then(|rule| rules.get(rule)) {
             Some(words) => format!("{program}{of} -A {name} {}", rule::quoted(words)),

@@ -7,7 +7,11 @@ mod security;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use kith_doctor::Side;
 use kith_doctor::firewall::{FirewallFacts, Texts};
+
+use super::super::core::Core;
+use super::super::roster::Friend;
 
 /// All programs together answer within this time, or are ended.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -18,22 +22,46 @@ pub(crate) async fn texts() -> Texts {
 }
 
 /// What is known of connections to a port of this computer, and between it and these addresses of others. Without any, from and to
-/// anywhere. What somebody has sent who may read more counts where this process can't read the rules.
-pub(super) async fn gather(port: u16, remotes: &[SocketAddr], sent: Option<Texts>) -> FirewallFacts {
-    let own = texts().await;
-    let remotes = remotes.to_vec();
-    // Long lists of rules take a while.
-    let read = tokio::task::spawn_blocking(move || {
-        let mut facts = own.facts(port, &remotes);
-        if own.nft.is_none()
-            && let Some(told) = sent.map(|sent| sent.facts(port, &remotes)).filter(|told| told.readable)
-        {
-            facts = told;
-        }
-        facts.security = security::found();
-        facts
-    });
-    read.await.unwrap_or_default()
+/// anywhere.
+pub(super) async fn gather(port: u16, remotes: &[SocketAddr]) -> FirewallFacts {
+    FirewallFacts { security: found_security().await, ..read(texts().await, port, remotes.to_vec()).await }
+}
+
+async fn found_security() -> Vec<String> {
+    tokio::task::spawn_blocking(security::found).await.unwrap_or_default()
+}
+
+/// Long lists of rules take a while.
+async fn read(texts: Texts, port: u16, remotes: Vec<SocketAddr>) -> FirewallFacts {
+    tokio::task::spawn_blocking(move || texts.facts(port, &remotes)).await.unwrap_or_default()
+}
+
+/// The addresses of a friend of which the rules may say something.
+pub(super) fn remotes(friend: Option<&Friend>) -> Vec<SocketAddr> {
+    let known = friend.map(Friend::all_addresses).unwrap_or_default();
+    known.iter().filter_map(|address| address.parse().ok()).collect()
+}
+
+impl Core {
+    /// Rules that somebody read who may, where this process may not: for one question.
+    pub(super) async fn add_sent_rules(
+        &self,
+        side: &mut Side,
+        friend: Option<&Friend>,
+        sent: Option<Box<Texts>>,
+    ) {
+        let Some(sent) = sent.filter(|_| !side.firewall.readable) else { return };
+        let told = read(*sent, self.listen_port(), remotes(friend)).await;
+        take(&mut side.firewall, told);
+    }
+}
+
+/// What the rules say is from those that were sent, if they could be read; all else stays.
+fn take(own: &mut FirewallFacts, told: FirewallFacts) {
+    if told.readable && !own.readable {
+        let security = std::mem::take(&mut own.security);
+        *own = FirewallFacts { security, worked: own.worked, ..told };
+    }
 }
 
 #[cfg(test)]
@@ -48,7 +76,7 @@ mod tests {
     async fn this_computer_is_looked_at_within_the_time() {
         let begun = Instant::now();
         let remote: SocketAddr = "198.51.100.7:4242".parse().unwrap();
-        let facts = gather(4242, &[remote], None).await;
+        let facts = gather(4242, &[remote]).await;
         println!("{facts:#?}");
         assert!(begun.elapsed() < PATIENCE + Duration::from_secs(1));
         assert!(facts.readable || (facts.inbound, facts.outbound) == (Access::Unknown, Access::Unknown));
@@ -58,11 +86,20 @@ mod tests {
 
     #[tokio::test]
     async fn what_somebody_sent_who_may_read_more_counts_only_where_nothing_could_be_read_here() {
-        let remote: SocketAddr = "198.51.100.7:4242".parse().unwrap();
         let closed = r#"{"nftables": [{"chain": {"family": "inet", "table": "t", "name": "sent", "type": "filter", "hook": "input", "prio": 0, "policy": "drop"}}]}"#;
-        let sent = Texts { nft: Some(closed.to_owned()), ..Texts::default() };
-        let facts = gather(4242, &[remote], Some(sent)).await;
-        let is_sent = facts.inbound_rule.is_some_and(|rule| rule.contains("chain sent"));
-        assert_eq!(is_sent, texts().await.nft.is_none());
+        let texts = Texts { nft: Some(closed.to_owned()), ..Texts::default() };
+        let told = read(texts, 4242, Vec::new()).await;
+        assert!(told.readable && told.inbound.is_closed());
+        let unread =
+            FirewallFacts { worked: Some(7), security: vec!["SELinux".into()], ..FirewallFacts::default() };
+        let mut facts = unread.clone();
+        take(&mut facts, told.clone());
+        assert_eq!((facts.inbound, facts.worked, facts.security.len()), (told.inbound, Some(7), 1));
+        let mut own = FirewallFacts { readable: true, inbound: Access::Open, ..unread.clone() };
+        take(&mut own, told);
+        assert_eq!(own.inbound, Access::Open);
+        let mut facts = unread.clone();
+        take(&mut facts, read(Texts { nft: Some("{}".into()), ..Texts::default() }, 4242, Vec::new()).await);
+        assert_eq!(facts, unread);
     }
 }

@@ -2,7 +2,7 @@
 
 mod addresses;
 mod ask;
-mod firewall;
+pub(crate) mod firewall;
 mod gateway;
 mod memory;
 mod ports;
@@ -57,7 +57,8 @@ impl Core {
                     "name the friend, too: `kith doctor FRIEND --with -`",
                 ));
             }
-            let here = self.side(None, Patience::Long).await;
+            let mut here = self.side(None, Patience::Long).await;
+            self.add_sent_rules(&mut here, None, request.firewall).await;
             return Ok(diagnose(&Facts { here, ..Facts::default() }));
         };
         let friend = self.find_friend(&name)?;
@@ -84,6 +85,7 @@ impl Core {
         };
         let here = self.side(Some(&friend), Patience::Long);
         let (mut here, there) = tokio::join!(here, told);
+        self.add_sent_rules(&mut here, Some(&friend), request.firewall).await;
         if here.proxy.is_some() {
             here.proxy_error = proxy_error(&here.tests);
         }
