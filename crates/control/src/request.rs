@@ -1,5 +1,6 @@
 //! Small bodies of requests and answers that belong to the API alone, not to the backend.
 
+use kith_doctor::firewall::Texts;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -19,6 +20,11 @@ pub struct DoctorRequest {
     pub friend: Option<String>,
     /// A report code that the friend sent, for when his computer can't be asked.
     pub with: Option<String>,
+    /// What the programs printed that know the rules of this computer's firewall, from somebody who may read them: it is used for this
+    /// answer alone, and only where the daemon may not read them itself. null = whatever the daemon can read.
+    #[schema(value_type = Option<Object>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub firewall: Option<Box<Texts>>,
 }
 
 /// For whom a report code is made.

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::facts::{MOST_TESTS, Side};
+use crate::facts::{MOST_TESTS, Side, Test, TestResult};
 
 /// Most entries of any other list.
 const MOST_ENTRIES: usize = 16;
@@ -12,10 +12,29 @@ const LONGEST_SLEEP: u64 = 366 * 24 * 3600;
 const MOST_CHARACTERS: usize = 300;
 
 impl Side {
-    /// What of it is said to others: of paths the last part.
+    /// What of it is said to others: what they need to know which part is broken, and not what is in the way of nobody but its owner. Of
+    /// programs the name without path and number; of the proxy that there is one; of hubs where they are; of what failed that it did, as
+    /// texts of the system hold paths, and those of proxies and hubs names.
     #[must_use]
     pub fn told(mut self) -> Self {
-        self.program = self.program.and_then(|path| Some(path.rsplit(['/', '\\']).next()?.to_owned()));
+        self.program = self.program.map(|path| name_of_program(&path));
+        self.listener.taken_by = self.listener.taken_by.map(|program| name_of_program(&program));
+        self.listener.error = None;
+        self.proxy = self.proxy.map(|_| String::new());
+        // They are other friends' addresses.
+        self.listener.shared_with.clear();
+        for hub in &mut self.hubs {
+            hub.at = without_credentials(&hub.at);
+            hub.error = hub.error.take().map(|_| "`kith status` there says why".to_owned());
+        }
+        let by_proxy =
+            |test: &&mut Test| matches!(test.result, TestResult::ProxyDown | TestResult::ProxyRefuses);
+        for test in self.tests.iter_mut().filter(by_proxy) {
+            test.detail = None;
+        }
+        if let Some(keeps) = &mut self.keeps {
+            keeps.trouble = keeps.trouble.take().map(|_| "its disk failed".to_owned());
+        }
         self
     }
 
@@ -40,18 +59,23 @@ impl Side {
             &mut self.mapping.page,
             &mut self.firewall.inbound_rule,
             &mut self.firewall.outbound_rule,
+            &mut self.firewall.zone,
         ] {
             optional.iter_mut().for_each(text);
         }
         text(&mut self.mapping.state);
-        for place in
-            [&mut self.firewall.inbound_place, &mut self.firewall.outbound_place].into_iter().flatten()
-        {
+        self.firewall.remotes.truncate(MOST_ENTRIES);
+        let firewall = &mut self.firewall;
+        let places = [&mut firewall.inbound_place, &mut firewall.outbound_place].into_iter();
+        let of_remotes = firewall
+            .remotes
+            .iter_mut()
+            .flat_map(|remote| [&mut remote.inbound_place, &mut remote.outbound_place]);
+        for place in places.chain(of_remotes).flatten() {
             for said in [&mut place.family, &mut place.table, &mut place.chain] {
                 text(said);
             }
         }
-        self.firewall.remotes.truncate(MOST_ENTRIES);
         for remote in &mut self.firewall.remotes {
             text(&mut remote.address);
             remote.inbound_rule.iter_mut().chain(&mut remote.outbound_rule).for_each(text);
@@ -98,6 +122,19 @@ impl Side {
     }
 }
 
+/// `kith` of `/usr/bin/kith`, `nginx` of `nginx (process 812)`.
+fn name_of_program(program: &str) -> String {
+    let path = program.split_once(" (process ").map_or(program, |(path, _)| path);
+    path.rsplit(['/', '\\']).next().unwrap_or_default().to_owned()
+}
+
+/// `host:port` of an address that may hold a key, or a user name and a password, before it.
+fn without_credentials(address: &str) -> String {
+    let place = address.rsplit_once('@').map_or(address, |(_, place)| place);
+    let place = place.rsplit_once("//").map_or(place, |(_, place)| place);
+    place.split(['/', '?', '#']).next().unwrap_or_default().to_owned()
+}
+
 /// `host:port` of characters that mean nothing to a shell.
 fn is_address(address: &str) -> bool {
     let (host, port) = address.rsplit_once(':').unwrap_or_default();
@@ -135,7 +172,8 @@ const fn is_invisible(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::Hub;
+    use crate::facts::{Hub, Keeps, Listener, Names};
+    use crate::firewall::{RemoteAccess, RulePlace};
 
     #[test]
     fn long_lists_long_texts_and_what_is_not_to_be_seen_are_cut() {
@@ -151,6 +189,102 @@ mod tests {
         for said in [&tamed.version, &tamed.hubs[0].at] {
             assert!(said.len() <= MOST_CHARACTERS && said.starts_with("[31mx"), "{said:?}");
         }
+    }
+
+    /// The names of all that is said, as `listener.port`.
+    fn said(value: &serde_json::Value, at: &str, names: &mut std::collections::BTreeSet<String>) {
+        match value {
+            serde_json::Value::Object(fields) => {
+                for (name, value) in fields {
+                    let name = if at.is_empty() { name.clone() } else { format!("{at}.{name}") };
+                    said(value, &name, names);
+                }
+            }
+            serde_json::Value::Array(all) if all.iter().any(|one| one.is_object() || one.is_array()) => {
+                all.iter().for_each(|one| said(one, at, names));
+            }
+            serde_json::Value::Null => {}
+            _ => {
+                names.insert(at.to_owned());
+            }
+        }
+    }
+
+    #[test]
+    fn others_are_told_what_they_need_and_nothing_else() {
+        let place = || Some(RulePlace { table: "filter".into(), ..RulePlace::default() });
+        let mut side = Side {
+            program: Some("/home/anna/SECRET/kith".into()),
+            proxy: Some("SECRET.example:3128".into()),
+            hubs: vec![Hub {
+                at: "kith://SECRET@hub.example:443".into(),
+                works: false,
+                error: Some("SECRET is not registered".into()),
+            }],
+            keeps: Some(Keeps {
+                trouble: Some("/srv/SECRET: input/output error".into()),
+                offered: Some(1),
+                free: Some(2),
+                ..Keeps::default()
+            }),
+            tests: vec![Test {
+                address: "11.0.0.1:4242".into(),
+                result: TestResult::ProxyRefuses,
+                detail: Some("the proxy SECRET.example:3128 says no".into()),
+                ..Test::default()
+            }],
+            names: Some(Names { name: "home.example.org:4242".into(), ..Names::default() }),
+            clock_synchronised: Some(true),
+            clocks: vec![1],
+            keeps_ports: Some(true),
+            last_inbound: Some(1),
+            internal: vec!["192.168.1.5:4242".into()],
+            public: vec!["11.0.0.1:4242".into()],
+            ..Side::default()
+        };
+        side.listener = Listener {
+            taken_by: Some("/opt/SECRET/nginx (process 81234)".into()),
+            error: Some("port 4242 is held by nginx (process 81234)".into()),
+            free_port: Some(4300),
+            shared_with: vec!["192.168.1.6:4242".into()],
+            ..Listener::default()
+        };
+        side.firewall.inbound_rule = Some("policy drop".into());
+        side.firewall.inbound_place = place();
+        side.firewall.zone = Some("public".into());
+        side.firewall.has_policy = Some(true);
+        side.firewall.worked = Some(1);
+        side.firewall.security = vec!["SELinux (enforcing)".into()];
+        side.firewall.remotes =
+            vec![RemoteAccess { address: "11.0.0.2:4242".into(), ..RemoteAccess::default() }];
+        side.network.gateway = Some("192.168.1.1".into());
+        side.network.gateway_answers = Some(true);
+        side.network.way_out = Some(true);
+        side.network.mtu = Some(1500);
+        side.mapping.external = Some("11.0.0.1:4242".into());
+        side.mapping.protocol = Some("upnp".into());
+        side.mapping.protocols = vec![("upnp".into(), "mapped".into())];
+        side.mapping.router = Some("a router".into());
+        side.mapping.page = Some("http://192.168.1.1/".into());
+        side.mapping.worked = Some(1);
+        let told = side.told();
+        assert_eq!(
+            (told.program.as_deref(), told.listener.taken_by.as_deref()),
+            (Some("kith"), Some("nginx"))
+        );
+        assert_eq!((told.hubs[0].at.as_str(), told.proxy.as_deref()), ("hub.example:443", Some("")));
+        let json = serde_json::to_string(&told).unwrap();
+        assert!(
+            !json.contains("SECRET")
+                && !json.contains("192.168.1.6")
+                && !json.contains("81234")
+                && !json.contains("/home"),
+            "{json}"
+        );
+        let mut names = std::collections::BTreeSet::new();
+        said(&serde_json::from_str(&json).unwrap(), "", &mut names);
+        let expected: Vec<&str> = include_str!("told.txt").lines().collect();
+        assert_eq!(names.iter().map(String::as_str).collect::<Vec<_>>(), expected, "{names:#?}");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod answers;
 mod carried;
+mod doctor;
 mod friends;
 mod kept;
 mod learned;
@@ -19,8 +20,8 @@ mod writes;
 
 use self::words::{
     ADDRESSES, ANSWERS, CARRIED, CONTROL, DOCUMENTS, FILES, FRAMES, HELLO, HTTP, INDEX, JSON, KEYS, LINES,
-    MAPPING, NAMES, NEARBY, PLACES, RECORD, REQUESTS, ROWS, SETTINGS, SNAPSHOT, SOAP, SSDP, TIMES, TREE,
-    WORDS, WRITES, XML,
+    MAPPING, NAMES, NEARBY, PLACES, RECORD, REPORTS, REQUESTS, ROWS, RULES, SETTINGS, SNAPSHOT, SOAP, SSDP,
+    TABLES, TIMES, TREE, WORDS, WRITES, XML,
 };
 use crate::target::Target;
 
@@ -166,6 +167,22 @@ const TARGETS: &[Target] = &[
         words: DOCUMENTS,
         share: [1_065, 9_500],
         read: learned::archives,
+    },
+    // What the doctor reads: rules that the system prints, and a line that a friend sent.
+    Target { name: "nft-rules", longest: 4096, words: RULES, share: [100, 9_500], read: doctor::nft },
+    Target {
+        name: "iptables-rules",
+        longest: 4096,
+        words: TABLES,
+        share: [100, 9_500],
+        read: doctor::iptables,
+    },
+    Target {
+        name: "report-code",
+        longest: 4096,
+        words: REPORTS,
+        share: [100, 9_500],
+        read: doctor::report_code,
     },
     // Bytes that another computer keeps, or asks for.
     Target {

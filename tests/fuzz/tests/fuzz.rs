@@ -114,6 +114,9 @@ held! {
     no_bytes_break_the_readers_of_the_vaults_own_files: "vault-files",
     no_document_breaks_the_readers_of_the_database: "documents",
     no_key_file_asks_for_more_work_than_is_honest: "key-file",
+    no_rules_of_nftables_lead_to_a_command_that_does_something_else: "nft-rules",
+    no_rules_of_iptables_lead_to_a_command_that_does_something_else: "iptables-rules",
+    no_report_code_says_more_than_can_be_shown: "report-code",
 }
 
 #[test]

@@ -119,6 +119,8 @@ pub(super) async fn diagnosis(
     JsonBody(request): JsonBody<DoctorRequest>,
 ) -> Response {
     let friend = request.friend.clone();
+    // A page of a browser has read no rules.
+    let request = DoctorRequest { firewall: None, ..request };
     let markup = match examined(&kith, request).await {
         Ok(diagnosis) => {
             let status = kith.backend.status().await;

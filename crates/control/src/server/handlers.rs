@@ -271,7 +271,8 @@ pub(crate) async fn examined(kith: &Shared, request: DoctorRequest) -> Result<Di
         return Err(Refusal::invalid(format!("a report code has {MAX_REPORT_CODE_BYTES} bytes at most"))
             .with_hint("paste the one line that `kith doctor --code` prints, and nothing else"));
     }
-    Ok(kith.backend.doctor(DoctorRequest { friend: said(request.friend), with }).await?)
+    let request = DoctorRequest { friend: said(request.friend), with, firewall: request.firewall };
+    Ok(kith.backend.doctor(request).await?)
 }
 
 pub(super) async fn report_code(

@@ -11,7 +11,7 @@ async fn a_diagnosis_comes_through_the_api_as_it_was_made() {
         let mut state = rich();
         state.diagnosis = diagnoses::named(name);
         let running = start_with(state).await;
-        let request = DoctorRequest { friend: Some("Anna".to_owned()), with: None };
+        let request = DoctorRequest { friend: Some("Anna".to_owned()), ..DoctorRequest::default() };
         let diagnosis = running.client().await.doctor(&request).await.unwrap();
         assert_eq!(diagnosis, diagnoses::named(name), "{name}");
         running.stop().await;
@@ -55,10 +55,11 @@ async fn a_report_code_goes_there_and_comes_back() {
     let client = running.client().await;
     let view = client.report_code(Some("Anna".to_owned())).await.unwrap();
     assert!(view.code.starts_with("kith-report:"));
-    let request = DoctorRequest { friend: Some("Anna".to_owned()), with: Some(view.code) };
+    let request = DoctorRequest { friend: Some("Anna".to_owned()), with: Some(view.code), firewall: None };
     assert_eq!(client.doctor(&request).await.unwrap().told_by.as_deref(), Some("code"));
 
-    let request = DoctorRequest { friend: Some("Anna".to_owned()), with: Some("hello".to_owned()) };
+    let request =
+        DoctorRequest { friend: Some("Anna".to_owned()), with: Some("hello".to_owned()), firewall: None };
     let Err(ClientError::Failure(failure)) = client.doctor(&request).await else { panic!("it was taken") };
     assert_eq!(failure.kind, FailureKind::Invalid);
     running.stop().await;
@@ -67,7 +68,7 @@ async fn a_report_code_goes_there_and_comes_back() {
 #[tokio::test]
 async fn a_report_code_of_any_length_is_not_handed_on() {
     let running = start().await;
-    let request = DoctorRequest { friend: None, with: Some("kith-report:".repeat(10_000)) };
+    let request = DoctorRequest { friend: None, with: Some("kith-report:".repeat(10_000)), firewall: None };
     let Err(ClientError::Failure(failure)) = running.client().await.doctor(&request).await else {
         panic!("it was taken")
     };

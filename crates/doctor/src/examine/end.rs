@@ -2,9 +2,9 @@
 
 use crate::code::{Code, Part};
 use crate::diagnosis::Outcome;
-use crate::facts::{ListenerState, Side, Test, TestResult};
+use crate::facts::{ListenerState, Side, TestResult};
 use crate::firewall::advice::{self, advice};
-use crate::firewall::{Access, FirewallFacts, Way};
+use crate::firewall::{Access, FirewallFacts, RemoteAccess, Way};
 
 use super::Found;
 use super::words::{Whose, span};
@@ -146,14 +146,14 @@ pub(super) fn median(numbers: &[i64]) -> Option<i64> {
 /// A rule that stops what comes in is a fault if friends got in before, or if nothing else connects the two; else it may be wanted.
 pub(super) fn firewall(side: &Side, whose: Whose<'_>, matters: Matters) -> Vec<Found> {
     let part = whose.part(Part::FirewallHere);
-    let firewall = &side.firewall;
+    let firewall = &settled(side);
     let (computer, port) = (whose.computer(), side.listener.port);
     let mut found = Vec::new();
     let how = |access: Access| if access == Access::Rejected { "refuses" } else { "drops" };
-    let (outbound, outbound_rule) = outbound(side);
-    found.push(match outbound {
+    found.push(match firewall.outbound {
         access if access.is_closed() => {
-            let rule = outbound_rule.map(|rule| format!("the rule: {rule}"));
+            let rule = firewall.outbound_rule.as_ref().map(|rule| format!("the rule: {rule}"));
+            let port = port_there(side, firewall);
             Found::failed(
                 Code::FirewallOut,
                 part,
@@ -165,15 +165,14 @@ pub(super) fn firewall(side: &Side, whose: Whose<'_>, matters: Matters) -> Vec<F
         Access::Open => {
             Found::ok(Code::FirewallOut, part, format!("no rule on {computer} stops connections to friends"))
         }
-        _ => Found::unknown(Code::FirewallOut, part, unreadable(&computer)),
+        _ => Found::unknown(Code::FirewallOut, part, unreadable(firewall, whose)),
     });
     if side.outbound_only {
         return found;
     }
-    let (inbound, inbound_rule) = inbound(firewall);
-    found.push(match inbound {
+    found.push(match firewall.inbound {
         access if access.is_closed() => {
-            let rule = inbound_rule.map(|rule| format!("the rule: {rule}"));
+            let rule = firewall.inbound_rule.as_ref().map(|rule| format!("the rule: {rule}"));
             let worked = firewall.worked.or(side.last_inbound).or(side.mapping.worked);
             let is_wanted = matters == Matters::IfBroken && worked.is_none() && !side.mapping.proved;
             let worked = worked.map(advice::worked_until);
@@ -191,46 +190,53 @@ pub(super) fn firewall(side: &Side, whose: Whose<'_>, matters: Matters) -> Vec<F
             part,
             format!("no rule on {computer} stops what comes to port {port}"),
         ),
-        _ => Found::unknown(Code::FirewallIn, part, unreadable(&computer)),
+        _ => Found::unknown(Code::FirewallIn, part, unreadable(firewall, whose)),
     });
     found
 }
 
-/// What the rules say of connections to the other computer, where they tell addresses apart: those count at which it was called in vain.
-fn outbound(side: &Side) -> (Access, Option<String>) {
-    let firewall = &side.firewall;
-    if firewall.outbound != Access::Unknown {
-        return (firewall.outbound, firewall.outbound_rule.clone());
-    }
-    let in_vain = |address: &str| {
-        let lost = |test: &&Test| test.address == address && test.result != TestResult::Friend;
-        side.tests.iter().any(|test| lost(&test))
-            && !side.tests.iter().any(|test| test.result == TestResult::Friend)
-    };
-    let closed =
-        firewall.remotes.iter().find(|remote| remote.outbound.is_closed() && in_vain(&remote.address));
-    closed.map_or((Access::Unknown, None), |remote| (remote.outbound, remote.outbound_rule.clone()))
-}
-
-/// The same for connections from it.
-fn inbound(firewall: &FirewallFacts) -> (Access, Option<String>) {
-    if firewall.inbound != Access::Unknown {
-        return (firewall.inbound, firewall.inbound_rule.clone());
+/// The firewall with what its rules say of the other computer's addresses, where they tell addresses apart: of those to which it calls the
+/// ones count at which it called in vain.
+fn settled(side: &Side) -> FirewallFacts {
+    let mut firewall = side.firewall.clone();
+    let reaches = side.tests.iter().any(|test| test.result == TestResult::Friend);
+    let in_vain = |address: &str| !reaches && side.tests.iter().any(|test| test.address == address);
+    let closed = |remote: &&RemoteAccess| remote.outbound.is_closed() && in_vain(&remote.address);
+    if firewall.outbound == Access::Unknown
+        && let Some(remote) = side.firewall.remotes.iter().find(closed)
+    {
+        firewall.outbound = remote.outbound;
+        firewall.outbound_rule.clone_from(&remote.outbound_rule);
+        firewall.outbound_place.clone_from(&remote.outbound_place);
     }
     // From one of his addresses alone he may not want to come.
     let all = firewall.remotes.iter().all(|remote| remote.inbound.is_closed());
-    let closed = firewall.remotes.first().filter(|_| all);
-    closed.map_or((Access::Unknown, None), |remote| (remote.inbound, remote.inbound_rule.clone()))
+    if firewall.inbound == Access::Unknown
+        && all
+        && let Some(remote) = side.firewall.remotes.first()
+    {
+        firewall.inbound = remote.inbound;
+        firewall.inbound_rule.clone_from(&remote.inbound_rule);
+        firewall.inbound_place.clone_from(&remote.inbound_place);
+    }
+    firewall
+}
+
+/// The port to which connections are stopped: the friend's where his address is known, and else the one that most have.
+fn port_there(side: &Side, firewall: &FirewallFacts) -> u16 {
+    let closed = firewall.remotes.iter().find(|remote| remote.outbound.is_closed());
+    let port = closed.and_then(|remote| remote.address.rsplit_once(':')?.1.parse().ok());
+    port.unwrap_or(side.listener.port)
 }
 
 /// What the person there does so that connections get through.
 pub(super) fn step(side: &Side, way: Way, port: u16) -> String {
-    advice(&side.firewall, way, port, program(side)).next_step()
+    advice(&settled(side), way, port, program(side)).next_step()
 }
 
 /// The rule for the program instead, which of the two lasts, and what else may stop connections.
 pub(super) fn more(side: &Side, way: Way, port: u16) -> Vec<String> {
-    let advice = advice(&side.firewall, way, port, program(side));
+    let advice = advice(&settled(side), way, port, program(side));
     let typed: Vec<String> = advice.program.commands.iter().map(|command| format!("`{command}`")).collect();
     let instead = match typed.as_slice() {
         [] => format!("a rule for the program instead: {}", advice.program.words),
@@ -250,6 +256,18 @@ pub(super) fn suspects(firewall: &FirewallFacts, port: u16) -> Vec<String> {
     advice(firewall, Way::In, port, "kith").security
 }
 
-fn unreadable(computer: &str) -> String {
-    format!("the firewall's rules on {computer} could not be read: only the administrator may")
+/// Why nothing is said of a firewall.
+fn unreadable(firewall: &FirewallFacts, whose: Whose<'_>) -> String {
+    let computer = whose.computer();
+    if firewall.readable {
+        return format!("the firewall's rules on {computer} don't say for certain what they let through");
+    }
+    match whose {
+        Whose::Here => format!(
+            "the firewall's rules on {computer} can't be read by Kith, which has no right to: `sudo kith doctor` can"
+        ),
+        Whose::There(_) => format!(
+            "the firewall's rules on {computer} can't be read by Kith, which has no right to: `sudo kith doctor` there can"
+        ),
+    }
 }

@@ -39,7 +39,11 @@ pub(super) fn of(side: &Side, whose: Whose<'_>) -> Vec<Found> {
 
 /// By the calls that were to go by it, if none got through.
 fn proxy(side: &Side, whose: Whose<'_>) -> Option<Found> {
-    let proxy = side.proxy.as_ref()?;
+    // Others are not told which one.
+    let proxy = match side.proxy.as_deref()? {
+        "" => "the proxy".to_owned(),
+        at => format!("the proxy {at}"),
+    };
     let met = |result| side.tests.iter().filter(move |test| test.result == result);
     if met(TestResult::Friend).next().is_some() {
         return None;
@@ -49,7 +53,7 @@ fn proxy(side: &Side, whose: Whose<'_>) -> Option<Found> {
         let blame = Found::failed(
             Code::ProxyRefuses,
             Part::Internet,
-            format!("the proxy {proxy} of {} refuses connections to friends", whose.computer()),
+            format!("{proxy} of {} refuses connections to friends", whose.computer()),
             format!(
                 "{}ask who runs the proxy to allow them (`kith ports --firewall` says which), or correct network.proxy",
                 whose.on()
@@ -64,7 +68,7 @@ fn proxy(side: &Side, whose: Whose<'_>) -> Option<Found> {
     let blame = Found::failed(
         Code::ProxyDown,
         Part::Internet,
-        format!("the proxy {proxy} of {} can't be reached", whose.computer()),
+        format!("{proxy} of {} can't be reached", whose.computer()),
         format!(
             "{}see whether the proxy runs, or correct it: `kith settings set network.proxy ...`",
             whose.on()

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{FirewallFacts, Manager, RulePlace, Tool, Way};
+use super::{Access, FirewallFacts, Manager, RemoteAccess, RulePlace, Tool, Way, firewalld};
 
 /// What may be done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -46,16 +46,25 @@ impl Advice {
 /// `port` is this computer's for what comes in, and the friend's for what goes out; `program` is the path of Kith's program.
 #[must_use]
 pub fn advice(facts: &FirewallFacts, way: Way, port: u16, program: &str) -> Advice {
-    let place = match way {
-        Way::In => facts.inbound_place.as_ref(),
-        Way::Out => facts.outbound_place.as_ref(),
+    let places = places(facts, way);
+    let found: Vec<Asked<'_>> = match places.as_slice() {
+        [] => vec![Asked { facts, manager: facts.manager, way, port, place: None, program }],
+        places => places
+            .iter()
+            .map(|place| Asked {
+                facts,
+                manager: manager(facts, way, place),
+                way,
+                port,
+                place: Some(place),
+                program,
+            })
+            .collect(),
     };
-    let place = place.filter(|place| is_plain(place));
-    let manager = manager(facts.manager, place);
     Advice {
-        port: for_port(manager, way, port, place, program),
-        program: for_program(manager, way, port, place, program),
-        which: which(manager, way).to_owned(),
+        port: merged(found.iter().map(for_port)),
+        program: merged(found.iter().map(for_program)),
+        which: which(found.first().map_or(facts.manager, |asked| asked.manager), way).to_owned(),
         security: facts
             .security
             .iter()
@@ -65,69 +74,124 @@ pub fn advice(facts: &FirewallFacts, way: Way, port: u16, program: &str) -> Advi
     }
 }
 
+/// What advice is for.
+struct Asked<'a> {
+    facts: &'a FirewallFacts,
+    manager: Manager,
+    way: Way,
+    port: u16,
+    /// Where the rule is that stops connections.
+    place: Option<&'a RulePlace>,
+    program: &'a str,
+}
+
+/// Most places of rules for which commands are given: one for IPv4, one for IPv6, and something to spare.
+const MOST_PLACES: usize = 3;
+
+/// Where the rules are that stop connections: those for one kind of addresses may be elsewhere than those for the other.
+fn places(facts: &FirewallFacts, way: Way) -> Vec<&RulePlace> {
+    let access = |remote: &RemoteAccess| if way == Way::In { remote.inbound } else { remote.outbound };
+    let place = match way {
+        Way::In => facts.inbound_place.as_ref(),
+        Way::Out => facts.outbound_place.as_ref(),
+    };
+    let are_all_closed = facts.remotes.iter().all(|remote| access(remote).is_closed());
+    let others = facts.remotes.iter().filter(|_| are_all_closed).filter_map(|remote| match way {
+        Way::In => remote.inbound_place.as_ref(),
+        Way::Out => remote.outbound_place.as_ref(),
+    });
+    let mut places: Vec<&RulePlace> = Vec::new();
+    for place in place.into_iter().chain(others).filter(|place| is_plain(place)) {
+        if places.len() < MOST_PLACES && !places.contains(&place) {
+            places.push(place);
+        }
+    }
+    places
+}
+
+/// All commands, each once, with what is said of the first.
+fn merged(all: impl Iterator<Item = Exception>) -> Exception {
+    let mut merged = Exception::default();
+    for one in all {
+        if merged.words.is_empty() {
+            merged.words = one.words;
+        }
+        for command in one.commands {
+            if !merged.commands.contains(&command) {
+                merged.commands.push(command);
+            }
+        }
+    }
+    merged
+}
+
 /// Most security software about which something is said.
 const MOST_SOFTWARE: usize = 8;
 
 /// The program to use: the manager, unless the rule that decides is not one of its own.
-fn manager(manager: Manager, place: Option<&RulePlace>) -> Manager {
-    let Some(place) = place else { return manager };
-    match (manager, place.tool) {
-        (Manager::Ufw, Tool::Iptables | Tool::Ip6tables) if place.table == "filter" => Manager::Ufw,
-        (Manager::Firewalld, Tool::Nft) if place.table == "firewalld" || place.table == PANIC => {
+fn manager(facts: &FirewallFacts, way: Way, place: &RulePlace) -> Manager {
+    let access = if way == Way::In { facts.inbound } else { facts.outbound };
+    match (facts.manager, place.tool) {
+        (Manager::Ufw, _) if is_ufws(place) => Manager::Ufw,
+        (Manager::Firewalld, Tool::Nft) if firewalld::is_own(place) => Manager::Firewalld,
+        // With its other backend, which ends its chains with a refusal.
+        (Manager::Firewalld, tool)
+            if tool != Tool::Nft && (place.chain.contains('_') || access == Access::Rejected) =>
+        {
             Manager::Firewalld
         }
-        // With its other backend.
-        (Manager::Firewalld, Tool::Iptables | Tool::Ip6tables) => Manager::Firewalld,
         (_, Tool::Nft) => Manager::Nftables,
-        (_, Tool::Iptables | Tool::Ip6tables) => Manager::Iptables,
+        _ => Manager::Iptables,
     }
 }
 
-fn for_port(manager: Manager, way: Way, port: u16, place: Option<&RulePlace>, program: &str) -> Exception {
+/// Whether the rule is one of ufw's that give way to `ufw allow`: those of its own chains, but for those that come before what a person
+/// allows, and the policy that it sets. What stands in a chain of the system itself somebody else has put there.
+fn is_ufws(place: &RulePlace) -> bool {
+    let is_of_iptables = place.tool != Tool::Nft || matches!(place.family.as_str(), "ip" | "ip6");
+    is_of_iptables
+        && place.table == "filter"
+        && (place.policy || (is_ufw_chain(place) && !is_early_ufw(place)))
+}
+
+fn is_ufw_chain(place: &RulePlace) -> bool {
+    place.chain.starts_with("ufw-") || place.chain.starts_with("ufw6-")
+}
+
+/// Of /etc/ufw/before.rules and before6.rules.
+fn is_early_ufw(place: &RulePlace) -> bool {
+    is_ufw_chain(place) && (place.chain.contains("-before-") || place.chain.ends_with("-not-local"))
+}
+
+fn for_port(asked: &Asked<'_>) -> Exception {
+    let Asked { manager, way, port, place, program, .. } = *asked;
     // Connections are let through, and the answers to them are not.
     let answers = place.is_some_and(|place| place.answers);
     let (commands, words) = match (manager, way) {
         (Manager::Ufw, _) => {
             let direction = if way == Way::In { "" } else { "out " };
             // The first rule that fits counts: before one that denies an allowing one has to be inserted.
-            let is_denied = place.is_some_and(|place| place.chain.contains("ufw-user-") || place.chain.contains("ufw6-user-"));
+            let is_denied = place
+                .is_some_and(|place| place.chain.contains("ufw-user-") || place.chain.contains("ufw6-user-"));
             let order = if is_denied { "insert 1 " } else { "" };
             (
                 vec![format!("sudo ufw {order}allow {direction}{port}/tcp")],
                 "The rule stays after a restart of the computer.".to_owned(),
             )
         }
-        (Manager::Firewalld, _) if place.is_some_and(|place| place.table == PANIC) => (
-            vec!["sudo firewall-cmd --panic-off".to_owned()],
-            "firewalld is in panic mode, in which it stops everything.".to_owned(),
-        ),
-        (Manager::Firewalld, Way::In) => (
-            vec![
-                format!("sudo firewall-cmd --permanent --add-port={port}/tcp"),
-                "sudo firewall-cmd --reload".to_owned(),
-            ],
-            "It is for the default zone; if the network is in another one, which `firewall-cmd --get-active-zones` says, add `--zone=ZONE`. The rule stays after a restart."
-                .to_owned(),
-        ),
-        (Manager::Firewalld, Way::Out) => (
-            vec![
-                "sudo firewall-cmd --permanent --new-policy kith-out".to_owned(),
-                "sudo firewall-cmd --permanent --policy kith-out --add-ingress-zone HOST --add-egress-zone ANY"
-                    .to_owned(),
-                format!("sudo firewall-cmd --permanent --policy kith-out --set-priority -100 --add-port={port}/tcp"),
-                "sudo firewall-cmd --reload".to_owned(),
-            ],
-            "It needs firewalld 0.9 or newer. The rule stays after a restart.".to_owned(),
-        ),
-        (Manager::Nftables, _) if answers => {
-            (vec![nft(way, "ct state established,related", place)], KEEP_NFT.to_owned())
-        }
-        (Manager::Nftables, _) => (vec![nft(way, &format!("tcp dport {port}"), place)], KEEP_NFT.to_owned()),
-        (Manager::Iptables, _) if answers => {
-            (vec![iptables(way, "-m conntrack --ctstate ESTABLISHED,RELATED", place)], KEEP_IPTABLES.to_owned())
+        (Manager::Firewalld, _) => return firewalld::exception(asked.facts, way, port, place),
+        (Manager::Nftables, _) => {
+            let what =
+                if answers { "ct state established,related".to_owned() } else { format!("tcp dport {port}") };
+            (vec![nft(way, &what, place)], keep(asked, KEEP_NFT))
         }
         (Manager::Iptables, _) => {
-            (vec![iptables(way, &format!("-p tcp --dport {port}"), place)], KEEP_IPTABLES.to_owned())
+            let what = if answers {
+                "-m conntrack --ctstate ESTABLISHED,RELATED".to_owned()
+            } else {
+                format!("-p tcp --dport {port}")
+            };
+            (vec![iptables(way, &what, place)], keep(asked, KEEP_IPTABLES))
         }
         (Manager::MacOs, _) => (
             Vec::new(),
@@ -137,8 +201,12 @@ fn for_port(manager: Manager, way: Way, port: u16, place: Option<&RulePlace>, pr
         ),
         (Manager::None, _) => {
             let words = match way {
-                Way::In => format!("Allow incoming connections to TCP port {port} in the firewall or security software."),
-                Way::Out => format!("Allow outgoing connections to TCP port {port} in the firewall or security software."),
+                Way::In => format!(
+                    "Allow incoming connections to TCP port {port} in the firewall or security software."
+                ),
+                Way::Out => format!(
+                    "Allow outgoing connections to TCP port {port} in the firewall or security software."
+                ),
             };
             (Vec::new(), words)
         }
@@ -146,10 +214,15 @@ fn for_port(manager: Manager, way: Way, port: u16, place: Option<&RulePlace>, pr
     Exception { commands, words }
 }
 
-/// The table of firewalld that stops everything.
-const PANIC: &str = "firewalld_policy_drop";
 const KEEP_NFT: &str = "It counts at once and until the rules are loaded again: to keep it, write the rule into the file from which they are loaded, often /etc/nftables.conf, before the rule that stops the connections.";
 const KEEP_IPTABLES: &str = "It counts at once and until the computer restarts: to keep it, save the rules (`sudo netfilter-persistent save`, or `sudo service iptables save`).";
+const KEEP_UFW: &str = "It counts at once and until ufw loads its rules again: to keep it, write the rule into /etc/ufw/before.rules, or before6.rules for IPv6, before the one that stops the connections.";
+
+/// How the rule is kept.
+fn keep(asked: &Asked<'_>, usual: &str) -> String {
+    let is_ufws = asked.facts.manager == Manager::Ufw && asked.place.is_some_and(is_early_ufw);
+    if is_ufws { KEEP_UFW } else { usual }.to_owned()
+}
 
 /// A rule of nftables right where the one is that decides, and before it.
 fn nft(way: Way, what: &str, place: Option<&RulePlace>) -> String {
@@ -165,14 +238,15 @@ fn iptables(way: Way, what: &str, place: Option<&RulePlace>) -> String {
     match place.filter(|place| place.tool != Tool::Nft) {
         None => format!("sudo iptables -I {chain} {what} -j ACCEPT"),
         Some(place) => {
-            let program = if place.tool == Tool::Iptables { "iptables" } else { "ip6tables" };
+            let program = place.tool.program();
             let table = if place.table == "filter" { String::new() } else { format!(" -t {}", place.table) };
             format!("sudo {program}{table} -I {} {what} -j ACCEPT", place.chain)
         }
     }
 }
 
-fn for_program(manager: Manager, way: Way, port: u16, place: Option<&RulePlace>, program: &str) -> Exception {
+fn for_program(asked: &Asked<'_>) -> Exception {
+    let Asked { manager, way, port, place, program, .. } = *asked;
     let (commands, words) = match (manager, way) {
         (Manager::MacOs, _) => {
             let tool = "sudo /usr/libexec/ApplicationFirewall/socketfilterfw";

@@ -55,11 +55,15 @@ pub(super) struct Base {
     pub(super) first_only: bool,
 }
 
-/// A chain as it is for one packet.
-#[derive(Debug, Default)]
-pub(super) struct Chain {
-    pub(super) base: Option<Base>,
-    pub(super) steps: Vec<Step>,
+/// Chains as they are for one packet. Only those that the packet comes by are asked for what is in them, and each of them once: many
+/// jumps to one chain take no longer than one.
+pub(super) trait Chains {
+    /// How many there are.
+    fn count(&self) -> usize;
+    /// The chains at which packets come by.
+    fn base(&self, chain: usize) -> Option<Base>;
+    /// What its rules do.
+    fn steps(&self, chain: usize) -> Vec<Step>;
 }
 
 /// What a rule does with the packet if it matches.
@@ -131,16 +135,14 @@ impl Fate {
 }
 
 /// What becomes of a packet at these chains.
-pub(super) fn follow(chains: &[Chain], packet: &Packet) -> Outcome {
-    let mut bases: Vec<(usize, Base)> = chains
-        .iter()
-        .enumerate()
-        .filter_map(|(at, chain)| Some((at, chain.base?)))
+pub(super) fn follow(chains: &dyn Chains, packet: &Packet) -> Outcome {
+    let mut bases: Vec<(usize, Base)> = (0..chains.count())
+        .filter_map(|at| Some((at, chains.base(at)?)))
         .filter(|(_, base)| base.hook.way() == packet.way && base.applies != Truth::No)
         .filter(|(_, base)| !base.first_only || packet.stage == Stage::New)
         .collect();
     bases.sort_by_key(|(_, base)| (base.hook, base.priority));
-    let mut walk = Walk { chains, known: vec![Known::No; chains.len()] };
+    let mut walk = Walk { chains, known: vec![Known::No; chains.count()] };
     let mut outcome = Outcome::default();
     for (at, base) in bases {
         let mut fate = walk.fate(at, 0);
@@ -176,7 +178,7 @@ enum Known {
 }
 
 struct Walk<'a> {
-    chains: &'a [Chain],
+    chains: &'a dyn Chains,
     known: Vec<Known>,
 }
 
@@ -196,7 +198,7 @@ impl Walk<'_> {
 
     fn steps(&mut self, at: usize, depth: usize) -> Fate {
         let mut fate = Fate::default();
-        for step in &self.chains[at].steps {
+        for step in self.chains.steps(at) {
             let certain = match step.matches {
                 Truth::No => continue,
                 Truth::Yes => true,

@@ -2,17 +2,21 @@
 
 pub mod advice;
 mod chains;
+mod effort;
+mod firewalld;
 pub mod iptables;
 pub mod nft;
 mod packet;
 mod rules;
 #[cfg(test)]
 mod tests;
+mod texts;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::packet::{Family, Packet, Port, Stage, Way};
 pub use self::rules::{Decision, Rules};
+pub use self::texts::{LegacyTables, TablesTexts, Texts};
 
 /// Most addresses of others for which rules are looked at one by one.
 pub const MOST_REMOTES: usize = 16;
@@ -44,6 +48,10 @@ pub struct FirewallFacts {
     pub readable: bool,
     /// Security software that was found: `clamd`, `SELinux (enforcing)`.
     pub security: Vec<String>,
+    /// The zone of firewalld in which the interface is by which this computer gets to the Internet.
+    pub zone: Option<String>,
+    /// Whether firewalld has the policy by which it lets out what goes to friends; null: not known.
+    pub has_policy: Option<bool>,
     /// When connections were let in last, as far as is remembered, Unix seconds: since then a rule has changed.
     pub worked: Option<i64>,
 }
@@ -81,6 +89,10 @@ pub struct RemoteAccess {
     pub inbound_rule: Option<String>,
     /// The rule that stops what goes out.
     pub outbound_rule: Option<String>,
+    /// Where the rule is that stops what comes in.
+    pub inbound_place: Option<RulePlace>,
+    /// Where the rule is that stops what goes out.
+    pub outbound_place: Option<RulePlace>,
 }
 
 /// Where a rule is.
@@ -97,6 +109,8 @@ pub struct RulePlace {
     pub chain: String,
     /// Whether what it stops are the answers to connections.
     pub answers: bool,
+    /// Whether it is no rule but the policy of the chain: what becomes of packets of which no rule says anything.
+    pub policy: bool,
 }
 
 /// See [`RulePlace::tool`].
@@ -110,6 +124,24 @@ pub enum Tool {
     Iptables,
     /// `ip6tables`.
     Ip6tables,
+    /// `iptables-legacy`, where `iptables` is for the tables of nftables.
+    IptablesLegacy,
+    /// `ip6tables-legacy`.
+    Ip6tablesLegacy,
+}
+
+impl Tool {
+    /// How it is called.
+    #[must_use]
+    pub const fn program(self) -> &'static str {
+        match self {
+            Self::Nft => "nft",
+            Self::Iptables => "iptables",
+            Self::Ip6tables => "ip6tables",
+            Self::IptablesLegacy => "iptables-legacy",
+            Self::Ip6tablesLegacy => "ip6tables-legacy",
+        }
+    }
 }
 
 /// Why a text is not read.

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::chains::Outcome;
+use super::effort::Effort;
 use super::packet::{Earlier, Family, Packet, Port, Stage, Way};
 use super::{Access, FirewallFacts, MOST_REMOTES, ReadError, RemoteAccess, RulePlace, iptables, nft};
 
@@ -42,12 +43,17 @@ impl Rules {
         Ok(())
     }
 
-    /// Adds what `iptables-save` (or `ip6tables-save`) prints.
+    /// Adds what `iptables-save` (or `ip6tables-save`) prints of the tables of `backend`.
     ///
     /// # Errors
     /// If it can't be read; then nothing is said to be open.
-    pub fn add_iptables(&mut self, family: Family, text: &str) -> Result<(), ReadError> {
-        match iptables::Ruleset::read(family, text) {
+    pub fn add_iptables(
+        &mut self,
+        family: Family,
+        backend: iptables::Backend,
+        text: &str,
+    ) -> Result<(), ReadError> {
+        match iptables::Ruleset::read(family, backend, text) {
             Ok(rules) => self.iptables.push(rules),
             Err(error) => {
                 self.is_partial = true;
@@ -88,6 +94,17 @@ impl Rules {
     /// A connection gets through when its first packet does and the answer to that.
     #[must_use]
     pub fn decide(&self, way: Way, family: Family, port: Option<u16>, remote: Option<IpAddr>) -> Decision {
+        self.decided(way, family, port, remote, &Effort::default())
+    }
+
+    fn decided(
+        &self,
+        way: Way,
+        family: Family,
+        port: Option<u16>,
+        remote: Option<IpAddr>,
+        effort: &Effort,
+    ) -> Decision {
         let port = port.map_or(Port::Any, Port::Number);
         let (local_port, remote_port) = match way {
             Way::In => (port, Port::Chosen),
@@ -99,11 +116,11 @@ impl Rules {
         };
         let first = Packet { way, stage: Stage::New, family, local_port, remote_port, remote };
         let answer = Packet { way: back, stage: Stage::Established, ..first };
-        let first = self.follow(&first);
+        let first = self.followed(&first, effort);
         if first.access.is_closed() {
             return first;
         }
-        let mut answer = self.follow(&answer);
+        let mut answer = self.followed(&answer, effort);
         if let Some(place) = &mut answer.place {
             place.answers = true;
         }
@@ -118,6 +135,13 @@ impl Rules {
     /// What becomes of a packet.
     #[must_use]
     pub fn follow(&self, packet: &Packet) -> Decision {
+        self.followed(packet, &Effort::default())
+    }
+
+    fn followed(&self, packet: &Packet, effort: &Effort) -> Decision {
+        if effort.is_spent() {
+            return Decision::default();
+        }
         let port = match packet.local_port {
             Port::Number(port) => Some(port),
             Port::Chosen | Port::Any => None,
@@ -125,9 +149,9 @@ impl Rules {
         let nft = self.nft.as_ref().map(|nft| nft.earlier(port));
         let iptables = self.iptables.iter().map(|rules| rules.earlier(port));
         let earlier = nft.into_iter().chain(iptables).fold(Earlier::default(), Earlier::or);
-        let nft = self.nft.as_ref().map(|nft| nft.follow(packet, earlier));
+        let nft = self.nft.as_ref().map(|nft| nft.follow(packet, earlier, effort));
         let iptables: Vec<Outcome> =
-            self.iptables.iter().map(|rules| rules.follow(packet, earlier)).collect();
+            self.iptables.iter().map(|rules| rules.follow(packet, earlier, effort)).collect();
         let all = || nft.iter().chain(&iptables);
         if !all().any(|outcome| outcome.redirected) {
             if let Some((rules, end)) = self.nft.as_ref().zip(nft.and_then(|outcome| outcome.stopped)) {
@@ -163,10 +187,13 @@ impl Rules {
             places.push(("any IPv4 address".to_owned(), Family::V4, None, None));
             places.push(("any IPv6 address".to_owned(), Family::V6, None, None));
         }
+        let effort = Effort::default();
         let decide = |way, own: Option<u16>| -> Vec<Decision> {
             let all = places.iter();
-            all.map(|(_, family, theirs, remote)| self.decide(way, *family, own.or(*theirs), *remote))
-                .collect()
+            all.map(|(_, family, theirs, remote)| {
+                self.decided(way, *family, own.or(*theirs), *remote, &effort)
+            })
+            .collect()
         };
         let (inbound, outbound) = (decide(Way::In, Some(port)), decide(Way::Out, None));
         let remotes =
@@ -177,6 +204,8 @@ impl Rules {
                     outbound: outbound.access,
                     inbound_rule: inbound.rule.clone(),
                     outbound_rule: outbound.rule.clone(),
+                    inbound_place: inbound.place.clone(),
+                    outbound_place: outbound.place.clone(),
                 }
             });
         let remotes = remotes.collect();

@@ -179,7 +179,8 @@ pub enum Command {
         #[command(flatten)]
         json: Json,
     },
-    /// Say why a friend does not connect: one cause, one thing to do. Exit code 1 when something is wrong
+    /// Say why a friend does not connect: one cause, one thing to do. Exit code 1 when something is wrong; commands behind it in a
+    /// line with commas are done all the same
     Doctor(DoctorArgs),
     /// Say what a code of `kith doctor` means and what to do; without a code, list all
     Explain {

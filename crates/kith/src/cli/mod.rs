@@ -57,18 +57,27 @@ pub fn main() -> ExitCode {
             }
         }
     }
-    match read.into_iter().try_for_each(run) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(CliError { code, message, hint }) => {
-            if !message.is_empty() {
-                output::note(format!("error: {message}"));
-                if let Some(hint) = hint {
-                    output::note(format!("hint: {hint}"));
-                }
+    let mut named_fault = None;
+    for cli in read {
+        let is_doctor = matches!(cli.command, Command::Doctor(_));
+        match run(cli) {
+            Ok(()) => {}
+            // The doctor has said what is wrong: what follows may be meant to put it right.
+            Err(CliError { code, message, .. }) if is_doctor && message.is_empty() => {
+                named_fault = named_fault.or(Some(code));
             }
-            code.into()
+            Err(CliError { code, message, hint }) => {
+                if !message.is_empty() {
+                    output::note(format!("error: {message}"));
+                    if let Some(hint) = hint {
+                        output::note(format!("hint: {hint}"));
+                    }
+                }
+                return code.into();
+            }
         }
     }
+    named_fault.map_or(ExitCode::SUCCESS, Into::into)
 }
 
 fn run(cli: Cli) -> CliResult {

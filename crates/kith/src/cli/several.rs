@@ -1,5 +1,8 @@
 //! Several commands in one line, separated by commas, as in the app's command box: `kith ra, restart`.
 //!
+//! One after the other; the first that fails ends the line. That the doctor names a fault is no failure of it: in `kith doctor bert, restart`
+//! the restart follows, and the exit code is the doctor's.
+//!
 //! Only words that the box knows, too, are taken apart: an argument of another command may well end in a comma.
 
 use std::ffi::OsString;
@@ -90,6 +93,8 @@ mod tests {
         check(&["ra,", "restart"], Some(&["ra", "restart"]));
         check(&["ra,restart"], Some(&["ra", "restart"]));
         check(&["ra, restart"], Some(&["ra", "restart"]));
+        check(&["help,", "restart"], Some(&["help", "restart"]));
+        check(&["doctor", "bert,", "restart"], Some(&["doctor bert", "restart"]));
         check(&["pause", "8h,", "doctor", "bert,", "status"], Some(&["pause 8h", "doctor bert", "status"]));
         check(&["--home", "/h", "ra,", "restart"], Some(&["--home /h ra", "--home /h restart"]));
     }

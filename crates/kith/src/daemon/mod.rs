@@ -9,7 +9,7 @@ pub mod core;
 mod damage;
 pub mod db;
 mod dial_in;
-mod doctor;
+pub(crate) mod doctor;
 mod entries;
 mod failure;
 mod firewall;

@@ -7,6 +7,8 @@ use crate::firewall::packet::{Earlier, Family, Packet, Port, Stage, Truth, Way, 
 
 /// Most words of a rule.
 const MOST_WORDS: usize = 256;
+/// Stands where the words of a rule were cut off: it is not understood. No program prints an option like this one.
+const CUT_OFF: &str = "--more words";
 
 /// The words of a line; in double quotes a backslash stands before quotes and backslashes.
 pub(super) fn words(line: &str) -> Vec<String> {
@@ -26,7 +28,7 @@ pub(super) fn words(line: &str) -> Vec<String> {
         }
         if words.len() >= MOST_WORDS {
             // What is left makes the rule one that is not understood.
-            return words.into_iter().chain(["--more".to_owned()]).collect();
+            return words.into_iter().chain([CUT_OFF.to_owned()]).collect();
         }
     }
     words.extend(word);
@@ -69,29 +71,73 @@ pub(super) fn step(
     earlier: Earlier,
     target: &dyn Fn(&str) -> Option<usize>,
 ) -> Option<Step> {
+    let unknown = Step { matches: Truth::Unknown, action: Action::Unknown, rule };
     let mut matches = Truth::Yes;
     let mut words = Words { words, at: 0 };
     let mut action = None;
-    let mut extension = "";
+    let mut extension = Extension::default();
     while let Some(option) = words.next() {
-        let (option, negated) = if option == "!" { (words.next()?, true) } else { (option, false) };
+        let (option, negated) = match option {
+            "!" => match words.next() {
+                Some(option) => (option, true),
+                None => return Some(unknown),
+            },
+            option => (option, false),
+        };
         match option {
             "-j" | "-g" => {
                 let name = words.next().unwrap_or_default();
                 action = acts(name, option == "-g", target);
                 break;
             }
-            // Which extension follows; its options say what it asks for.
-            "-m" => extension = words.next().unwrap_or_default(),
+            CUT_OFF => return Some(unknown),
+            // Its options follow, and say what it asks for.
+            "-m" => {
+                matches = matches.and(extension.asks_for());
+                extension = Extension::named(words.next().unwrap_or_default());
+            }
             // The packet comes from where answers go to; a computer with several ways out may differ, and it is not said to be stopped.
-            "--invert" if extension == "rpfilter" => matches = Truth::No,
+            "--invert" if extension.name == "rpfilter" => matches = Truth::No,
+            "--loose" | "--validmark" | "--accept-local" if extension.name == "rpfilter" => {}
             _ => {
                 let one = asks(option, &mut words, packet, earlier);
+                extension.has_options |= option.starts_with("--");
                 matches = matches.and(if negated { one.not() } else { one });
             }
         }
     }
+    matches = matches.and(extension.asks_for());
     Some(Step { matches, action: action.filter(|_| matches != Truth::No)?, rule })
+}
+
+/// An extension that a rule names (`-m`), as far as its options were come by.
+#[derive(Default)]
+struct Extension<'a> {
+    name: &'a str,
+    has_options: bool,
+}
+
+impl<'a> Extension<'a> {
+    const fn named(name: &'a str) -> Self {
+        Self { name, has_options: false }
+    }
+
+    /// What naming it asks for by itself, beside its options.
+    fn asks_for(&self) -> Truth {
+        match self.name {
+            // They say of which kind the packet is, which `-p` says, too, or nothing.
+            "" | "tcp" | "comment" | "rpfilter" => Truth::Yes,
+            "udp" | "udplite" | "icmp" | "icmp6" | "icmpv6" | "sctp" | "dccp" | "esp" | "ah" => Truth::No,
+            // All that they ask for is in their options, each of which was judged.
+            "multiport" | "conntrack" | "state" | "addrtype" | "pkttype" | "iprange" | "rt"
+                if self.has_options =>
+            {
+                Truth::Yes
+            }
+            // Without options they ask for something all the same: that a socket is there, that a header is.
+            _ => Truth::Unknown,
+        }
+    }
 }
 
 struct Words<'a> {
@@ -166,6 +212,8 @@ fn asks(option: &str, words: &mut Words<'_>, packet: &Packet, earlier: Earlier) 
             let led_here = if led_here { Truth::Unknown } else { Truth::No };
             Truth::from(states.split(',').any(|one| one == state)).or(led_here)
         }
+        // What is in the first packets is in one piece each.
+        "-f" => Truth::No,
         "--comment" => {
             value();
             Truth::Yes

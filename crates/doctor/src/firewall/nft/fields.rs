@@ -1,12 +1,12 @@
 //! Expressions of nftables for one packet.
 
-use std::cell::Cell;
 use std::net::IpAddr;
 
 use serde_json::Value;
 
 use super::Ruleset;
 use crate::firewall::chains::{Action, Step};
+use crate::firewall::effort::Effort;
 use crate::firewall::packet::{Earlier, Family, Packet, Port, Stage, Truth, Way, flag};
 
 /// Deepest that values are looked into.
@@ -18,8 +18,7 @@ pub(super) struct Reader<'a> {
     pub(super) family: &'a str,
     pub(super) table: &'a str,
     pub(super) packet: &'a Packet,
-    /// How many elements may still be compared.
-    pub(super) left: &'a Cell<u32>,
+    pub(super) effort: &'a Effort,
     /// What may have become of the packet before.
     pub(super) earlier: Earlier,
 }
@@ -66,6 +65,9 @@ impl Reader<'_> {
     pub(super) fn steps(&self, rule: usize, written: &[Value]) -> Vec<Step> {
         let mut steps = Vec::new();
         let mut matches = Truth::Yes;
+        if !self.effort.spend(1 + written.len()) {
+            return vec![Step { matches: Truth::Unknown, action: Action::Unknown, rule }];
+        }
         for expression in written {
             if matches == Truth::No {
                 break;
@@ -77,6 +79,11 @@ impl Reader<'_> {
             };
             match kind.as_str() {
                 "match" => matches = matches.and(self.matches(body)),
+                // The packet is another one from here on.
+                "mangle" if leads_elsewhere(body) => {
+                    steps.push(Step { matches, action: Action::Redirect, rule });
+                    break;
+                }
                 "counter" | "log" | "mangle" | "notrack" | "last" | "ct helper" | "ct timeout"
                 | "ct expectation" | "dup" | "continue" | "comment" => {}
                 "limit" | "quota" | "ct count" | "meter" | "set" | "map" => {
@@ -86,7 +93,11 @@ impl Reader<'_> {
                 "xt" if body.get("type").and_then(Value::as_str) == Some("match") => {
                     matches = matches.and(Truth::Unknown);
                 }
-                "vmap" => steps.extend(self.verdicts(rule, matches, body)),
+                // What stands behind it is come to only by the verdict to continue.
+                "vmap" => {
+                    steps.extend(self.verdicts(rule, matches, body));
+                    matches = matches.and(Truth::Unknown);
+                }
                 _ => {
                     let action = self.action(kind, body);
                     match action {
@@ -137,20 +148,35 @@ impl Reader<'_> {
             return Vec::new();
         }
         let mut steps = Vec::new();
+        let (mut found, mut otherwise) = (Truth::No, None);
         for entry in entries {
             let Some([key, verdict]) = entry.as_array().map(Vec::as_slice) else { return unknown };
-            let matches = matches.and(self.is(&seen, key, 0));
-            if matches == Truth::No {
+            if is_catch_all(key) {
+                otherwise = Some(verdict);
                 continue;
             }
-            let verdict = verdict.as_object().and_then(|verdict| verdict.iter().next());
-            match verdict.map(|(kind, body)| (kind.as_str(), self.action(kind, body))) {
-                Some(("continue", _)) => {}
-                Some((_, Some(action))) => steps.push(Step { matches, action, rule }),
-                _ => steps.push(Step { matches, action: Action::Unknown, rule }),
+            let is = self.is(&seen, key, 0);
+            found = found.or(is);
+            if is == Truth::Yes {
+                // Keys don't overlap: those that may have been it were not.
+                return self.verdict(rule, matches, verdict).into_iter().collect();
+            }
+            if is == Truth::Unknown {
+                steps.extend(self.verdict(rule, Truth::Unknown, verdict));
             }
         }
+        // It is for what no other key is for, wherever it stands.
+        steps.extend(otherwise.and_then(|verdict| self.verdict(rule, matches.and(found.not()), verdict)));
         steps
+    }
+
+    fn verdict(&self, rule: usize, matches: Truth, verdict: &Value) -> Option<Step> {
+        let (kind, body) = match verdict.as_object().and_then(|verdict| verdict.iter().next()) {
+            Some((kind, _)) if kind == "continue" => return None,
+            Some((kind, body)) => (kind.as_str(), body),
+            None => ("", &Value::Null),
+        };
+        Some(Step { matches, action: self.action(kind, body).unwrap_or(Action::Unknown), rule })
     }
 
     fn named(&self, name: &str) -> Option<&Vec<Value>> {
@@ -173,6 +199,11 @@ impl Reader<'_> {
                 _ => Truth::Unknown,
             };
         }
+        // Flags of a word, as `ct state`, are written so, too: one of them is asked for.
+        let right = match right.get("|") {
+            Some(alternatives) if matches!(seen, Seen::Word(..)) => alternatives,
+            _ => right,
+        };
         let than = match seen {
             Seen::Port(port) => right.as_u64().map(|than| (port, than)),
             _ => None,
@@ -281,10 +312,9 @@ impl Reader<'_> {
 
     /// Whether what is seen is this value, or one of these.
     fn is(&self, seen: &Seen, right: &Value, depth: usize) -> Truth {
-        if depth > DEEPEST || self.left.get() == 0 {
+        if depth > DEEPEST || !self.effort.spend(1) {
             return Truth::Unknown;
         }
-        self.left.set(self.left.get() - 1);
         let any =
             |values: &Vec<Value>| Truth::any(values.iter().map(|value| self.is(seen, value, depth + 1)));
         if let Seen::Flags(Some(mask)) = seen {
@@ -369,6 +399,22 @@ impl Reader<'_> {
             _ => Truth::Unknown,
         }
     }
+}
+
+/// Whether an address or a port of the packet is written over.
+fn leads_elsewhere(mangle: &Value) -> bool {
+    let field = mangle.get("key").and_then(|key| key.get("payload")).map(|payload| payload.get("field"));
+    field.is_some_and(|field| {
+        field
+            .and_then(Value::as_str)
+            .is_none_or(|field| ["saddr", "daddr", "sport", "dport", "protocol", "nexthdr"].contains(&field))
+    })
+}
+
+/// Whether a key of a map, or of a set, stands for all that no other is for: `*`, which may be within an element that has a comment.
+fn is_catch_all(key: &Value) -> bool {
+    let value = key.get("elem").and_then(|element| element.get("val")).unwrap_or(key);
+    value == "*"
 }
 
 fn parsed(value: &Value) -> Option<IpAddr> {

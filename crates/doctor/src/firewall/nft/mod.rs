@@ -3,13 +3,13 @@
 mod fields;
 mod text;
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
 use self::fields::Reader;
-use super::chains::{Action, Base, Chain, Hook, Outcome, follow};
+use super::chains::{Action, Base, Chains, Hook, Outcome, Step, follow};
+use super::effort::Effort;
 use super::packet::{Earlier, Family, Packet, Truth};
 use super::{Decision, ReadError, RulePlace, Tool};
 
@@ -17,8 +17,6 @@ use super::{Decision, ReadError, RulePlace, Tool};
 pub const MOST_BYTES: usize = 8 << 20;
 /// Most rules, chains and sets together.
 const MOST_OBJECTS: usize = 50_000;
-/// Most elements that are compared for one packet. What is not compared is not known.
-const MOST_COMPARED: u32 = 500_000;
 
 /// The rules of nftables.
 #[derive(Debug, Default)]
@@ -149,37 +147,8 @@ impl Ruleset {
     }
 
     /// What becomes of a packet.
-    pub(super) fn follow(&self, packet: &Packet, earlier: Earlier) -> Outcome {
-        let left = Cell::new(MOST_COMPARED);
-        let chains: Vec<Chain> =
-            self.chains.iter().map(|chain| self.for_packet(chain, packet, &left, earlier)).collect();
-        follow(&chains, packet)
-    }
-
-    fn for_packet(&self, chain: &Written, packet: &Packet, left: &Cell<u32>, earlier: Earlier) -> Chain {
-        let applies = match (chain.family.as_str(), packet.family) {
-            _ if chain.left_out => return Chain::default(),
-            ("inet", _) | ("ip", Family::V4) | ("ip6", Family::V6) => Truth::Yes,
-            // Only some interfaces have such rules.
-            ("netdev" | "bridge", _) => Truth::Unknown,
-            _ => return Chain::default(),
-        };
-        let table = (chain.family.clone(), chain.table.clone());
-        let active = self.tables.get(&table).copied().unwrap_or(Truth::Yes);
-        let base = chain.base.map(|(hook, priority, policy, nat)| Base {
-            hook,
-            priority,
-            policy,
-            applies: applies.and(active).and(if hook == Hook::Ingress || hook == Hook::Egress {
-                Truth::Unknown
-            } else {
-                Truth::Yes
-            }),
-            first_only: nat,
-        });
-        let reader = Reader { rules: self, family: &table.0, table: &table.1, packet, left, earlier };
-        let steps = chain.rules.iter().enumerate();
-        Chain { base, steps: steps.flat_map(|(rule, written)| reader.steps(rule, written)).collect() }
+    pub(super) fn follow(&self, packet: &Packet, earlier: Earlier, effort: &Effort) -> Outcome {
+        follow(&ForPacket { rules: self, packet, earlier, effort }, packet)
     }
 
     /// Who stops the packet, in words.
@@ -199,8 +168,47 @@ impl Ruleset {
                 table: table.clone(),
                 chain: name.clone(),
                 answers: false,
+                policy: end.rule.is_none(),
             }),
         }
+    }
+}
+
+/// The chains as they are for one packet.
+struct ForPacket<'a> {
+    rules: &'a Ruleset,
+    packet: &'a Packet,
+    earlier: Earlier,
+    effort: &'a Effort,
+}
+
+impl Chains for ForPacket<'_> {
+    fn count(&self) -> usize {
+        self.rules.chains.len()
+    }
+
+    fn base(&self, chain: usize) -> Option<Base> {
+        let chain = &self.rules.chains[chain];
+        let (hook, priority, policy, first_only) = chain.base?;
+        let family = match (chain.family.as_str(), self.packet.family) {
+            _ if chain.left_out => return None,
+            ("inet", _) | ("ip", Family::V4) | ("ip6", Family::V6) => Truth::Yes,
+            // Only some interfaces have such rules.
+            ("netdev" | "bridge", _) => Truth::Unknown,
+            _ => return None,
+        };
+        let table = (chain.family.clone(), chain.table.clone());
+        let active = self.rules.tables.get(&table).copied().unwrap_or(Truth::Yes);
+        let is_of_some = hook == Hook::Ingress || hook == Hook::Egress;
+        let all = if is_of_some { Truth::Unknown } else { Truth::Yes };
+        Some(Base { hook, priority, policy, applies: family.and(active).and(all), first_only })
+    }
+
+    fn steps(&self, chain: usize) -> Vec<Step> {
+        let Self { rules, packet, earlier, effort } = *self;
+        let chain = &rules.chains[chain];
+        let reader = Reader { rules, family: &chain.family, table: &chain.table, packet, effort, earlier };
+        chain.rules.iter().enumerate().flat_map(|(rule, written)| reader.steps(rule, written)).collect()
     }
 }
 

@@ -1,15 +1,17 @@
 //! What is wrong when the daemon can't be asked, or only by its socket: facts of this computer in, a diagnosis out.
 
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::time::Duration;
 
 use kith_doctor::diagnosis::{Check, Condition, Direction, Outcome, Passage, Station};
 use kith_doctor::{Code, Diagnosis, Part, Verdict, Weight};
 
 use super::super::Place;
 use super::super::error::{CliError, CliResult};
-use super::ports::ShutPort;
-use crate::home::{Home, tail};
+use super::ports::{Cause, ShutPort};
+use super::start::Start;
+use crate::home::{Home, SocketState, tail};
 use crate::settings::SettingsSources;
 
 /// How many of the log's last lines are looked through for the reason of an end.
@@ -24,8 +26,8 @@ pub(super) struct Seen {
     pub(super) taken: Vec<Taken>,
     /// What the log said last that was an error.
     pub(super) last_error: Option<String>,
-    /// The command that starts the service here.
-    pub(super) start: String,
+    /// How the daemon of the home is started that was looked for.
+    pub(super) start: Start,
 }
 
 /// What is where the control socket should be.
@@ -51,12 +53,23 @@ pub(super) struct Taken {
 /// Looks at this computer.
 pub(super) async fn look(place: &Place) -> CliResult<Seen> {
     let homes = Home::candidates(place.flag.clone(), &place.environment)?;
-    let home = place.home()?;
-    let looking = tokio::task::spawn_blocking(move || look_now(&homes, &home));
+    let is_named = place.flag.is_some() || place.environment.kith_home.is_some();
+    let home = if is_named { place.home()? } else { wanted(&homes, place.home()?) };
+    let start = Start::of(&home, is_named).await;
+    let looking = tokio::task::spawn_blocking(move || look_now(&homes, &home, start));
     looking.await.map_err(|_ending| CliError::new("this computer could not be looked at", "try again"))
 }
 
-fn look_now(homes: &[Home], home: &Home) -> Seen {
+/// Of the homes in which a daemon was looked for that of one which is there, or the one that somebody has used: a blank one is nobody's.
+fn wanted(homes: &[Home], usual: Home) -> Home {
+    let used = |home: &&Home| home.root().symlink_metadata().is_ok();
+    if usual.socket_state() == SocketState::Live {
+        return usual;
+    }
+    homes.iter().find(used).cloned().unwrap_or(usual)
+}
+
+fn look_now(homes: &[Home], home: &Home, start: Start) -> Seen {
     let loaded = SettingsSources::of_process(home).and_then(|sources| sources.load());
     let ports = loaded.map_or([4243, 4244, 4242], |loaded| {
         let settings = loaded.settings();
@@ -75,7 +88,7 @@ fn look_now(homes: &[Home], home: &Home) -> Seen {
             .collect(),
         taken: ports.into_iter().zip(purposes).filter_map(|(port, purpose)| taken(port, purpose)).collect(),
         last_error: tail(home, LOG_LINES).ok().and_then(|lines| lines.iter().rev().find_map(error)),
-        start: start(home.is_system(), |path| Path::new(path).exists()),
+        start,
     }
 }
 
@@ -88,28 +101,6 @@ fn taken(port: u16, purpose: &'static str) -> Option<Taken> {
         tried.is_err_and(|error| error.kind() == std::io::ErrorKind::AddrInUse)
     };
     (holder.is_some() || in_use()).then_some(Taken { port, purpose, holder })
-}
-
-/// The command that starts the service, by which units there are.
-fn start(system: bool, exists: impl Fn(&str) -> bool) -> String {
-    let is_unit = |places: [&str; 3]| places.into_iter().any(&exists);
-    let of_system = [
-        "/usr/lib/systemd/system/kith.service",
-        "/lib/systemd/system/kith.service",
-        "/etc/systemd/system/kith.service",
-    ];
-    let of_user = [
-        "/usr/lib/systemd/user/kith.service",
-        "/lib/systemd/user/kith.service",
-        "/etc/systemd/user/kith.service",
-    ];
-    if system && is_unit(of_system) {
-        "sudo systemctl start kith".to_owned()
-    } else if !system && is_unit(of_user) {
-        "systemctl --user start kith".to_owned()
-    } else {
-        "kith daemon".to_owned()
-    }
 }
 
 /// No daemon runs.
@@ -141,10 +132,13 @@ pub(super) fn service_down(seen: &Seen) -> Diagnosis {
     let step = match kith {
         Some(holder) => format!(
             "a Kith runs, {holder}, for another home or user: name its home with `--home DIR`, or start one here: `{}`",
-            seen.start
+            seen.start.command
         ),
-        None => format!("start it: `{}`; `kith logs` says why it ended if it does so again", seen.start),
+        None => {
+            format!("start it: `{}`; `kith logs` says why it ended if it does so again", seen.start.command)
+        }
     };
+    evidence.extend(seen.start.service.clone());
     let mut checks = vec![check(code, Outcome::Failed, "no daemon answers on its socket")];
     checks.extend(seen.taken.iter().map(|taken| check(Code::PortTaken, Outcome::Failed, &held(taken))));
     if seen.taken.is_empty() {
@@ -177,38 +171,76 @@ pub(super) fn service_down(seen: &Seen) -> Diagnosis {
     }
 }
 
+/// A daemon is there, and does not answer.
+pub(super) fn service_silent(seen: &Seen, waited: Duration) -> Diagnosis {
+    let mut silent = service_down(&Seen { sockets: Vec::new(), taken: Vec::new(), ..seen.clone() });
+    let seconds = waited.as_secs();
+    "Kith runs on this computer, and does not answer".clone_into(&mut silent.verdict.sentence);
+    let anew = match &seen.start.restart {
+        Some(command) => format!("`{command}`"),
+        None => format!("end its process, and then `{}`", seen.start.command),
+    };
+    silent.verdict.next_step =
+        Some(format!("start it anew: {anew}; before that, `kith logs` says what it does"));
+    silent
+        .verdict
+        .evidence
+        .insert(0, format!("its socket takes connections, and no answer came within {seconds} s"));
+    silent.checks =
+        vec![check(Code::ServiceDown, Outcome::Failed, "the daemon does not answer on its socket")];
+    silent
+}
+
 /// What the daemon can't see of itself: whether the app reaches it. It is the verdict when nothing else is broken, or when nobody
 /// asked for a friend; otherwise a check beside it, because friends don't come by the local ports.
 pub(super) fn add_shut_ports(diagnosis: &mut Diagnosis, shut: &[ShutPort]) {
-    let code = Code::LocalPortBlocked;
     if shut.is_empty() {
-        diagnosis
-            .checks
-            .insert(0, check(code, Outcome::Ok, "the app and other programs of this computer reach Kith"));
+        let said = "the app and other programs of this computer reach Kith";
+        diagnosis.checks.insert(0, check(Code::LocalPortBlocked, Outcome::Ok, said));
         return;
     }
     for port in shut.iter().rev() {
         let detail = format!("127.0.0.1:{}: {}", port.port, port.why);
-        diagnosis.checks.insert(0, check(code, Outcome::Failed, &detail));
+        diagnosis.checks.insert(0, check(code_of(port.cause), Outcome::Failed, &detail));
     }
     if diagnosis.verdict.weight == Weight::Fault && diagnosis.friend.is_some() {
         return;
     }
-    let ports = shut.iter().map(|port| port.port.to_string()).collect::<Vec<_>>().join(" and ");
+    // What stops packets is before whoever may listen.
+    let is_filtered = shut.iter().any(|port| port.cause == Cause::Filtered);
+    let cause = if is_filtered { Cause::Filtered } else { shut[0].cause };
+    let code = code_of(cause);
+    let those = shut.iter().filter(|port| port.cause == cause);
+    let ports = those.map(|port| port.port.to_string()).collect::<Vec<_>>().join(" and ");
     let mut evidence = vec!["Kith runs: it answers on its socket".to_owned()];
     evidence.extend(shut.iter().map(|port| format!("127.0.0.1:{}: {}", port.port, port.why)));
+    let (subject, sentence, next_step) = match cause {
+        Cause::Filtered => (
+            "this computer's firewall",
+            format!("Kith runs, and TCP port {ports} of this computer can't be reached from this very computer"),
+            format!(
+                "in the firewall or security software of this computer, allow TCP {ports} from 127.0.0.1 to 127.0.0.1 and from ::1 to ::1; \
+                 nothing of that leaves the computer"
+            ),
+        ),
+        Cause::Nobody => (
+            "this computer",
+            format!("Kith runs, and nobody listens at TCP port {ports} of this computer, at which the app reaches it"),
+            "start it anew: `kith restart`".to_owned(),
+        ),
+        Cause::SomebodyElse => (
+            "this computer",
+            format!("another program answers at TCP port {ports} of this computer, at which the app reaches Kith"),
+            "end that program, which `sudo ss -ltnp` names, and then `kith restart`; or give Kith another port (control.port, control.app-port)".to_owned(),
+        ),
+    };
     diagnosis.verdict = Verdict {
         code,
-        subject: "this computer's firewall".to_owned(),
+        subject: subject.to_owned(),
         part: code.part(),
         weight: code.weight(),
-        sentence: format!(
-            "Kith runs, and TCP port {ports} of this computer can't be reached from this very computer"
-        ),
-        next_step: Some(format!(
-            "in the firewall or security software of this computer, allow TCP {ports} from 127.0.0.1 to 127.0.0.1 and from ::1 to ::1; \
-             nothing of that leaves the computer"
-        )),
+        sentence,
+        next_step: Some(next_step),
         evidence,
     };
     for station in &mut diagnosis.way {
@@ -218,25 +250,18 @@ pub(super) fn add_shut_ports(diagnosis: &mut Diagnosis, shut: &[ShutPort]) {
     }
 }
 
+const fn code_of(cause: Cause) -> Code {
+    match cause {
+        Cause::Filtered => Code::LocalPortBlocked,
+        Cause::Nobody => Code::PortClosed,
+        Cause::SomebodyElse => Code::PortTaken,
+    }
+}
+
 fn check(code: Code, outcome: Outcome, detail: &str) -> Check {
     Check { code, part: code.part(), outcome, detail: detail.to_owned() }
 }
 
 fn station(part: Part, name: &str, state: Condition) -> Station {
     Station { part, name: name.to_owned(), state }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::start;
-
-    #[test]
-    fn the_command_that_starts_the_service_is_the_one_that_is_there() {
-        assert_eq!(start(true, |_| false), "kith daemon");
-        assert_eq!(
-            start(true, |path| path == "/etc/systemd/system/kith.service"),
-            "sudo systemctl start kith"
-        );
-        assert_eq!(start(false, |path| path.contains("/user/")), "systemctl --user start kith");
-    }
 }

@@ -14,6 +14,19 @@ pub(super) struct ShutPort {
     pub(super) port: u16,
     /// What came of trying it, a sentence without a full stop.
     pub(super) why: String,
+    /// What that means.
+    pub(super) cause: Cause,
+}
+
+/// Why a local port does not lead to the daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// Something stops what goes there: nothing comes back, or the system forbids it.
+    Filtered,
+    /// Nobody listens.
+    Nobody,
+    /// Another program answers, or somebody who breaks off.
+    SomebodyElse,
 }
 
 /// Those of the daemon's local ports that can't be reached. Nothing is known of a daemon that does not say which it has.
@@ -26,16 +39,28 @@ pub(super) async fn shut(client: &Client) -> Vec<ShutPort> {
 /// Without a token: that Kith says no is answer enough.
 async fn trial(port: u16) -> Option<ShutPort> {
     let exchange = async { Client::tcp(port, "").await?.status().await };
-    let why = match tokio::time::timeout(PATIENCE, exchange).await {
-        Err(_) => "nothing came back".to_owned(),
+    let (cause, why) = match tokio::time::timeout(PATIENCE, exchange).await {
+        Err(_) => (Cause::Filtered, "nothing came back".to_owned()),
         Ok(Err(
             error @ (ClientError::PortUnreachable { .. }
             | ClientError::OtherProgram { .. }
             | ClientError::Interrupted(_)),
-        )) => said(&error),
+        )) => (cause(&error), said(&error)),
         Ok(_answered) => return None,
     };
-    Some(ShutPort { port, why })
+    Some(ShutPort { port, why, cause })
+}
+
+/// A refusal comes from where nobody listens; what stops packets lets them vanish, forbids them, or says that nothing is there.
+fn cause(error: &ClientError) -> Cause {
+    use std::io::ErrorKind::{HostUnreachable, PermissionDenied, TimedOut};
+    match error {
+        ClientError::PortUnreachable { source, .. } => match source.kind() {
+            TimedOut | PermissionDenied | HostUnreachable => Cause::Filtered,
+            _ => Cause::Nobody,
+        },
+        _ => Cause::SomebodyElse,
+    }
 }
 
 fn said(error: &ClientError) -> String {
@@ -46,5 +71,23 @@ fn said(error: &ClientError) -> String {
         ClientError::PortUnreachable { source, .. } => source.to_string(),
         ClientError::OtherProgram { .. } => "something that is not Kith answers".to_owned(),
         _ => "the connection stood, and broke off".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_refuses_is_no_firewalls_doing() {
+        for (kind, expected) in [
+            (std::io::ErrorKind::TimedOut, Cause::Filtered),
+            (std::io::ErrorKind::PermissionDenied, Cause::Filtered),
+            (std::io::ErrorKind::ConnectionRefused, Cause::Nobody),
+        ] {
+            let error = ClientError::PortUnreachable { port: 4243, source: kind.into() };
+            assert_eq!(cause(&error), expected, "{kind}");
+        }
+        assert_eq!(cause(&ClientError::OtherProgram { port: 4243 }), Cause::SomebodyElse);
     }
 }

@@ -3,8 +3,9 @@
 use kith_doctor::diagnosis::{Check, Condition, Direction, Outcome, Passage, Station};
 use kith_doctor::{Code, Diagnosis, Part, Verdict};
 
-use super::local::{Seen, Socket, Taken, add_shut_ports, service_down};
-use super::ports::ShutPort;
+use super::local::{Seen, Socket, Taken, add_shut_ports, service_down, service_silent};
+use super::ports::{Cause, ShutPort};
+use super::start::Start;
 use super::{show, way};
 
 const NAMES: [&str; 7] = ["anna", "firewall", "router", "Internet", "router", "firewall", "bert"];
@@ -109,12 +110,20 @@ fn what_friends_and_routers_call_themselves_can_do_nothing_to_a_terminal() {
     }
 }
 
+fn start() -> Start {
+    Start {
+        command: "systemctl --user start kith".to_owned(),
+        restart: Some("systemctl --user restart kith".to_owned()),
+        service: Some("the service kith is installed, and stopped".to_owned()),
+    }
+}
+
 fn not_running(taken: Vec<Taken>) -> Diagnosis {
     service_down(&Seen {
         sockets: vec![("/home/anna/.local/share/kith/run/control.sock".into(), Socket::Refuses)],
         taken,
         last_error: Some("ERROR the vault can't be opened".to_owned()),
-        start: "systemctl --user start kith".to_owned(),
+        start: start(),
     })
 }
 
@@ -145,7 +154,7 @@ fn who_holds_the_local_ports_is_named() {
 
 #[test]
 fn a_local_port_that_is_shut_is_the_verdict_unless_a_friend_has_a_fault_of_his_own() {
-    let shut = [ShutPort { port: 4243, why: "nothing came back".to_owned() }];
+    let shut = [ShutPort { port: 4243, why: "nothing came back".to_owned(), cause: Cause::Filtered }];
     let mut alone = firewall_there();
     alone.friend = None;
     add_shut_ports(&mut alone, &shut);
@@ -163,4 +172,29 @@ fn a_local_port_that_is_shut_is_the_verdict_unless_a_friend_has_a_fault_of_his_o
     let mut open = firewall_there();
     add_shut_ports(&mut open, &[]);
     assert_eq!((open.verdict.code, open.checks[0].outcome), (Code::FirewallIn, Outcome::Ok));
+}
+
+#[test]
+fn a_local_port_at_which_nobody_or_somebody_else_is_blames_no_firewall() {
+    for (cause, code, step) in [
+        (Cause::Nobody, Code::PortClosed, "`kith restart`"),
+        (Cause::SomebodyElse, Code::PortTaken, "end that program"),
+    ] {
+        let mut alone = firewall_there();
+        alone.friend = None;
+        add_shut_ports(&mut alone, &[ShutPort { port: 4244, why: "refused".to_owned(), cause }]);
+        assert_eq!((alone.verdict.code, alone.verdict.part), (code, Part::ThisComputer));
+        assert!(alone.verdict.next_step.as_deref().unwrap().contains(step), "{:?}", alone.verdict);
+        assert_eq!(alone.checks[0].code, code);
+    }
+}
+
+#[test]
+fn a_daemon_that_does_not_answer_is_a_verdict_too() {
+    let seen = Seen { start: start(), ..Seen::default() };
+    let diagnosis = service_silent(&seen, std::time::Duration::from_secs(20));
+    assert_eq!(diagnosis.verdict.code, Code::ServiceDown);
+    assert!(diagnosis.verdict.next_step.unwrap().contains("`systemctl --user restart kith`"));
+    assert!(diagnosis.verdict.evidence[0].contains("within 20 s"));
+    assert_eq!(diagnosis.checks.len(), 1);
 }

@@ -7,14 +7,61 @@ mod security;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use kith_doctor::firewall::FirewallFacts;
+use kith_doctor::Side;
+use kith_doctor::firewall::{FirewallFacts, Texts};
+
+use super::super::core::Core;
+use super::super::roster::Friend;
 
 /// All programs together answer within this time, or are ended.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What is known of connections to a port of this computer, and between it and these addresses of others. Without any, from and to anywhere.
+/// What the programs print that know the rules, as far as this process may ask them.
+pub(crate) async fn texts() -> Texts {
+    platform::texts(PATIENCE).await
+}
+
+/// What is known of connections to a port of this computer, and between it and these addresses of others. Without any, from and to
+/// anywhere.
 pub(super) async fn gather(port: u16, remotes: &[SocketAddr]) -> FirewallFacts {
-    platform::gather(port, remotes, PATIENCE).await
+    FirewallFacts { security: found_security().await, ..read(texts().await, port, remotes.to_vec()).await }
+}
+
+async fn found_security() -> Vec<String> {
+    tokio::task::spawn_blocking(security::found).await.unwrap_or_default()
+}
+
+/// Long lists of rules take a while.
+async fn read(texts: Texts, port: u16, remotes: Vec<SocketAddr>) -> FirewallFacts {
+    tokio::task::spawn_blocking(move || texts.facts(port, &remotes)).await.unwrap_or_default()
+}
+
+/// The addresses of a friend of which the rules may say something.
+pub(super) fn remotes(friend: Option<&Friend>) -> Vec<SocketAddr> {
+    let known = friend.map(Friend::all_addresses).unwrap_or_default();
+    known.iter().filter_map(|address| address.parse().ok()).collect()
+}
+
+impl Core {
+    /// Rules that somebody read who may, where this process may not: for one question.
+    pub(super) async fn add_sent_rules(
+        &self,
+        side: &mut Side,
+        friend: Option<&Friend>,
+        sent: Option<Box<Texts>>,
+    ) {
+        let Some(sent) = sent.filter(|_| !side.firewall.readable) else { return };
+        let told = read(*sent, self.listen_port(), remotes(friend)).await;
+        take(&mut side.firewall, told);
+    }
+}
+
+/// What the rules say is from those that were sent, if they could be read; all else stays.
+fn take(own: &mut FirewallFacts, told: FirewallFacts) {
+    if told.readable && !own.readable {
+        let security = std::mem::take(&mut own.security);
+        *own = FirewallFacts { security, worked: own.worked, ..told };
+    }
 }
 
 #[cfg(test)]
@@ -35,5 +82,24 @@ mod tests {
         assert!(facts.readable || (facts.inbound, facts.outbound) == (Access::Unknown, Access::Unknown));
         assert_eq!(facts.inbound.is_closed(), facts.inbound_rule.is_some());
         assert_eq!(facts.outbound.is_closed(), facts.outbound_rule.is_some());
+    }
+
+    #[tokio::test]
+    async fn what_somebody_sent_who_may_read_more_counts_only_where_nothing_could_be_read_here() {
+        let closed = r#"{"nftables": [{"chain": {"family": "inet", "table": "t", "name": "sent", "type": "filter", "hook": "input", "prio": 0, "policy": "drop"}}]}"#;
+        let texts = Texts { nft: Some(closed.to_owned()), ..Texts::default() };
+        let told = read(texts, 4242, Vec::new()).await;
+        assert!(told.readable && told.inbound.is_closed());
+        let unread =
+            FirewallFacts { worked: Some(7), security: vec!["SELinux".into()], ..FirewallFacts::default() };
+        let mut facts = unread.clone();
+        take(&mut facts, told.clone());
+        assert_eq!((facts.inbound, facts.worked, facts.security.len()), (told.inbound, Some(7), 1));
+        let mut own = FirewallFacts { readable: true, inbound: Access::Open, ..unread.clone() };
+        take(&mut own, told);
+        assert_eq!(own.inbound, Access::Open);
+        let mut facts = unread.clone();
+        take(&mut facts, read(Texts { nft: Some("{}".into()), ..Texts::default() }, 4242, Vec::new()).await);
+        assert_eq!(facts, unread);
     }
 }

@@ -3,7 +3,7 @@
 mod addresses;
 mod ask;
 mod attempts;
-mod firewall;
+pub(crate) mod firewall;
 mod gateway;
 mod history;
 mod memory;
@@ -68,7 +68,8 @@ impl Core {
                     "name the friend, too: `kith doctor FRIEND --with -`",
                 ));
             }
-            let here = self.side(None, Patience::Long).await;
+            let mut here = self.side(None, Patience::Long).await;
+            self.add_sent_rules(&mut here, None, request.firewall).await;
             return Ok(diagnose(&Facts { here, ..Facts::default() }));
         };
         let friend = self.find_friend(&name)?;
@@ -94,7 +95,8 @@ impl Core {
             }
         };
         let here = self.side(Some(&friend), Patience::Long);
-        let (here, there) = tokio::join!(here, told);
+        let (mut here, there) = tokio::join!(here, told);
+        self.add_sent_rules(&mut here, Some(&friend), request.firewall).await;
         let friend = self.find_friend(&name)?;
         let mut pair = self.pair(&friend);
         if silent.load(Relaxed) {

@@ -1,6 +1,5 @@
 //! What this computer says of itself to the doctor: here, to a friend who asks, and in a report code.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -125,9 +124,8 @@ impl Core {
     }
 
     pub(super) async fn own_firewall(&self, friend: Option<&Friend>) -> FirewallFacts {
-        let known = friend.map(Friend::all_addresses).unwrap_or_default();
-        let remotes: Vec<SocketAddr> = known.iter().filter_map(|address| address.parse().ok()).collect();
-        let facts = super::firewall::gather(self.listen_port(), &remotes).await;
+        let remotes = super::firewall::remotes(friend);
+        let facts = Box::pin(super::firewall::gather(self.listen_port(), &remotes)).await;
         FirewallFacts { worked: self.last_inbound(), ..facts }
     }
 

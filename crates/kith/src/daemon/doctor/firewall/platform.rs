@@ -8,6 +8,6 @@ mod linux;
 mod portable;
 
 #[cfg(target_os = "linux")]
-pub(super) use linux::gather;
+pub(super) use linux::texts;
 #[cfg(not(target_os = "linux"))]
-pub(super) use portable::gather;
+pub(super) use portable::texts;

@@ -14,29 +14,40 @@ const MOST_PRINTED: u64 = 8 << 20;
 /// Most bytes that are read of a file.
 const MOST_IN_FILE: u64 = 64 << 10;
 
-/// What a program printed.
-#[derive(Debug, Default)]
-pub(super) enum Printed {
-    /// All of it, and it says that it succeeded.
+/// What was found where a file of the system may be.
+#[derive(Debug)]
+pub(super) enum SmallFile {
+    /// Its start.
     Text(String),
-    /// It is not there, may not do it, took too long or printed too much.
-    #[default]
-    Nothing,
+    /// There is none.
+    Absent,
+    /// There is one, and it may not be read.
+    Unreadable,
 }
 
-/// Asks a program.
-pub(super) async fn spoken(program: &str, arguments: &[&str], until: Instant) -> Printed {
-    let Some(path) = found(program) else { return Printed::Nothing };
+impl SmallFile {
+    /// What is in it; nothing if it is not there or can't be read.
+    pub(super) fn text(self) -> String {
+        match self {
+            Self::Text(text) => text,
+            Self::Absent | Self::Unreadable => String::new(),
+        }
+    }
+}
+
+/// What a program prints, all of it, where it says that it succeeded; none: it is not there, may not do it, took too long or printed too
+/// much.
+pub(super) async fn spoken(program: &str, arguments: &[&str], until: Instant) -> Option<String> {
+    let path = found(program)?;
     match tokio::time::timeout_at(until, run(&path, arguments)).await {
-        Ok(Ok(Some(text))) => Printed::Text(text),
-        Ok(Ok(None)) => Printed::Nothing,
+        Ok(Ok(text)) => text,
         Ok(Err(error)) => {
             tracing::debug!(%error, program, "can't be run");
-            Printed::Nothing
+            None
         }
         Err(_elapsed) => {
             tracing::debug!(program, "took too long");
-            Printed::Nothing
+            None
         }
     }
 }
@@ -69,14 +80,19 @@ async fn run(program: &Path, arguments: &[&str]) -> std::io::Result<Option<Strin
     Ok(is_done.then(|| String::from_utf8_lossy(&text).into_owned()))
 }
 
-/// The start of a file of the system; empty if there is none, or it may not be read.
-pub(super) async fn small_file(path: &Path) -> String {
+/// The start of a file of the system.
+pub(super) async fn small_file(path: &Path) -> SmallFile {
+    let file = match tokio::fs::File::open(path).await {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return SmallFile::Absent,
+        Err(_denied) => return SmallFile::Unreadable,
+    };
     let mut text = Vec::new();
-    if let Ok(file) = tokio::fs::File::open(path).await {
+    match file.take(MOST_IN_FILE).read_to_end(&mut text).await {
+        Err(_broken) if text.is_empty() => SmallFile::Unreadable,
         // What was read before an error counts.
-        file.take(MOST_IN_FILE).read_to_end(&mut text).await.ok();
+        _ => SmallFile::Text(String::from_utf8_lossy(&text).into_owned()),
     }
-    String::from_utf8_lossy(&text).into_owned()
 }
 
 #[cfg(test)]
@@ -88,19 +104,15 @@ mod tests {
     #[tokio::test]
     async fn a_program_that_hangs_fails_or_is_not_there_says_nothing() {
         let soon = || Instant::now() + Duration::from_millis(200);
-        assert!(matches!(spoken("sleep", &["60"], soon()).await, Printed::Nothing));
-        assert!(matches!(spoken("no-such-program", &[], soon()).await, Printed::Nothing));
+        assert_eq!(spoken("sleep", &["60"], soon()).await, None);
+        assert_eq!(spoken("no-such-program", &[], soon()).await, None);
         let later = || Instant::now() + Duration::from_secs(20);
-        assert!(matches!(spoken("false", &[], later()).await, Printed::Nothing));
-        let Printed::Text(text) = spoken("printf", &["a; b"], later()).await else { panic!() };
-        assert_eq!(text, "a; b");
+        assert_eq!(spoken("false", &[], later()).await, None);
+        assert_eq!(spoken("printf", &["a; b"], later()).await.as_deref(), Some("a; b"));
     }
 
     #[tokio::test]
     async fn a_program_that_prints_without_end_says_nothing() {
-        assert!(matches!(
-            spoken("yes", &[], Instant::now() + Duration::from_secs(20)).await,
-            Printed::Nothing
-        ));
+        assert_eq!(spoken("yes", &[], Instant::now() + Duration::from_secs(20)).await, None);
     }
 }
