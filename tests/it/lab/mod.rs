@@ -10,5 +10,6 @@ mod mapping;
 mod meetings;
 mod nearby;
 mod outbound_only;
+mod own_firewall;
 mod punching;
 mod verdicts;
