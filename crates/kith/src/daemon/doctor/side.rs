@@ -1,5 +1,6 @@
 //! What this computer says of itself to the doctor: here, to a friend who asks, and in a report code.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
