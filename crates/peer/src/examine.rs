@@ -3,6 +3,7 @@
 //! Unlike [`probe`](crate::probe()) it is meant for one friend, is over within seconds, and tells apart what a person would do different
 //! things about: silence, a login page, packets that are too long for the way.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use kith_identity::{DeviceId, DialInKey, DialInTag, Identity, tls};
@@ -15,6 +16,8 @@ use crate::outbound::{NamedBy, Outbound, Way};
 
 /// Longest wait for a TCP connection.
 const CONNECT: Duration = Duration::from_millis(3500);
+/// Longest wait for a connection to the proxy itself.
+const HOP: Duration = Duration::from_millis(1000);
 /// Longest wait for the TLS handshake. It begins with more bytes than fit into one packet.
 const HANDSHAKE: Duration = Duration::from_millis(4500);
 /// After this long without a word of the handshake it is tried in short packets as well.
@@ -175,12 +178,18 @@ async fn examine_way(
 
 async fn connect(outbound: &Outbound, way: &Way) -> Result<TcpStream, Answer> {
     match tokio::time::timeout(CONNECT, outbound.connect(way)).await {
-        Err(_elapsed) if way.is_proxied() => {
+        // One that is there waits itself, for whom it was asked to call.
+        Err(_elapsed) if way.is_proxied() && !answers(way.hop).await => {
             Err(Answer::Proxy(ProxyFault::Down, "the proxy did not answer".to_owned()))
         }
         Err(_elapsed) => Err(Answer::NoResponse),
         Ok(made) => made.map_err(Answer::of_dialling),
     }
+}
+
+/// Whether anybody takes connections there.
+async fn answers(at: SocketAddr) -> bool {
+    tokio::time::timeout(HOP, TcpStream::connect(at)).await.is_ok_and(|made| made.is_ok())
 }
 
 /// The same in packets that fit through everything.

@@ -23,6 +23,8 @@ pub struct Case {
 
 const PUBLIC: Scene = Scene { anna: Place::OnlyCalls, bert: Place::Public, help: Help::Relay };
 const UPNP: Scene = Scene { bert: Place::Upnp, ..PUBLIC };
+// A computer that only makes calls leaves its router alone, and does not know that it ever answered.
+const HOME: Scene = Scene { anna: Place::Upnp, ..PUBLIC };
 const FORWARDED: Scene = Scene { bert: Place::Forwarded, ..PUBLIC };
 // Whoever helps would tell where he is.
 const NAMED: Scene = Scene { bert: Place::Named, help: Help::Nobody, ..PUBLIC };
@@ -98,7 +100,7 @@ const SINGLE: &[(Scene, Fault, Side, Side)] = &[
     (PUBLIC, DiskFull, Bert, Anna),
     (PUBLIC, Paused, Bert, Anna),
     (PUBLIC, AcceptOff, Bert, Anna),
-    (PUBLIC, RouterDead, Anna, Anna),
+    (HOME, RouterDead, Anna, Anna),
     (PUBLIC, NoNetwork, Anna, Anna),
     (PUBLIC, LineDead, Anna, Anna),
     (PUBLIC, NotAllowed, Anna, Anna),
@@ -116,11 +118,11 @@ const WITH_CODE: &[(Scene, Fault, Side, Side)] = &[
 
 /// Two faults at once: the scene, the root, the other one, and who asks.
 const PAIRS: &[(Scene, Broken, Broken, Side)] = &[
-    (PUBLIC, (RouterDead, Anna), (QuotaFull, Bert), Anna),
-    (PUBLIC, (RouterDead, Anna), (ServiceStopped, Bert), Anna),
+    (HOME, (RouterDead, Anna), (QuotaFull, Bert), Anna),
+    (HOME, (RouterDead, Anna), (ServiceStopped, Bert), Anna),
     (PUBLIC, (NoNetwork, Anna), (FirewallInDrop, Bert), Anna),
     (NAMED, (NoNetwork, Anna), (NamesDead, Anna), Anna),
-    (NAMED, (RouterDead, Anna), (NamesDead, Anna), Anna),
+    (Scene { anna: Place::Upnp, ..NAMED }, (RouterDead, Anna), (NamesDead, Anna), Anna),
     (PUBLIC, (LineDead, Anna), (QuotaFull, Bert), Anna),
     (PUBLIC, (ServiceStopped, Anna), (ServiceStopped, Bert), Anna),
     (PUBLIC, (ServiceStopped, Bert), (QuotaFull, Bert), Anna),

@@ -19,7 +19,7 @@ pub(super) enum Matters {
     Always,
     /// Only what is broken: it lied, or stopped.
     IfBroken,
-    /// As [`Self::IfBroken`] now; [`super::between::together`] looks at what nothing else explains.
+    /// As [`Self::IfBroken`] now; [`super::together::together`] looks at what nothing else explains.
     IfNothingElse,
 }
 

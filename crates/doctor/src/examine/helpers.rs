@@ -53,7 +53,7 @@ fn proxy(side: &Side, whose: Whose<'_>) -> Option<Found> {
         let blame = Found::failed(
             Code::ProxyRefuses,
             Part::Internet,
-            format!("{proxy} of {} refuses connections to friends", whose.computer()),
+            format!("{proxy} of {} does not let connections to friends through", whose.computer()),
             format!(
                 "{}ask who runs the proxy to allow them (`kith ports --firewall` says which), or correct network.proxy",
                 whose.on()

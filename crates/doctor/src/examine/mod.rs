@@ -147,10 +147,12 @@ pub fn diagnose(facts: &Facts) -> Diagnosis {
         None => of_computer(&facts.here),
     };
     let failed = found.iter().position(|found| found.outcome == Outcome::Failed);
-    let is_apart = facts.friend.as_ref().is_some_and(|pair| pair.link.is_none());
-    if failed.is_some() && is_apart {
-        restore(&mut found, |_| true);
-    } else if let Some(at) = failed.filter(|at| lets_nobody_in(&found[*at])) {
+    let path = facts.friend.as_ref().map(|pair| pair.link.as_ref().map(|link| link.path.as_str()));
+    if failed.is_some() && path == Some(None) {
+        // A port that was always shut did not end what there was before.
+        restore(&mut found, |found| found.code != Code::FirewallIn);
+    } else if let Some(at) = failed.filter(|at| path == Some(Some("relayed")) && lets_nobody_in(&found[*at]))
+    {
         // To open the other end changes nothing as long as nothing gets out of this one.
         restore(&mut found[..at], |found| stops_calls(found.code));
     }
@@ -197,9 +199,10 @@ fn helpers_of(case: &Case<'_>, side: &Side, whose: Whose<'_>) -> Vec<Found> {
     if case.is_apart() { found } else { found.into_iter().map(Found::noted).collect() }
 }
 
-/// Whether a closed port may be as it should be.
+/// Whether a closed port may be as it should be: two who were ever connected were so without it.
 fn wanted(case: &Case<'_>) -> end::Matters {
-    if case.is_apart() { end::Matters::Always } else { end::Matters::IfBroken }
+    let never = case.is_apart() && case.pair.last_seen.is_none();
+    if never { end::Matters::Always } else { end::Matters::IfBroken }
 }
 
 /// The other end is shut for calls.

@@ -73,8 +73,13 @@ fn shared(side: &Side, whose: Whose<'_>) -> Option<Found> {
     let other = listener.shared_with.first()?;
     let said =
         format!("another computer of the network of {}, {other}, listens at the same port", whose.computer());
-    let by_hand = side.mapping.protocol.as_deref() == Some("static") && !side.mapping.direct;
-    if !by_hand || side.mapping.failed.is_none() {
+    let mapping = &side.mapping;
+    let outside = mapping.external.as_deref().and_then(|at| at.rsplit_once(':')?.1.parse().ok());
+    // Where each has a port of its own outside, they are not in each other's way.
+    let by_hand =
+        mapping.protocol.as_deref() == Some("static") && !mapping.direct && outside == Some(listener.port);
+    let is_stopped = side.firewall.inbound.is_closed() || listener.state != ListenerState::Listening;
+    if !by_hand || mapping.failed.is_none() || is_stopped {
         return Some(Found::new(Code::PortShared, part, Outcome::Skipped, said));
     }
     let step = match listener.free_port {

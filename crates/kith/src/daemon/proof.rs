@@ -156,13 +156,11 @@ impl Core {
         let mut state = nat.state();
         let waiting = async {
             loop {
-                let is_open = {
-                    let state = state.borrow_and_update();
-                    let primary = state.primary.as_ref();
-                    primary
-                        .is_some_and(|primary| primary.protocol.is_some() && primary.proof == Proof::NotYet)
-                        && !self.witnesses(&self.targets(&state)).is_empty()
-                };
+                let now = state.borrow_and_update().clone();
+                let primary = now.primary.as_ref();
+                let is_open = primary
+                    .is_some_and(|primary| primary.protocol.is_some() && primary.proof == Proof::NotYet)
+                    && !self.witnesses(&self.targets(&now)).is_empty();
                 if !is_open || state.changed().await.is_err() {
                     return;
                 }

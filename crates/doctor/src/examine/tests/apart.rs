@@ -63,3 +63,18 @@ fn nobody_is_blamed_who_could_not_be_asked() {
     facts.here.network.gateway_answers = None;
     check(&facts, Code::Unknown, Part::Internet);
 }
+
+#[test]
+fn a_port_that_was_always_shut_is_not_why_a_friend_is_gone() {
+    let mut facts = apart(TestResult::NoResponse);
+    facts.here.firewall.inbound = Access::Dropped;
+    facts.here.mapping = closed_home("").mapping;
+    check(&facts, Code::Offline, Part::Friend);
+    // It was not always so.
+    facts.here.last_inbound = Some(NOW - 600);
+    check(&facts, Code::FirewallIn, Part::FirewallHere);
+    // The two never were connected: it may be why.
+    facts.here.last_inbound = None;
+    facts.friend.as_mut().unwrap().last_seen = None;
+    check(&facts, Code::FirewallIn, Part::FirewallHere);
+}

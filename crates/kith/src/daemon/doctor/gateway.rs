@@ -31,8 +31,6 @@ pub(super) struct Gateway {
     pub(super) address: IpAddr,
     /// Whether it answers; none: not known, as it may keep silent on purpose.
     pub(super) answers: Option<bool>,
-    /// It was called for as long as that makes sense, and nothing came back.
-    pub(super) in_vain: bool,
     /// Its hardware address, by which one router is told from another with the same IP address.
     pub(super) hardware: Option<String>,
     /// Largest packet of the interface that leads to it.
@@ -47,13 +45,17 @@ impl Gateway {
             address: known.address,
             // That the system remembers where it was is no answer.
             answers: matches!(neighbour, Neighbour::Gone).then_some(false),
-            in_vain: false,
-            hardware: match neighbour {
-                Neighbour::There(hardware) => Some(hardware),
-                _ => None,
-            },
+            hardware: hardware(known),
             mtu: mtu(&known.interface),
         }
+    }
+}
+
+/// The hardware address that the system remembers.
+pub(super) fn hardware(known: &Known) -> Option<String> {
+    match neighbour(known) {
+        Neighbour::There(hardware) => Some(hardware),
+        Neighbour::Gone | Neighbour::Unknown => None,
     }
 }
 
@@ -87,8 +89,7 @@ pub(super) async fn ask(known: &Known, patience: Patience) -> Gateway {
         }
     };
     let found = Gateway::of(known);
-    let answers = answered.or(found.answers);
-    Gateway { answers, in_vain: answers.is_none() && patience == Patience::Long, ..found }
+    Gateway { answers: answered.or(found.answers), ..found }
 }
 
 /// What the system knows of a neighbour.

@@ -2,15 +2,15 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
+use kith_control::view::ProofState;
 use kith_doctor::facts::{
     Hub, Keeps, Listener, ListenerState, Mapping, Names, Network, Side, Test, TestResult,
 };
-use kith_doctor::firewall::{Access, FirewallFacts};
+use kith_doctor::firewall::FirewallFacts;
 use kith_identity::DeviceId;
-use kith_nat::Proof;
 use kith_network::Snapshot;
 use kith_peer::reach::HubRole;
 use kith_peer::{Connection, PathKind};
@@ -23,7 +23,7 @@ use crate::settings::Accept;
 /// Longest look at the gateway.
 const GATEWAY: Duration = Duration::from_secs(9);
 /// Longest wait for a friend who dials the router's promise.
-const PROOF: Duration = Duration::from_millis(8500);
+const PROOF: Duration = Duration::from_millis(6000);
 /// Friends who were lost within this time were perhaps lost by what has happened here.
 const LOST: Duration = Duration::from_secs(600);
 /// Most other computers that are witnesses of the time.
@@ -59,7 +59,7 @@ impl Core {
                 self.wait_for_proof(PROOF).await;
             }
         };
-        let (firewall, mut gateway, listener, keeps_ports, tests, ()) = tokio::join!(
+        let (firewall, gateway, listener, keeps_ports, tests, ()) = tokio::join!(
             self.own_firewall(friend),
             self.look_at_gateway(&snapshot, patience),
             self.listener_facts(),
@@ -67,12 +67,6 @@ impl Core {
             tests,
             proof
         );
-        // Nothing of this computer's stops the question, and it was asked for longer than any router takes.
-        if let Some(gateway) = gateway.as_mut().filter(|asked| asked.in_vain)
-            && firewall.outbound == Access::Open
-        {
-            gateway.answers = Some(false);
-        }
         self.side_of(friend, Gathered { snapshot, firewall, gateway, listener, keeps_ports, tests })
     }
 
@@ -188,7 +182,7 @@ impl Core {
     }
 
     /// Calls the router at the port of its page, if connections may go to anywhere. One that has always answered and does not now is silent.
-    /// A computer that only makes calls does it only where nobody else answers.
+    /// A computer that only makes calls to friends and hubs does it only where a person asks and nobody else answers.
     pub(super) async fn hear(
         self: &Arc<Self>,
         known: &kith_network::Gateway,
@@ -199,13 +193,16 @@ impl Core {
         if is_reserved || network.proxy.is_some() || !network.allowed_destinations.is_empty() {
             return gateway::Gateway::of(known);
         }
+        let memory = self.doctor_memory();
+        let was_heard = gateway::hardware(known).is_some_and(|hardware| memory.has_heard(Some(&hardware)));
+        // Who answered before does so at once; of who never did, the system alone says in its time whether he is there.
+        let is_alone = patience == Patience::Long;
+        let patience = if was_heard { Patience::Short } else { patience };
         let asked = tokio::time::timeout(GATEWAY, gateway::ask(known, patience)).await;
         let mut found = asked.unwrap_or_else(|_elapsed| gateway::Gateway::of(known));
         match (found.answers, found.hardware.as_deref()) {
             (Some(true), Some(hardware)) => self.note_heard(hardware),
-            (None, hardware) if patience == Patience::Long && self.doctor_memory().has_heard(hardware) => {
-                found.answers = Some(false);
-            }
+            (None, _) if was_heard && is_alone => found.answers = Some(false),
             _ => {}
         }
         found
@@ -233,8 +230,6 @@ impl Core {
 
     fn mapping_facts(&self, gateway: Option<&gateway::Gateway>) -> Mapping {
         let nat = self.nat_state();
-        let primary = nat.primary.as_ref();
-        let proof = primary.map(|mapping| mapping.proof.clone()).unwrap_or_default();
         let views = self.mapping_views(&nat);
         let view = self.mapping_view(&nat, &views);
         let home = nat.gateways.first();
@@ -242,11 +237,9 @@ impl Core {
         Mapping {
             direct: view.is_direct(),
             external: view.external(),
-            proved: matches!(proof, Proof::Proved { .. }),
-            failed: match &proof {
-                Proof::Failed { why, .. } => Some(format!("a friend dialled it: {why}")),
-                _ => None,
-            },
+            proved: view.proof.state == ProofState::Proved,
+            failed: (view.proof.state == ProofState::Failed)
+                .then(|| format!("a friend dialled it: {}", view.proof.why.as_deref().unwrap_or("in vain"))),
             worked: self.doctor_memory().mapped_at(hardware.as_deref(), Timestamp::now().as_second()),
             protocols: home
                 .map(super::super::mapping::gateway_view)
@@ -289,6 +282,14 @@ impl Core {
     /// Others over the Internet, friends and hubs: how many are linked, and how many should be.
     fn others(&self, but: Option<&DeviceId>) -> (u32, u32) {
         let Some(peers) = self.peers() else { return (0, 0) };
+        // Who was lost at the same time as he was lost by the same thing, however long ago that is.
+        let his = but.and_then(|id| peers.state(id)).filter(|state| state.connection.is_none());
+        let his = his.and_then(|state| state.path_since);
+        let now = SystemTime::now();
+        let is_near = |one: SystemTime, other: SystemTime| {
+            let apart = one.duration_since(other).or_else(|_| other.duration_since(one));
+            apart.is_ok_and(|apart| apart < LOST)
+        };
         let friends = self.roster.all().into_iter().filter(|friend| Some(&friend.device_id) != but);
         let friends = friends.filter_map(|friend| peers.state(&friend.device_id));
         let (mut linked, mut away) = (0, 0);
@@ -297,9 +298,9 @@ impl Core {
                 Some(PathKind::Lan) => {}
                 Some(_) => linked += 1,
                 // Who has been away for long may be off.
-                None if state
-                    .path_since
-                    .is_some_and(|since| since.elapsed().is_ok_and(|gone| gone < LOST)) =>
+                None if state.path_since.is_some_and(|since| {
+                    is_near(since, now) || his.is_some_and(|his| is_near(since, his))
+                }) =>
                 {
                     away += 1;
                 }

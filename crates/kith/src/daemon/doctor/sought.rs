@@ -10,6 +10,8 @@ use kith_wire::Link;
 use super::super::core::Core;
 use super::super::roster::Friend;
 
+/// A call lasts so many seconds at most.
+const CALL: i64 = 45;
 /// Between two looks whether the call led to a link.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -28,22 +30,25 @@ impl Core {
             let known = known.entry(*friend).or_default();
             match sought {
                 reach::Sought::Heard => known.heard = now,
+                // He answered the same call, and no more.
+                reach::Sought::Silent if known.heard.max(now.map(|now| now - CALL)) == known.heard => {}
                 reach::Sought::Silent => known.silent = now,
             }
         });
     }
 
-    /// Waits until a call that others pass on led to a link, or it is known whether the friend hears it.
+    /// Waits until a call that others pass on led to a link, or the friend does not hear it. Who answers needs a while to come.
     pub(super) async fn wait_for_call(&self, friend: &Friend, since: i64, longest: Duration) -> Option<Link> {
         let peers = self.peers()?;
         let mut sought = self.sought.subscribe();
-        let is_known = |known: &Sought| known.heard.max(known.silent).is_some_and(|at| at >= since);
+        let is_silent =
+            |known: &Sought| known.silent.is_some_and(|at| at >= since) && known.silent > known.heard;
         let until = tokio::time::Instant::now() + longest;
         loop {
             if let Some(link) = peers.link(&friend.device_id) {
                 return Some(link);
             }
-            if sought.borrow_and_update().get(&friend.device_id).is_some_and(is_known) {
+            if sought.borrow_and_update().get(&friend.device_id).is_some_and(is_silent) {
                 return None;
             }
             if tokio::time::Instant::now() >= until {
