@@ -50,6 +50,17 @@ impl Memory {
         hardware.is_some_and(|hardware| self.heard.contains_key(hardware))
     }
 
+    /// Adds what was written down before.
+    fn add(&mut self, before: Self) {
+        self.inbound = self.inbound.max(before.inbound);
+        for (known, before) in [(&mut self.mapped, before.mapped), (&mut self.heard, before.heard)] {
+            for (hardware, at) in before {
+                let known = known.entry(hardware).or_insert(at);
+                *known = at.max(*known);
+            }
+        }
+    }
+
     /// This router answered; true if that is to be written down.
     fn note_heard(&mut self, hardware: &str, now: i64) -> bool {
         note(&mut self.heard, hardware, now)
@@ -135,7 +146,8 @@ pub(in crate::daemon) async fn meet_routers(core: Arc<Core>) {
 /// Notes by which routers friends came in, until the daemon ends.
 pub(in crate::daemon) async fn keep(core: Arc<Core>, nat: Nat) {
     if let Ok(Some(memory)) = core.db.get(Table::Values, value::WORKED).await {
-        *lock(&core.worked) = memory;
+        // Some of it may have been seen before it was read.
+        lock(&core.worked).add(memory);
     }
     let mut state = nat.state();
     loop {
@@ -181,5 +193,17 @@ mod tests {
         assert_eq!(memory.mapped_at(None, 20_000), None);
         assert_eq!(memory.mapped_at(Some("router 19"), 19_000 + FORGOTTEN), None, "too long ago");
         assert!(memory.note_inbound(5000) && !memory.note_inbound(5001) && memory.note_inbound(6000));
+    }
+
+    #[test]
+    fn what_was_seen_before_the_rest_was_read_is_not_lost() {
+        let (mut now, mut before) = (Memory::default(), Memory::default());
+        assert!(now.note_heard("new", 9000) && now.note_inbound(9000));
+        assert!(
+            before.note_heard("old", 10) && before.note_heard("new", 20) && before.note_mapped("old", 30)
+        );
+        now.add(before);
+        assert!(now.has_heard(Some("old")) && now.heard["new"] == 9000);
+        assert_eq!((now.inbound_at(9001), now.mapped_at(Some("old"), 9001)), (Some(9000), Some(30)));
     }
 }
