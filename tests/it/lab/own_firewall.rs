@@ -7,7 +7,9 @@ use e2e::{Computer, need, need_lab, pair};
 use serde_json::Value;
 
 /// From a change of the rules until the doctor says so: the answer of a moment ago may be given again.
-const SEEN: Duration = Duration::from_secs(25);
+const SEEN: Duration = Duration::from_secs(90);
+/// Longest wait for a connection.
+const ANSWER: Duration = Duration::from_secs(3);
 
 /// What is done in the shell of a computer.
 #[track_caller]
@@ -47,10 +49,19 @@ fn wait_verdict(anna: &Computer, what: &str, is: impl Fn(&str) -> bool) -> Value
 
 /// With these rules the doctor says `expected`, by such a rule, and prints these commands; typing them mends it.
 #[track_caller]
-fn check(anna: &Computer, host: &Host, rules: &str, expected: &str, rule: &str, commands: &[&str]) {
+fn check(
+    anna: &Computer,
+    [host, other]: [&Host; 2],
+    rules: &str,
+    expected: &str,
+    rule: &str,
+    commands: &[&str],
+) {
     let_all_through(host);
     shell(host, rules);
     let diagnosis = wait_verdict(anna, rules, |code| code == expected);
+    let (inward, outward) = (other.dial(host.at(4242), ANSWER), host.dial(other.at(4242), ANSWER));
+    assert_eq!((inward.is_err(), outward.is_err()), (expected == "firewall-in", expected == "firewall-out"));
     let said = &diagnosis["verdict"];
     assert_eq!(said["part"], "firewall-here", "{diagnosis:#}");
     let evidence = said["evidence"].as_array().unwrap();
@@ -64,7 +75,8 @@ fn check(anna: &Computer, host: &Host, rules: &str, expected: &str, rule: &str, 
     for command in typed {
         shell(host, command.strip_prefix("sudo ").unwrap());
     }
-    wait_verdict(anna, &format!("{rules}\n{step}"), |code| code != expected);
+    wait_verdict(anna, &format!("{rules}\n{step}"), |code| !code.starts_with("firewall"));
+    assert!(other.dial(host.at(4242), ANSWER).is_ok() && host.dial(other.at(4242), ANSWER).is_ok(), "{step}");
 }
 
 #[test]
@@ -73,8 +85,9 @@ fn the_command_that_the_doctor_prints_lets_friends_through_the_rules_that_are_th
         return;
     }
     let lab = Lab::new("own firewall");
-    let here = lab.public_host();
-    let (anna, bert) = (Computer::in_host("anna", &here), Computer::in_host("bert", &lab.public_host()));
+    let (here, there) = (lab.public_host(), lab.public_host());
+    let hosts = [&here, &there];
+    let (anna, bert) = (Computer::in_host("anna", &here), Computer::in_host("bert", &there));
     anna.start();
     bert.start();
     pair(&bert, &anna);
@@ -88,7 +101,7 @@ fn the_command_that_the_doctor_prints_lets_friends_through_the_rules_that_are_th
     let mend = ["sudo nft insert rule inet mine input tcp dport 4242 accept"];
     check(
         &anna,
-        &here,
+        hosts,
         &format!("{}nft add rule inet mine input tcp dport 4242 drop", chain("input", "accept")),
         "firewall-in",
         "table inet mine, chain input: tcp dport 4242 drop",
@@ -97,7 +110,7 @@ fn the_command_that_the_doctor_prints_lets_friends_through_the_rules_that_are_th
     let tracked = "nft add rule inet mine input ct state established,related accept; ";
     let loopback = "nft add rule inet mine input iif lo accept; ";
     let closed = format!("{}{loopback}{tracked}", chain("input", "drop"));
-    check(&anna, &here, &closed, "firewall-in", "table inet mine, chain input: policy drop", &mend);
+    check(&anna, hosts, &closed, "firewall-in", "table inet mine, chain input: policy drop", &mend);
     // Where the port is let in amid all that is dropped, no firewall is to blame.
     let_all_through(&here);
     shell(&here, &format!("{closed}nft add rule inet mine input tcp dport {{ 22, 4000-4300 }} accept"));
@@ -110,7 +123,7 @@ fn the_command_that_the_doctor_prints_lets_friends_through_the_rules_that_are_th
                   nft add rule inet mine input tcp dport vmap '{ 22 : accept, 4242 : jump friends }'";
     check(
         &anna,
-        &here,
+        hosts,
         &format!("{}{by_map}", chain("input", "accept")),
         "firewall-in",
         "table inet mine, chain friends: drop",
@@ -120,7 +133,7 @@ fn the_command_that_the_doctor_prints_lets_friends_through_the_rules_that_are_th
     // What goes out to it.
     check(
         &anna,
-        &here,
+        hosts,
         &format!("{}nft add rule inet mine output tcp dport 4242 drop", chain("output", "accept")),
         "firewall-out",
         "table inet mine, chain output: tcp dport 4242 drop",
@@ -134,7 +147,7 @@ fn the_command_that_the_doctor_prints_lets_friends_through_the_rules_that_are_th
         };
         check(
             &anna,
-            &here,
+            hosts,
             &both("PROGRAM-nft -A INPUT -p tcp --dport 4242 -j DROP"),
             "firewall-in",
             "tables -A INPUT -p tcp -m tcp --dport 4242 -j DROP",
@@ -147,7 +160,7 @@ fn the_command_that_the_doctor_prints_lets_friends_through_the_rules_that_are_th
                      PROGRAM-legacy -A GUARD -p tcp -m multiport --dports 4000:4300 -j DROP";
         check(
             &anna,
-            &here,
+            hosts,
             &both(guard),
             "firewall-in",
             "tables-legacy -A GUARD -p tcp -m multiport --dports 4000:4300 -j DROP",

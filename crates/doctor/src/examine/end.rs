@@ -244,7 +244,9 @@ pub(super) fn more(side: &Side, way: Way, port: u16) -> Vec<String> {
             format!("a rule for the program instead: {}. {}", typed.join(" and then "), advice.program.words)
         }
     };
-    std::iter::once(advice.which).chain([instead]).chain(advice.security).collect()
+    // Where there is nothing to type, the words are the step itself.
+    let how = (!advice.port.commands.is_empty()).then_some(advice.port.words);
+    how.into_iter().chain([advice.which, instead]).chain(advice.security).collect()
 }
 
 fn program(side: &Side) -> &str {
@@ -264,10 +266,10 @@ fn unreadable(firewall: &FirewallFacts, whose: Whose<'_>) -> String {
     }
     match whose {
         Whose::Here => format!(
-            "the firewall's rules on {computer} can't be read by Kith, which has no right to: `sudo kith doctor` can"
+            "the firewall's rules on {computer} can't be read by Kith, which has no right to: `sudo kith doctor` can, with `--home` and its directory for a Kith that runs for one person"
         ),
         Whose::There(_) => format!(
-            "the firewall's rules on {computer} can't be read by Kith, which has no right to: `sudo kith doctor` there can"
+            "the firewall's rules on {computer} can't be read by Kith, which has no right to: `sudo kith doctor` there can, with `--home` and its directory for a Kith that runs for one person"
         ),
     }
 }

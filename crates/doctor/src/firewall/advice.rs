@@ -148,7 +148,9 @@ fn manager(facts: &FirewallFacts, way: Way, place: &RulePlace) -> Manager {
 /// Whether the rule is one of ufw's that give way to `ufw allow`: those of its own chains, but for those that come before what a person
 /// allows, and the policy that it sets. What stands in a chain of the system itself somebody else has put there.
 fn is_ufws(place: &RulePlace) -> bool {
-    let is_of_iptables = place.tool != Tool::Nft || matches!(place.family.as_str(), "ip" | "ip6");
+    // Tables of the older kind beside those that it uses are somebody else's.
+    let is_of_iptables = matches!(place.tool, Tool::Iptables | Tool::Ip6tables)
+        || place.tool == Tool::Nft && matches!(place.family.as_str(), "ip" | "ip6");
     is_of_iptables
         && place.table == "filter"
         && (place.policy || (is_ufw_chain(place) && !is_early_ufw(place)))
@@ -293,7 +295,10 @@ const fn which(manager: Manager, way: Way) -> &'static str {
         (Manager::Nftables | Manager::Iptables, Way::Out) => {
             "Both outlive an update of Kith; the rule for the port also outlives that Kith runs as another account."
         }
-        (Manager::Nftables | Manager::Iptables | Manager::Ufw | Manager::Firewalld, _) => {
+        (Manager::Nftables | Manager::Iptables, _) => {
+            "The rule for the port outlives updates of Kith, and once it is saved also those of the system."
+        }
+        (Manager::Ufw | Manager::Firewalld, _) => {
             "The rule for the port outlives updates of Kith and of the system."
         }
         (Manager::MacOs, _) => "An update of Kith or of macOS may undo it; look again after one.",

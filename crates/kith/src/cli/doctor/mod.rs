@@ -61,9 +61,9 @@ pub(super) async fn run(place: &Place, args: DoctorArgs) -> CliResult {
             None => "looking at this computer; ten seconds at most".to_owned(),
         });
     }
-    // Beside each other: neither waits for the network longer than the doctor may take.
     let firewall = rules(place).await;
     let request = DoctorRequest { friend: args.friend, with, firewall };
+    // Beside each other: neither waits for the network longer than the doctor may take.
     let (diagnosis, shut) =
         tokio::join!(tokio::time::timeout(PATIENCE, client.doctor(&request)), ports::shut(&client));
     let mut diagnosis = match diagnosis {
@@ -74,7 +74,9 @@ pub(super) async fn run(place: &Place, args: DoctorArgs) -> CliResult {
             return Err(CliError::said(Code::Failed));
         }
     };
-    local::add_shut_ports(&mut diagnosis, &shut);
+    if let Some(shut) = shut {
+        local::add_shut_ports(&mut diagnosis, &shut);
+    }
     tell(&diagnosis, as_json)?;
     if diagnosis.verdict.is_fine() { Ok(()) } else { Err(CliError::said(Code::Failed)) }
 }

@@ -25,38 +25,51 @@ pub(super) enum Cause {
     Filtered,
     /// Nobody listens.
     Nobody,
-    /// Another program answers, or somebody who breaks off.
+    /// Another program answers.
     SomebodyElse,
 }
 
-/// Those of the daemon's local ports that can't be reached. Nothing is known of a daemon that does not say which it has.
-pub(super) async fn shut(client: &Client) -> Vec<ShutPort> {
-    let Ok(Ok(status)) = tokio::time::timeout(PATIENCE, client.status()).await else { return Vec::new() };
+/// Those of the daemon's local ports that can't be reached; none if it does not say in time which it has.
+pub(super) async fn shut(client: &Client) -> Option<Vec<ShutPort>> {
+    let Ok(Ok(status)) = tokio::time::timeout(PATIENCE, client.status()).await else { return None };
     let (api, app) = tokio::join!(trial(status.control.port), trial(status.control.app_port));
-    api.into_iter().chain(app).collect()
+    Some(api.into_iter().chain(app).collect())
 }
 
 /// Without a token: that Kith says no is answer enough.
 async fn trial(port: u16) -> Option<ShutPort> {
-    let exchange = async { Client::tcp(port, "").await?.status().await };
-    let (cause, why) = match tokio::time::timeout(PATIENCE, exchange).await {
-        Err(_) => (Cause::Filtered, "nothing came back".to_owned()),
-        Ok(Err(
-            error @ (ClientError::PortUnreachable { .. }
-            | ClientError::OtherProgram { .. }
-            | ClientError::Interrupted(_)),
-        )) => (cause(&error), said(&error)),
-        Ok(_answered) => return None,
+    let error = match tokio::time::timeout(PATIENCE, Client::tcp(port, "")).await {
+        Err(_elapsed) => {
+            return Some(ShutPort { port, why: "nothing came back".to_owned(), cause: Cause::Filtered });
+        }
+        Ok(Err(error)) => error,
+        // Who takes the call and then is slow, or is ended in the middle of it, is there.
+        Ok(Ok(client)) => match tokio::time::timeout(PATIENCE, client.status()).await {
+            Ok(Err(error @ ClientError::OtherProgram { .. })) => error,
+            _ => return None,
+        },
     };
+    let cause = match cause(&error) {
+        // A firewall may refuse in the place of whoever listens.
+        Cause::Nobody if is_held(port) => Cause::Filtered,
+        cause => cause,
+    };
+    let why = said(&error);
     Some(ShutPort { port, why, cause })
+}
+
+/// Whether somebody listens at a port of this computer, whatever stops those who call it.
+fn is_held(port: u16) -> bool {
+    let bound = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, port));
+    bound.is_err_and(|error| error.kind() == std::io::ErrorKind::AddrInUse)
 }
 
 /// A refusal comes from where nobody listens; what stops packets lets them vanish, forbids them, or says that nothing is there.
 fn cause(error: &ClientError) -> Cause {
-    use std::io::ErrorKind::{HostUnreachable, PermissionDenied, TimedOut};
+    use std::io::ErrorKind::{HostUnreachable, NetworkUnreachable, PermissionDenied, TimedOut};
     match error {
         ClientError::PortUnreachable { source, .. } => match source.kind() {
-            TimedOut | PermissionDenied | HostUnreachable => Cause::Filtered,
+            TimedOut | PermissionDenied | HostUnreachable | NetworkUnreachable => Cause::Filtered,
             _ => Cause::Nobody,
         },
         _ => Cause::SomebodyElse,
@@ -70,13 +83,23 @@ fn said(error: &ClientError) -> String {
         }
         ClientError::PortUnreachable { source, .. } => source.to_string(),
         ClientError::OtherProgram { .. } => "something that is not Kith answers".to_owned(),
-        _ => "the connection stood, and broke off".to_owned(),
+        other => other.to_string(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_port_that_somebody_holds_is_told_from_one_that_nobody_has() {
+        let held = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = held.local_addr().unwrap().port();
+        assert!(is_held(port));
+        drop(held);
+        assert!(!is_held(port));
+        assert_eq!(trial(port).await.map(|shut| shut.cause), Some(Cause::Nobody));
+    }
 
     #[test]
     fn a_port_that_refuses_is_no_firewalls_doing() {

@@ -41,7 +41,11 @@ impl Unit {
             (false, false) => (Self::User, "user"),
             (false, true) => return None,
         };
-        let installed = UNITS.iter().any(|base| exists(&format!("{base}/{directory}/kith.service")));
+        let own = std::env::var("XDG_CONFIG_HOME")
+            .or_else(|_| std::env::var("HOME").map(|home| format!("{home}/.config")));
+        let own = own.ok().filter(|_| unit == Self::User).map(|base| format!("{base}/systemd"));
+        let installed = UNITS.iter().map(|base| (*base).to_owned()).chain(own);
+        let installed = installed.into_iter().any(|base| exists(&format!("{base}/{directory}/kith.service")));
         installed.then_some(unit)
     }
 
