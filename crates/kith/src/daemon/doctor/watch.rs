@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use kith_control::Event;
 use kith_control::terminal::safe;
 use kith_control::view::NoticeView;
-use kith_doctor::facts::{Facts, TestResult};
+use kith_doctor::facts::Facts;
 use kith_doctor::firewall::FirewallFacts;
 use kith_doctor::{Verdict, Weight, diagnose};
 use kith_nat::Nat;
@@ -158,14 +158,10 @@ impl Core {
         let tests = match &friend {
             Some(friend) => {
                 let state = self.peers().and_then(|peers| peers.state(&friend.device_id))?;
-                self.tests_by_dialler(friend, &state)
+                self.tests_by_dialler(friend, &state)?.tests
             }
             None => Vec::new(),
         };
-        // He answers: the link is on its way.
-        if tests.iter().any(|test| test.result == TestResult::Friend) {
-            return None;
-        }
         let snapshot = self.network.snapshot();
         let gathered = Gathered { snapshot, firewall, gateway, listener, keeps_ports: None, tests };
         let here = self.side_of(friend.as_ref(), gathered);
