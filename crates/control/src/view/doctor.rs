@@ -31,7 +31,7 @@ pub struct NoticeView {
     pub doctor_id: Option<DeviceId>,
     /// The part of the way that is to blame.
     pub part: Part,
-    /// `fault`; `note`: a friend's computer that is only off, as far as can be seen, which calls nobody.
+    /// `fault`; `note`: a friend's computer that is only off, or without Kith, as far as can be seen, which calls nobody.
     pub weight: Weight,
     /// What is wrong, a sentence without a full stop.
     pub sentence: String,

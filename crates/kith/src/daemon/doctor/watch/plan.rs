@@ -202,14 +202,18 @@ impl Watching {
 /// How much a verdict matters before anybody has asked; none: nothing is said.
 ///
 /// A friend's computer that is off, or of which no more is known than that it does not answer, is no alarm: that is every laptop at night.
+/// Nor is one where nothing listens at Kith's port, as nobody there has said so: many routers answer that for a computer that is off.
 fn weight(subject: Subject, verdict: &Verdict) -> Option<Weight> {
     match (subject, verdict.weight) {
         (_, Weight::Fine) => None,
-        // What let friends in before and does not now is broken, even if others never had it.
-        (Subject::Here, _) => Some(Weight::Fault),
+        // What let friends in before and does not now is broken, even if others never had it. What else is amiss, as a hub, did not do it.
+        (Subject::Here, _) => match verdict.part {
+            Part::ThisComputer | Part::FirewallHere | Part::RouterHere => Some(Weight::Fault),
+            Part::Internet | Part::RouterThere | Part::FirewallThere | Part::Friend => None,
+        },
         (Subject::Friend(_), Weight::Note) => None,
         (Subject::Friend(_), Weight::Fault) => match verdict.code {
-            Code::Offline | Code::Unknown => Some(Weight::Note),
+            Code::Offline | Code::NotRunning | Code::Unknown => Some(Weight::Note),
             _ => Some(Weight::Fault),
         },
     }

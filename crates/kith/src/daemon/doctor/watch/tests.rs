@@ -204,7 +204,9 @@ fn a_computer_that_is_off_is_a_note_and_everything_else_a_fault() {
     for (code, weight) in [
         (Code::Offline, Some(Weight::Note)),
         (Code::Unknown, Some(Weight::Note)),
-        (Code::NotRunning, Some(Weight::Fault)),
+        // A router may have said so for a computer that is off.
+        (Code::NotRunning, Some(Weight::Note)),
+        (Code::FirewallOut, Some(Weight::Fault)),
         (Code::NoInternet, Some(Weight::Fault)),
         (Code::Relayed, None),
         (Code::Works, None),
@@ -231,6 +233,22 @@ fn a_way_in_that_was_lost_is_a_fault_whatever_became_of_it() {
 }
 
 #[test]
+fn nothing_but_this_computer_and_its_router_can_have_lost_the_way_in() {
+    for (code, is_said) in [
+        (Code::HubUnreachable, false),
+        (Code::NoInternet, false),
+        (Code::FirewallIn, true),
+        (Code::MappingLost, true),
+        (Code::PortTaken, true),
+    ] {
+        let mut world = World::with(&[Subject::Here]);
+        world.look(Some(code));
+        world.look(Some(code));
+        assert_eq!(world.said().contains(&code), is_said, "{code}");
+    }
+}
+
+#[test]
 fn what_is_in_the_way_to_several_friends_is_said_once_of_this_computer() {
     let mut world = World::with(&[friend(1), friend(2)]);
     for _ in 0..4 {
@@ -251,13 +269,13 @@ fn faults_come_first_and_the_list_is_bounded() {
     for round in 0..100 {
         world.now = world.now.max(world.watching.next_look().unwrap());
         let subject = world.watching.due(world.now).unwrap();
-        let code = if subject == subjects[40] { Code::NotRunning } else { Code::Offline };
+        let code = if subject == subjects[40] { Code::NoInternet } else { Code::Offline };
         let named = Verdict { sentence: format!("{subject:?}"), ..verdict(code) };
         let changes = world.watching.looked(subject, Some(&named), world.now);
         assert_eq!(changes.len(), usize::from(round >= 50));
     }
     let notices = world.watching.notices();
-    assert_eq!((notices.len(), notices[0].code), (MOST_NOTICES, Code::NotRunning));
+    assert_eq!((notices.len(), notices[0].code), (MOST_NOTICES, Code::NoInternet));
 }
 
 #[test]
