@@ -36,6 +36,6 @@ fn a_friend_who_stays_away_is_a_notice_with_the_doctors_verdict_until_he_is_back
 
     bert.start();
     wait_until("the link", Duration::from_secs(70), || anna.linked("bert"));
-    wait_until("the end of the notice", Duration::from_secs(3), || notices(&anna).is_empty());
+    wait_until("the end of the notice", Duration::from_secs(15), || notices(&anna).is_empty());
     assert!(anna.log().contains("a notice ends"), "{}", anna.log());
 }

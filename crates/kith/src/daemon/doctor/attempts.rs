@@ -27,10 +27,15 @@ struct Dial<'a> {
 }
 
 impl Core {
-    /// What came of dialling a friend since he is apart, address by address; none where only the doctor's own test can tell.
-    pub(super) fn tests_by_dialler(&self, friend: &Friend, state: &PeerState) -> Option<Dialled> {
-        // A clock that was set back since then would make everything old.
-        let since = state.path_since.filter(|since| *since <= SystemTime::now());
+    /// What came of dialling a friend since he is apart and the network changed, address by address; none where only the doctor's own test
+    /// can tell.
+    pub(super) fn tests_by_dialler(
+        &self,
+        friend: &Friend,
+        state: &PeerState,
+        network_changed: Option<SystemTime>,
+    ) -> Option<Dialled> {
+        let since = latest([state.path_since, network_changed], SystemTime::now());
         let dials = friend.all_addresses().into_iter().take(MOST_TESTS).filter_map(|address| {
             let place = place(&address);
             let met = if place == Place::Internal && !self.is_in_reach(&address) {
@@ -42,6 +47,11 @@ impl Core {
         });
         told(&dials.collect::<Vec<_>>())
     }
+}
+
+/// The latest of several moments. A clock that was set back since one of them would make everything old.
+fn latest(moments: [Option<SystemTime>; 2], now: SystemTime) -> Option<SystemTime> {
+    moments.into_iter().flatten().filter(|moment| *moment <= now).max()
 }
 
 /// The dials as tests; none where only the doctor's own test can tell.
@@ -179,6 +189,20 @@ mod tests {
         }
         assert_eq!(results(vec![DialError::Refused]), Some(vec![TestResult::Refused]));
         assert_eq!(results(Vec::new()), Some(Vec::new()));
+    }
+
+    #[test]
+    fn dials_count_since_the_friend_is_apart_and_the_network_is_this_one() {
+        let now = SystemTime::now();
+        let ago = |seconds| Some(now - Duration::from_secs(seconds));
+        assert_eq!(latest([ago(60), ago(10)], now), ago(10));
+        assert_eq!(latest([ago(60), None], now), ago(60));
+        assert_eq!(
+            latest([ago(60), Some(now + Duration::from_secs(60))], now),
+            ago(60),
+            "the clock was set back"
+        );
+        assert_eq!(latest([None, None], now), None);
     }
 
     #[test]

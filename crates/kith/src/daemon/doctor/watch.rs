@@ -17,12 +17,15 @@ use kith_control::view::NoticeView;
 use kith_doctor::facts::Facts;
 use kith_doctor::firewall::FirewallFacts;
 use kith_doctor::{Verdict, Weight, diagnose};
+use kith_identity::DeviceId;
 use kith_nat::Nat;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, watch};
 use tracing::{info, warn};
 
 use super::super::core::{Core, lock};
 use super::super::roster::Friend;
+use super::attempts::Dialled;
 use super::gateway::{Gateway, Patience};
 use super::side::Gathered;
 
@@ -42,62 +45,116 @@ struct Known {
     /// What the rules say of connections with each friend's addresses, or with anybody's.
     rules: BTreeMap<Subject, (Instant, FirewallFacts)>,
     router: Option<(Instant, Option<Gateway>)>,
+    /// When the network changed last: what was dialled before says nothing any more.
+    changed: Option<SystemTime>,
+}
+
+/// Why the watch goes on.
+enum Woken {
+    /// Somebody came, went or was changed, or the way in may be another.
+    Changed,
+    Network,
+    /// A look is due.
+    Look,
+    /// The daemon ends.
+    Over,
+}
+
+/// What comes to the watch from elsewhere.
+struct News {
+    events: broadcast::Receiver<Event>,
+    network: watch::Receiver<kith_network::News>,
+    mapping: watch::Receiver<kith_nat::State>,
+}
+
+impl News {
+    /// Waits for what matters here; what else happens, as a job that moves, costs nothing.
+    async fn next(&mut self, look: Option<Instant>) -> Woken {
+        let look = async {
+            match look {
+                Some(look) => tokio::time::sleep_until(look.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        let mut look = std::pin::pin!(look);
+        loop {
+            tokio::select! {
+                // Nothing is looked at for another network than this one.
+                biased;
+                changed = self.network.changed() => {
+                    return if changed.is_ok() { Woken::Network } else { Woken::Over };
+                }
+                changed = self.mapping.changed() => {
+                    return if changed.is_ok() { Woken::Changed } else { Woken::Over };
+                }
+                event = self.events.recv() => match event {
+                    Ok(Event::Friend { .. } | Event::Friends) | Err(RecvError::Lagged(_)) => return Woken::Changed,
+                    Ok(_) => {}
+                    Err(RecvError::Closed) => return Woken::Over,
+                },
+                () = &mut look => return Woken::Look,
+            }
+        }
+    }
+
+    /// Whether the network is another one since it was last waited for.
+    fn is_of_another_network(&self) -> bool {
+        self.network.has_changed().unwrap_or(true)
+    }
 }
 
 /// Watches until the daemon ends.
 pub(in crate::daemon) async fn watch(core: Arc<Core>, nat: Nat) {
-    let mut events = core.events.subscribe();
-    let mut network = core.network.watch();
-    let mut mapping = nat.state();
+    let mut news =
+        News { events: core.events.subscribe(), network: core.network.watch(), mapping: nat.state() };
     let (mut watching, mut known) = (Watching::default(), Known::default());
     loop {
         let changes = core.follow(&mut watching);
         core.say(&watching, &changes);
         known.rules.retain(|subject, _| watching.is_broken(*subject));
-        let next = watching.next_look();
-        let look = async {
-            match next {
-                Some(next) => tokio::time::sleep_until(next.into()).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            event = events.recv() => match event {
-                Ok(Event::Friend { .. } | Event::Friends) | Err(RecvError::Lagged(_)) => {}
-                Ok(_) => continue,
-                Err(RecvError::Closed) => return,
-            },
-            changed = network.changed() => {
-                if changed.is_err() {
-                    return;
-                }
-                known = Known::default();
+        match news.next(watching.next_look()).await {
+            Woken::Over => return,
+            Woken::Changed => {}
+            Woken::Network => {
+                known = Known { changed: Some(SystemTime::now()), ..Known::default() };
                 watching.network_changed(Instant::now());
             }
-            changed = mapping.changed() => {
-                if changed.is_err() {
-                    return;
+            Woken::Look => {
+                let Some(subject) = watching.due(Instant::now()) else { continue };
+                let look = core.look(subject, &mut known).await.unwrap_or_default();
+                if news.is_of_another_network() {
+                    continue;
                 }
-            }
-            () = look => {
-                if let Some(subject) = watching.due(Instant::now()) {
-                    let verdict = core.look(subject, &mut known).await;
-                    if let (Some(friend), Some(verdict)) = (subject.friend(), &verdict) {
-                        core.history_cause(&friend, verdict.code, verdict.part);
-                    }
-                    let changes = watching.looked(subject, verdict.as_ref(), Instant::now());
-                    core.say(&watching, &changes);
+                // Whoever came back meanwhile is not away.
+                let changes = core.follow(&mut watching);
+                core.say(&watching, &changes);
+                if !watching.is_broken(subject) {
+                    continue;
                 }
+                if let (Some(friend), Some(verdict)) = (subject.friend(), &look.verdict) {
+                    core.history_cause(&friend, verdict.code, verdict.part);
+                }
+                let changes = watching.looked(subject, look.verdict.as_ref(), look.dialled, Instant::now());
+                core.say(&watching, &changes);
             }
         }
     }
+}
+
+/// What a look came to.
+#[derive(Default)]
+struct Look {
+    /// None: it can't be said at this moment.
+    verdict: Option<Verdict>,
+    /// When the newest dial was over that it rests on.
+    dialled: Option<SystemTime>,
 }
 
 impl Core {
     /// Takes over what is broken now.
     fn follow(&self, watching: &mut Watching) -> Vec<Change> {
         let mut broken: BTreeMap<Subject, Timestamp> = BTreeMap::new();
-        for friend in self.roster.all().into_iter().filter(|friend| !friend.paused) {
+        for friend in self.roster.all() {
             if let Some(since) = self.apart_since(&friend) {
                 broken.insert(Subject::Friend(friend.device_id), since);
             }
@@ -116,7 +173,7 @@ impl Core {
     /// Since when a friend is not linked who should be.
     fn apart_since(&self, friend: &Friend) -> Option<Timestamp> {
         let peers = self.peers()?;
-        if peers.link(&friend.device_id).is_some() {
+        if friend.paused || peers.link(&friend.device_id).is_some() {
             return None;
         }
         let since = peers
@@ -126,28 +183,32 @@ impl Core {
         Some(since.or(friend.last_seen).unwrap_or_else(Timestamp::now))
     }
 
+    fn is_apart(&self, friend: &DeviceId) -> bool {
+        self.roster.get(friend).is_some_and(|friend| self.apart_since(&friend).is_some())
+    }
+
     fn way_in(&self) -> WayIn {
-        let state = self.nat_verdict();
         let loaded = self.loaded();
         let settings = loaded.settings();
         if settings.network.outbound_only {
             return WayIn::Fine;
         }
         let opened = if settings.listener.advertise.is_empty() { Opened::ByAsking } else { Opened::ByHand };
-        let snapshot = self.network.snapshot();
-        let hardware = snapshot.gateways.first().and_then(|known| Gateway::of(known).hardware);
-        let router = match hardware {
-            None => Router::Unseen,
-            Some(hardware) => {
-                let let_in = self.doctor_memory().mapped_at(Some(&hardware), Timestamp::now().as_second());
-                if let_in.is_some() { Router::LetIn } else { Router::New }
-            }
-        };
-        way_in::judge(state, router, opened)
+        way_in::judge(self.nat_verdict(), opened, || self.router_before())
     }
 
-    /// What is to blame, as far as it is known here without dialling anybody; none if it can't be said at this moment.
-    async fn look(self: &Arc<Self>, subject: Subject, known: &mut Known) -> Option<Verdict> {
+    /// What the router of this network did for us before.
+    fn router_before(&self) -> Router {
+        let snapshot = self.network.snapshot();
+        let Some(hardware) = snapshot.gateways.first().and_then(|known| Gateway::of(known).hardware) else {
+            return Router::Unseen;
+        };
+        let let_in = self.doctor_memory().mapped_at(Some(&hardware), Timestamp::now().as_second());
+        if let_in.is_some() { Router::LetIn } else { Router::New }
+    }
+
+    /// What is to blame, as far as it is known here without dialling any friend; none if it can't be said at this moment.
+    async fn look(self: &Arc<Self>, subject: Subject, known: &mut Known) -> Option<Look> {
         let friend = match subject {
             Subject::Here => None,
             Subject::Friend(id) => Some(self.roster.get(&id)?),
@@ -155,12 +216,12 @@ impl Core {
         let (firewall, gateway) =
             (self.rules(subject, friend.as_ref(), known).await, self.router(known).await);
         let listener = self.listener_facts().await;
-        let tests = match &friend {
+        let Dialled { tests, newest } = match &friend {
             Some(friend) => {
                 let state = self.peers().and_then(|peers| peers.state(&friend.device_id))?;
-                self.tests_by_dialler(friend, &state)?.tests
+                self.tests_by_dialler(friend, &state, known.changed)?
             }
-            None => Vec::new(),
+            None => Dialled::default(),
         };
         let snapshot = self.network.snapshot();
         let gathered = Gathered { snapshot, firewall, gateway, listener, keeps_ports: None, tests };
@@ -169,7 +230,7 @@ impl Core {
         if friend.as_ref().is_some_and(|pair| pair.link.is_some()) {
             return None;
         }
-        Some(diagnose(&Facts { here, friend, there: None }).verdict)
+        Some(Look { verdict: Some(diagnose(&Facts { here, friend, there: None }).verdict), dialled: newest })
     }
 
     async fn rules(&self, subject: Subject, friend: Option<&Friend>, known: &mut Known) -> FirewallFacts {
@@ -227,7 +288,9 @@ impl Core {
 
     /// What a person should know before he asks, as the API shows it.
     pub(in crate::daemon) fn notice_views(&self) -> Vec<NoticeView> {
-        let notices = lock(&self.notices).clone();
+        let mut notices = lock(&self.notices).clone();
+        // Who is back since the watch looked last is not away.
+        notices.retain(|notice| notice.asked.is_none_or(|id| self.is_apart(&id)));
         let view = |notice: Notice| {
             let friend_id = notice.subject.friend();
             NoticeView {

@@ -1,7 +1,7 @@
 //! Whom to look at when, and when a verdict becomes a notice. Pure.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
 use kith_doctor::{Code, Part, Verdict, Weight};
@@ -13,10 +13,10 @@ pub(super) const APART: Duration = Duration::from_secs(60);
 pub(super) const FIRST_PAUSE: Duration = Duration::from_secs(60);
 /// Between two looks, at last: the pause doubles while nothing changes.
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(600);
-/// After the network changed: the friends are dialled anew first.
-pub(super) const SETTLE: Duration = Duration::from_secs(5);
-/// Between two looks, however often the network changes.
-pub(super) const LEAST_PAUSE: Duration = Duration::from_secs(15);
+/// After the network changed: the friends are dialled anew first, and whoever doesn't answer is known after ten seconds.
+pub(super) const SETTLE: Duration = Duration::from_secs(20);
+/// A network that changes all the time puts a look off for no longer.
+pub(super) const LONGEST_SETTLE: Duration = Duration::from_secs(120);
 /// Most notices at a time: the ones that matter more, and then the older ones.
 pub(in crate::daemon) const MOST_NOTICES: usize = 32;
 
@@ -66,7 +66,7 @@ pub(super) enum Change {
 /// What is broken, and what is known of it.
 ///
 /// A verdict becomes a notice when two looks in a row have come to it, and stays until two in a row have come to another one, or until it
-/// works again, at once. So nothing is said that one look only came to, and whoever comes and goes is silent as long as he is never away
+/// works again, at once; the second look rests on dials of its own, and both on the same network. So nothing is said that one look only came to, and whoever comes and goes is silent as long as he is never away
 /// for [`APART`] and a pause.
 #[derive(Debug, Default)]
 pub(super) struct Watching {
@@ -84,6 +84,10 @@ struct Broken {
     last_look: Option<Instant>,
     /// What the latest look came to.
     seen: Option<What>,
+    /// The newest dial that it rests on.
+    dialled: Option<SystemTime>,
+    /// The network changed then, for the first time since the latest look.
+    changed: Option<Instant>,
     notice: Option<Notice>,
 }
 
@@ -109,18 +113,22 @@ impl Watching {
                 pause: FIRST_PAUSE,
                 last_look: None,
                 seen: None,
+                dialled: None,
+                changed: None,
                 notice: None,
             });
         }
         ended
     }
 
-    /// Everything may be otherwise in another network: whatever is broken for long enough is looked at soon.
+    /// Everything may be otherwise in another network: whatever is broken for long enough is looked at soon, and what was seen in the old
+    /// one confirms nothing.
     pub(super) fn network_changed(&mut self, now: Instant) {
         for broken in self.broken.values_mut() {
+            let first = *broken.changed.get_or_insert(now);
             broken.pause = FIRST_PAUSE;
-            let least = broken.last_look.map_or(now, |last| last + LEAST_PAUSE);
-            broken.due = broken.due.min((now + SETTLE).max(least).max(broken.first_look));
+            (broken.last_look, broken.seen, broken.dialled) = (None, None, None);
+            broken.due = (now + SETTLE).min(first + LONGEST_SETTLE).max(broken.first_look);
         }
     }
 
@@ -139,23 +147,34 @@ impl Watching {
         self.broken.contains_key(&subject)
     }
 
-    /// A look came to this; none: nothing can be said at present.
+    /// A look came to this; none: nothing can be said at present. It rests on dials of which the newest was over at `dialled`.
     pub(super) fn looked(
         &mut self,
         subject: Subject,
         verdict: Option<&Verdict>,
+        dialled: Option<SystemTime>,
         now: Instant,
     ) -> Vec<Change> {
-        // It works again meanwhile.
-        let Some(broken) = self.broken.get_mut(&subject) else { return Vec::new() };
+        // It works again meanwhile, or did.
+        let Some(broken) = self.broken.get_mut(&subject).filter(|broken| broken.first_look <= now) else {
+            return Vec::new();
+        };
         let verdict = verdict.and_then(|verdict| Some((verdict, weight(subject, verdict)?)));
         let what = verdict.as_ref().map(|(verdict, _)| (verdict.code, verdict.part));
         let is_known = broken.notice.as_ref().map(|notice| (notice.code, notice.part)) == what;
         let is_sure = broken.last_look.is_some() && broken.seen == what;
+        broken.last_look = Some(now);
+        broken.changed = None;
+        if !is_known && is_sure && dialled.is_some() && dialled == broken.dialled {
+            // The same dials come to the same verdict: new ones are waited for, a quarter of a pause that doubles.
+            broken.due = now + broken.pause / 4;
+            broken.pause = (broken.pause * 2).min(LONGEST_PAUSE);
+            return Vec::new();
+        }
         broken.pause = if is_known && is_sure { (broken.pause * 2).min(LONGEST_PAUSE) } else { FIRST_PAUSE };
         broken.due = now + broken.pause;
-        broken.last_look = Some(now);
         broken.seen = what;
+        broken.dialled = dialled;
         if !is_known && !is_sure {
             return Vec::new();
         }
