@@ -1,5 +1,6 @@
 //! Says what is in the way before anybody asks: a friend who stays away, and a way in that was lost, are looked at with what the daemon
-//! knows anyway. Nobody is dialled for it, and nothing at all is done while everything works.
+//! knows anyway. No friend is dialled for it; the router of this network is called, and the firewall's rules are read. Nothing at all is
+//! done while everything works.
 
 mod plan;
 #[cfg(test)]
@@ -26,33 +27,41 @@ use tracing::{info, warn};
 use super::super::core::{Core, lock};
 use super::super::roster::Friend;
 use super::attempts::Dialled;
+use super::firewall::{Rules, remotes};
 use super::gateway::{Gateway, Patience};
 use super::side::Gathered;
 
-use self::plan::{Change, Subject, Watching};
+use self::plan::{APART, Change, Subject, Watching};
 use self::way_in::{Opened, Router, WayIn};
 
 pub(in crate::daemon) use self::plan::Notice;
 
-/// The rules of the firewall are not read again within this time.
-const RULES_LAST: Duration = Duration::from_secs(600);
+/// The rules of the firewall are not read again within this time, if nothing else breaks.
+const RULES_LAST: Duration = Duration::from_secs(3600);
 /// The router is not called again within this time.
 const ROUTER_LASTS: Duration = Duration::from_secs(60);
 
 /// What takes other programs or the network to find out, as it was last.
 #[derive(Default)]
 struct Known {
-    /// What the rules say of connections with each friend's addresses, or with anybody's.
-    rules: BTreeMap<Subject, (Instant, FirewallFacts)>,
+    /// The rules of the firewall, for everybody's addresses.
+    rules: Option<(Instant, Rules)>,
     router: Option<(Instant, Option<Gateway>)>,
     /// When the network changed last: what was dialled before says nothing any more.
     changed: Option<SystemTime>,
 }
 
+impl Known {
+    /// They may be what has broken it.
+    fn forget_rules_before(&mut self, time: Option<Instant>) {
+        self.rules.take_if(|(read, _)| time.is_some_and(|time| *read < time));
+    }
+}
+
 /// Why the watch goes on.
 enum Woken {
-    /// Somebody came, went or was changed, or the way in may be another.
-    Changed,
+    /// Somebody came, went or was changed, or the way in may be another; none: nobody knows who.
+    Changed(Option<Subject>),
     Network,
     /// A look is due.
     Look,
@@ -85,10 +94,11 @@ impl News {
                     return if changed.is_ok() { Woken::Network } else { Woken::Over };
                 }
                 changed = self.mapping.changed() => {
-                    return if changed.is_ok() { Woken::Changed } else { Woken::Over };
+                    return if changed.is_ok() { Woken::Changed(Some(Subject::Here)) } else { Woken::Over };
                 }
                 event = self.events.recv() => match event {
-                    Ok(Event::Friend { .. } | Event::Friends) | Err(RecvError::Lagged(_)) => return Woken::Changed,
+                    Ok(Event::Friend { device_id }) => return Woken::Changed(Some(Subject::Friend(device_id))),
+                    Ok(Event::Friends) | Err(RecvError::Lagged(_)) => return Woken::Changed(None),
                     Ok(_) => {}
                     Err(RecvError::Closed) => return Woken::Over,
                 },
@@ -111,16 +121,23 @@ pub(in crate::daemon) async fn watch(core: Arc<Core>, nat: Nat) {
     loop {
         let changes = core.follow(&mut watching);
         core.say(&watching, &changes);
-        known.rules.retain(|subject, _| watching.is_broken(*subject));
+        if watching.next_look().is_none() {
+            // Long lists of rules are not kept while everything works.
+            known.rules = None;
+        }
         match news.next(watching.next_look()).await {
             Woken::Over => return,
-            Woken::Changed => {}
+            Woken::Changed(None) => {}
+            Woken::Changed(Some(subject)) => watching.stirred(subject, Instant::now()),
             Woken::Network => {
                 known = Known { changed: Some(SystemTime::now()), ..Known::default() };
                 watching.network_changed(Instant::now());
             }
             Woken::Look => {
                 let Some(subject) = watching.due(Instant::now()) else { continue };
+                if watching.is_first_look(subject) {
+                    known.forget_rules_before(Instant::now().checked_sub(APART));
+                }
                 let look = core.look(subject, &mut known).await.unwrap_or_default();
                 if news.is_of_another_network() {
                     continue;
@@ -213,8 +230,7 @@ impl Core {
             Subject::Here => None,
             Subject::Friend(id) => Some(self.roster.get(&id)?),
         };
-        let (firewall, gateway) =
-            (self.rules(subject, friend.as_ref(), known).await, self.router(known).await);
+        let (firewall, gateway) = (self.rules(friend.as_ref(), known).await, self.router(known).await);
         let listener = self.listener_facts().await;
         let Dialled { tests, newest } = match &friend {
             Some(friend) => {
@@ -233,15 +249,15 @@ impl Core {
         Some(Look { verdict: Some(diagnose(&Facts { here, friend, there: None }).verdict), dialled: newest })
     }
 
-    async fn rules(&self, subject: Subject, friend: Option<&Friend>, known: &mut Known) -> FirewallFacts {
-        if let Some((read, facts)) = known.rules.get(&subject)
-            && read.elapsed() < RULES_LAST
-        {
-            return facts.clone();
-        }
-        let facts = self.own_firewall(friend).await;
-        known.rules.insert(subject, (Instant::now(), facts.clone()));
-        facts
+    async fn rules(&self, friend: Option<&Friend>, known: &mut Known) -> FirewallFacts {
+        let kept = known.rules.take_if(|(read, _)| read.elapsed() < RULES_LAST);
+        let (read, rules) = match kept {
+            Some(kept) => kept,
+            None => (Instant::now(), Box::pin(Rules::read()).await),
+        };
+        let facts = rules.facts(self.listen_port(), remotes(friend)).await;
+        known.rules = Some((read, rules));
+        FirewallFacts { worked: self.doctor_memory().inbound_at(Timestamp::now().as_second()), ..facts }
     }
 
     async fn router(self: &Arc<Self>, known: &mut Known) -> Option<Gateway> {

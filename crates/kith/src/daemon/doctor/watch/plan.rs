@@ -12,7 +12,9 @@ pub(super) const APART: Duration = Duration::from_secs(60);
 /// Between two looks, at first.
 pub(super) const FIRST_PAUSE: Duration = Duration::from_secs(60);
 /// Between two looks, at last: the pause doubles while nothing changes.
-pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(600);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
+/// Between two looks, where something happens with the friend again and again.
+pub(super) const STIRRED_PAUSE: Duration = Duration::from_secs(600);
 /// After the network changed: the friends are dialled anew first, and whoever doesn't answer is known after ten seconds.
 pub(super) const SETTLE: Duration = Duration::from_secs(20);
 /// A network that changes all the time puts a look off for no longer.
@@ -130,6 +132,19 @@ impl Watching {
             (broken.last_look, broken.seen, broken.dialled) = (None, None, None);
             broken.due = (now + SETTLE).min(first + LONGEST_SETTLE).max(broken.first_look);
         }
+    }
+
+    /// Something happened with it, as a dial that met something else than before: it is not left alone for as long as otherwise.
+    pub(super) fn stirred(&mut self, subject: Subject, now: Instant) {
+        let Some(broken) = self.broken.get_mut(&subject) else { return };
+        if let Some(last) = broken.last_look {
+            broken.due = broken.due.min((now + SETTLE).max(last + STIRRED_PAUSE));
+        }
+    }
+
+    /// Whether it was not looked at since it broke, or since the network changed.
+    pub(super) fn is_first_look(&self, subject: Subject) -> bool {
+        self.broken.get(&subject).is_some_and(|broken| broken.last_look.is_none())
     }
 
     /// What is to be looked at now; one at a time, whoever waits for longest.

@@ -6,7 +6,8 @@ use kith_doctor::{Code, Part, Verdict, Weight};
 use kith_identity::{DeviceId, Identity, IdentitySeed};
 
 use super::plan::{
-    APART, Change, FIRST_PAUSE, LONGEST_PAUSE, LONGEST_SETTLE, MOST_NOTICES, SETTLE, Subject, Watching,
+    APART, Change, FIRST_PAUSE, LONGEST_PAUSE, LONGEST_SETTLE, MOST_NOTICES, SETTLE, STIRRED_PAUSE, Subject,
+    Watching,
 };
 
 pub(in crate::daemon::doctor) fn device(seed: u8) -> DeviceId {
@@ -107,16 +108,35 @@ fn a_friend_who_stays_away_is_looked_at_after_a_minute_and_told_of_when_two_look
 }
 
 #[test]
-fn the_pause_doubles_to_ten_minutes_while_nothing_changes() {
+fn the_pause_doubles_to_an_hour_while_nothing_changes() {
     let mut world = World::with(&[friend(1)]);
-    let looks: Vec<u64> = (0..9).map(|_| world.look(Some(Code::Offline)).0).collect();
+    let looks: Vec<u64> = (0..11).map(|_| world.look(Some(Code::Offline)).0).collect();
     let pauses: Vec<u64> = looks.windows(2).map(|pair| pair[1] - pair[0]).collect();
-    assert_eq!(pauses, [60, 60, 120, 240, 480, 600, 600, 600]);
+    assert_eq!(pauses, [60, 60, 120, 240, 480, 960, 1920, 3600, 3600, 3600]);
     // Another verdict is made sure of soon.
     assert_eq!(world.look(Some(Code::NotRunning)).1, NOTHING);
     let before = world.now;
     assert_eq!(world.look(Some(Code::NotRunning)).1, ["-offline", "+not-running"]);
     assert_eq!(world.now - before, FIRST_PAUSE);
+}
+
+#[test]
+fn what_happens_with_a_friend_who_is_away_for_long_has_him_looked_at_but_not_too_often() {
+    let mut world = World::with(&[friend(1)]);
+    world.watching.stirred(friend(1), world.now);
+    world.watching.stirred(friend(2), world.now);
+    assert_eq!(world.watching.next_look(), Some(world.now + APART));
+    for _ in 0..12 {
+        world.look(Some(Code::Offline));
+    }
+    world.watching.stirred(friend(2), world.now);
+    assert_eq!(world.watching.next_look(), Some(world.now + LONGEST_PAUSE));
+    world.watching.stirred(friend(1), world.now);
+    assert_eq!(world.watching.next_look(), Some(world.now + STIRRED_PAUSE));
+    world.look(Some(Code::Offline));
+    world.now += Duration::from_secs(1200);
+    world.watching.stirred(friend(1), world.now);
+    assert_eq!(world.watching.next_look(), Some(world.now + SETTLE));
 }
 
 #[test]
