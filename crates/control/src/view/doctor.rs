@@ -26,6 +26,10 @@ pub struct NoticeView {
     /// The same by device id.
     #[schema(value_type = Option<String>)]
     pub friend_id: Option<DeviceId>,
+    /// All friends to whom it is in the way, by device id; none: it is about this computer alone.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>)]
+    pub friend_ids: Vec<DeviceId>,
     /// The friend for whom the doctor says more; null: this computer alone.
     #[schema(value_type = Option<String>)]
     pub doctor_id: Option<DeviceId>,

@@ -31,7 +31,7 @@ use super::firewall::{Rules, remotes};
 use super::gateway::{Gateway, Patience};
 use super::side::Gathered;
 
-use self::plan::{APART, Change, Subject, Watching};
+use self::plan::{APART, Change, Subject, Watching, merged};
 use self::way_in::{Opened, Router, WayIn};
 
 pub(in crate::daemon) use self::plan::Notice;
@@ -276,16 +276,7 @@ impl Core {
         *lock(&self.notices) = watching.notices();
         for change in changes {
             let (Change::Began(notice) | Change::Ended(notice)) = change;
-            let (friend, code) = (self.called(notice), notice.code);
-            match (change, notice.weight) {
-                (Change::Began(_), Weight::Fault) => {
-                    warn!(%friend, %code, why = %safe(&notice.sentence), "a notice begins");
-                }
-                (Change::Began(_), _) => {
-                    info!(%friend, %code, why = %safe(&notice.sentence), "a notice begins");
-                }
-                (Change::Ended(_), _) => info!(%friend, %code, "a notice ends"),
-            }
+            self.log(change, notice);
             match notice.subject.friend() {
                 Some(device_id) => self.tell(Event::Friend { device_id }),
                 None => self.tell(Event::Status),
@@ -293,26 +284,33 @@ impl Core {
         }
     }
 
-    fn called(&self, notice: &Notice) -> String {
-        let friend = notice.subject.friend();
-        let known = friend.and_then(|id| self.roster.get(&id));
-        known.map_or_else(
-            || friend.map_or_else(|| "none".to_owned(), |id| id.short()),
-            |friend| safe(&friend.name).into_owned(),
-        )
+    fn log(&self, change: &Change, notice: &Notice) {
+        let (code, why) = (notice.code, safe(&notice.sentence));
+        let called = |id: DeviceId| {
+            self.roster.get(&id).map_or_else(|| id.short(), |friend| safe(&friend.name).into_owned())
+        };
+        match (change, notice.weight, notice.subject.friend().map(called)) {
+            (Change::Began(_), Weight::Fault, Some(friend)) => warn!(%friend, %code, %why, "a notice begins"),
+            (Change::Began(_), _, Some(friend)) => info!(%friend, %code, %why, "a notice begins"),
+            (Change::Ended(_), _, Some(friend)) => info!(%friend, %code, "a notice ends"),
+            // What is about this computer is always broken.
+            (Change::Began(_), _, None) => warn!(%code, %why, "a notice begins"),
+            (Change::Ended(_), _, None) => info!(%code, "a notice ends"),
+        }
     }
 
     /// What a person should know before he asks, as the API shows it.
     pub(in crate::daemon) fn notice_views(&self) -> Vec<NoticeView> {
         let mut notices = lock(&self.notices).clone();
         // Who is back since the watch looked last is not away.
-        notices.retain(|notice| notice.asked.is_none_or(|id| self.is_apart(&id)));
+        notices.retain(|notice| notice.subject.friend().is_none_or(|id| self.is_apart(&id)));
         let view = |notice: Notice| {
             let friend_id = notice.subject.friend();
             NoticeView {
                 code: notice.code,
                 friend: friend_id.and_then(|id| self.roster.get(&id)).map(|friend| friend.name),
                 friend_id,
+                friend_ids: notice.friends,
                 doctor_id: notice.asked,
                 part: notice.part,
                 weight: notice.weight,
@@ -321,6 +319,6 @@ impl Core {
                 since: notice.since,
             }
         };
-        notices.into_iter().map(view).collect()
+        merged(notices).into_iter().map(view).collect()
     }
 }

@@ -48,6 +48,8 @@ pub(in crate::daemon) struct Notice {
     pub(in crate::daemon) subject: Subject,
     /// The friend for whom the doctor says the same; none: for this computer alone.
     pub(in crate::daemon) asked: Option<DeviceId>,
+    /// The friends to whom it is in the way; none: to nobody in particular.
+    pub(in crate::daemon) friends: Vec<DeviceId>,
     pub(in crate::daemon) code: Code,
     pub(in crate::daemon) part: Part,
     /// [`Weight::Note`]: said, and nobody is called to it.
@@ -197,6 +199,7 @@ impl Watching {
         let notice = verdict.map(|(verdict, weight)| Notice {
             subject,
             asked: subject.friend(),
+            friends: subject.friend().into_iter().collect(),
             code: verdict.code,
             part: verdict.part,
             weight,
@@ -212,25 +215,33 @@ impl Watching {
         before.map(Change::Ended).into_iter().chain(notice.map(Change::Began)).collect()
     }
 
-    /// All that is to be said, the worst first, at most [`MOST_NOTICES`]. What stands in the way to several friends is this computer's.
+    /// All that is to be said, one by one.
     pub(super) fn notices(&self) -> Vec<Notice> {
-        let mut notices: Vec<Notice> = Vec::new();
-        for notice in self.broken.values().filter_map(|broken| broken.notice.as_ref()) {
-            let is_same = |other: &&mut Notice| {
-                (other.code, other.part, &other.sentence) == (notice.code, notice.part, &notice.sentence)
-            };
-            match notices.iter_mut().find(is_same) {
-                Some(other) => {
-                    other.subject = Subject::Here;
-                    other.since = other.since.min(notice.since);
-                }
-                None => notices.push(notice.clone()),
-            }
-        }
-        notices.sort_by(|one, other| (other.weight, one.since).cmp(&(one.weight, other.since)));
-        notices.truncate(MOST_NOTICES);
-        notices
+        self.broken.values().filter_map(|broken| broken.notice.clone()).collect()
     }
+}
+
+/// As they are shown: the worst first, at most [`MOST_NOTICES`]. What stands in the way to several friends is this computer's.
+pub(super) fn merged(all: Vec<Notice>) -> Vec<Notice> {
+    let mut notices: Vec<Notice> = Vec::new();
+    for notice in all {
+        let is_same = |other: &&mut Notice| {
+            (other.code, other.part, &other.sentence) == (notice.code, notice.part, &notice.sentence)
+        };
+        match notices.iter_mut().find(is_same) {
+            Some(other) => {
+                other.subject = Subject::Here;
+                other.asked = other.asked.or(notice.asked);
+                other.friends.extend(notice.friends);
+                other.weight = other.weight.max(notice.weight);
+                other.since = other.since.min(notice.since);
+            }
+            None => notices.push(notice),
+        }
+    }
+    notices.sort_by(|one, other| (other.weight, one.since).cmp(&(one.weight, other.since)));
+    notices.truncate(MOST_NOTICES);
+    notices
 }
 
 /// How much a verdict matters before anybody has asked; none: nothing is said.

@@ -6,8 +6,8 @@ use kith_doctor::{Code, Part, Verdict, Weight};
 use kith_identity::{DeviceId, Identity, IdentitySeed};
 
 use super::plan::{
-    APART, Change, FIRST_PAUSE, LONGEST_PAUSE, LONGEST_SETTLE, MOST_NOTICES, SETTLE, STIRRED_PAUSE, Subject,
-    Watching,
+    APART, Change, FIRST_PAUSE, LONGEST_PAUSE, LONGEST_SETTLE, MOST_NOTICES, Notice, SETTLE, STIRRED_PAUSE,
+    Subject, Watching, merged,
 };
 
 pub(in crate::daemon::doctor) fn device(seed: u8) -> DeviceId {
@@ -72,8 +72,12 @@ impl World {
         ((self.now - self.begun).as_secs(), words(&changes))
     }
 
+    fn notices(&self) -> Vec<Notice> {
+        merged(self.watching.notices())
+    }
+
     fn said(&self) -> Vec<Code> {
-        self.watching.notices().into_iter().map(|notice| notice.code).collect()
+        self.notices().into_iter().map(|notice| notice.code).collect()
     }
 }
 
@@ -101,7 +105,7 @@ fn a_friend_who_stays_away_is_looked_at_after_a_minute_and_told_of_when_two_look
     assert_eq!(world.look(Some(Code::FirewallOut)), (60, NOTHING));
     assert_eq!(world.said(), []);
     assert_eq!(world.look(Some(Code::FirewallOut)), (120, vec!["+firewall-out".to_owned()]));
-    let notices = world.watching.notices();
+    let notices = world.notices();
     let [notice] = &notices[..] else { panic!("{notices:?}") };
     assert_eq!((notice.subject, notice.asked, notice.weight), (friend(1), Some(device(1)), Weight::Fault));
     assert_eq!((notice.part, notice.since), (Part::FirewallHere, Timestamp::UNIX_EPOCH));
@@ -290,7 +294,7 @@ fn a_computer_that_is_off_is_a_note_and_everything_else_a_fault() {
         let mut world = World::with(&[friend(1)]);
         world.look(Some(code));
         world.look(Some(code));
-        let said = world.watching.notices().first().map(|notice| notice.weight);
+        let said = world.notices().first().map(|notice| notice.weight);
         assert_eq!(said, weight, "{code}");
     }
 }
@@ -303,7 +307,7 @@ fn a_way_in_that_was_lost_is_a_fault_whatever_became_of_it() {
         world.now = world.watching.next_look().unwrap();
         world.watching.looked(Subject::Here, Some(&noted), None, world.now);
     }
-    let [notice] = &world.watching.notices()[..] else { panic!("one notice") };
+    let [notice] = &world.notices()[..] else { panic!("one notice") };
     assert_eq!((notice.subject, notice.asked, notice.weight), (Subject::Here, None, Weight::Fault));
     assert_eq!(words(&world.follow(&[])), ["-carrier-nat"]);
 }
@@ -330,12 +334,25 @@ fn what_is_in_the_way_to_several_friends_is_said_once_of_this_computer() {
     for _ in 0..4 {
         world.look(Some(Code::NoInternet));
     }
-    let notices = world.watching.notices();
+    let notices = world.notices();
     let [notice] = &notices[..] else { panic!("{notices:?}") };
     assert_eq!(notice.subject, Subject::Here);
     assert!(notice.asked.is_some(), "the doctor needs a friend to see it");
+    assert_eq!(notice.friends.len(), 2, "{notice:?}");
     assert_eq!(words(&world.follow(&[friend(2)])), ["-no-internet"]);
-    assert_eq!(world.watching.notices()[0].subject, friend(2));
+    assert_eq!(world.notices()[0].subject, friend(2));
+}
+
+#[test]
+fn what_has_lost_the_way_in_and_keeps_a_friend_away_leads_to_the_doctor_of_that_friend() {
+    let mut world = World::with(&[Subject::Here, friend(1)]);
+    for _ in 0..4 {
+        world.look(Some(Code::FirewallIn));
+    }
+    let notices = world.notices();
+    let [notice] = &notices[..] else { panic!("{notices:?}") };
+    assert_eq!((notice.subject, notice.asked), (Subject::Here, Some(device(1))));
+    assert_eq!(notice.friends, [device(1)]);
 }
 
 #[test]
@@ -350,7 +367,7 @@ fn faults_come_first_and_the_list_is_bounded() {
         let changes = world.watching.looked(subject, Some(&named), None, world.now);
         assert_eq!(changes.len(), usize::from(round >= 50));
     }
-    let notices = world.watching.notices();
+    let notices = world.notices();
     assert_eq!((notices.len(), notices[0].code), (MOST_NOTICES, Code::NoInternet));
 }
 
@@ -363,5 +380,5 @@ fn a_notice_is_told_in_the_newest_words() {
         let changes = world.watching.looked(friend(1), Some(&said), None, world.now);
         assert_eq!(changes.len(), usize::from(minutes == 2));
     }
-    assert_eq!(world.watching.notices()[0].sentence, "3 minutes ago");
+    assert_eq!(world.notices()[0].sentence, "3 minutes ago");
 }
