@@ -12,10 +12,11 @@ const MOST_ABOVE: usize = 3;
 
 /// Those that somebody should look at, where the eyes are.
 pub(super) fn section(facts: &Facts) -> Markup {
-    let faults = || facts.status.notices.iter().filter(|notice| notice.weight == Weight::Fault);
-    let more = faults().count().saturating_sub(MOST_ABOVE);
+    let faults: Vec<&NoticeView> =
+        facts.status.notices.iter().filter(|notice| notice.weight == Weight::Fault).collect();
+    let (above, more) = above(faults);
     html! {
-        @for notice in faults().take(MOST_ABOVE) {
+        @for notice in above {
             div.notice.bad.fault role="alert" {
                 div.notice-text {
                     p { strong { (parts::sentence(&notice.sentence)) } " " span.muted { (parts::time(notice.since, facts.now)) } }
@@ -28,9 +29,24 @@ pub(super) fn section(facts: &Facts) -> Markup {
     }
 }
 
+/// Those that stand above, and how many more there are. What is in the way to nobody in particular has no other place.
+fn above(faults: Vec<&NoticeView>) -> (Vec<&NoticeView>, usize) {
+    let total = faults.len();
+    let homeless = faults.iter().filter(|notice| notice.friend_ids.is_empty()).count();
+    let mut free = MOST_ABOVE.saturating_sub(homeless);
+    let mut shown = faults;
+    shown.retain(|notice| {
+        let is_above = notice.friend_ids.is_empty() || free > 0;
+        free = free.saturating_sub(usize::from(!notice.friend_ids.is_empty()));
+        is_above
+    });
+    let more = total - shown.len();
+    (shown, more)
+}
+
 /// What is in the way to this friend; none if nothing is said of him.
 pub(super) fn of<'a>(facts: &'a Facts, friend: &FriendView) -> Option<&'a NoticeView> {
-    facts.status.notices.iter().find(|notice| notice.friend_id == Some(friend.device_id))
+    facts.status.notices.iter().find(|notice| notice.friend_ids.contains(&friend.device_id))
 }
 
 /// The same in the friend's card.

@@ -26,12 +26,16 @@ pub struct NoticeView {
     /// The same by device id.
     #[schema(value_type = Option<String>)]
     pub friend_id: Option<DeviceId>,
+    /// All friends to whom it is in the way, by device id; none: it is about this computer alone.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>)]
+    pub friend_ids: Vec<DeviceId>,
     /// The friend for whom the doctor says more; null: this computer alone.
     #[schema(value_type = Option<String>)]
     pub doctor_id: Option<DeviceId>,
     /// The part of the way that is to blame.
     pub part: Part,
-    /// `fault`; `note`: a friend's computer that is only off, as far as can be seen, which calls nobody.
+    /// `fault`; `note`: a friend's computer that is only off, or without Kith, as far as can be seen, which calls nobody.
     pub weight: Weight,
     /// What is wrong, a sentence without a full stop.
     pub sentence: String,

@@ -10,6 +10,7 @@ fn notice(code: Code, friend: Option<(u8, &str)>, sentence: &str, step: &str) ->
         code,
         friend: friend.map(|(_, name)| name.to_owned()),
         friend_id: friend.map(|(seed, _)| device(seed)),
+        friend_ids: friend.map(|(seed, _)| device(seed)).into_iter().collect(),
         doctor_id: friend.map(|(seed, _)| device(seed)),
         part: code.part(),
         weight: code.weight(),

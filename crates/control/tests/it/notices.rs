@@ -69,6 +69,28 @@ async fn many_faults_do_not_push_everything_else_down() {
 }
 
 #[tokio::test]
+async fn what_is_in_the_way_to_several_friends_is_in_the_card_of_each_and_what_is_left_out_above_is_there() {
+    let mut state = with_notices();
+    let [lost, ben] = [0, 1].map(|at| state.status.notices[at].clone());
+    let shared = NoticeView {
+        friend: None,
+        friend_id: None,
+        friend_ids: vec![device(2), device(3)],
+        sentence: "nothing outside of this network answers".to_owned(),
+        ..ben.clone()
+    };
+    state.status.notices = vec![shared; 4];
+    state.status.notices.push(lost);
+    let running = start_with(state).await;
+    let (top, cards) = (fragment(&running, "verdict").await, fragment(&running, "friends").await);
+    assert_eq!(cards.matches("Nothing outside of this network answers").count(), 2, "{cards}");
+    assert_eq!(top.matches("notice bad fault").count(), 3, "{top}");
+    // It has no card.
+    assert!(top.contains("has stopped letting friends in") && top.contains("And 2 more"), "{top}");
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn where_nothing_is_in_the_way_nothing_is_said() {
     let running = start().await;
     assert!(!fragment(&running, "verdict").await.contains("notice bad fault"));

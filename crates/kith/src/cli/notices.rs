@@ -53,6 +53,7 @@ mod tests {
             code: Code::FirewallOut,
             friend: friend.map(str::to_owned),
             friend_id: friend.map(|_| id),
+            friend_ids: friend.map(|_| id).into_iter().collect(),
             doctor_id: Some(id),
             part: Part::FirewallHere,
             weight: Weight::Fault,

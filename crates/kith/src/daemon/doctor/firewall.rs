@@ -5,6 +5,7 @@ mod program;
 mod security;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kith_doctor::Side;
@@ -24,7 +25,27 @@ pub(crate) async fn texts() -> Texts {
 /// What is known of connections to a port of this computer, and between it and these addresses of others. Without any, from and to
 /// anywhere.
 pub(super) async fn gather(port: u16, remotes: &[SocketAddr]) -> FirewallFacts {
-    FirewallFacts { security: found_security().await, ..read(texts().await, port, remotes.to_vec()).await }
+    Rules::read().await.facts(port, remotes.to_vec()).await
+}
+
+/// All rules as they were read at one time: what they do with whose connections follows from them without asking any program.
+#[derive(Clone)]
+pub(super) struct Rules {
+    texts: Arc<Texts>,
+    security: Vec<String>,
+}
+
+impl Rules {
+    pub(super) async fn read() -> Self {
+        Self { security: found_security().await, texts: Arc::new(texts().await) }
+    }
+
+    pub(super) async fn facts(&self, port: u16, remotes: Vec<SocketAddr>) -> FirewallFacts {
+        FirewallFacts {
+            security: self.security.clone(),
+            ..read(Arc::clone(&self.texts), port, remotes).await
+        }
+    }
 }
 
 async fn found_security() -> Vec<String> {
@@ -32,7 +53,7 @@ async fn found_security() -> Vec<String> {
 }
 
 /// Long lists of rules take a while.
-async fn read(texts: Texts, port: u16, remotes: Vec<SocketAddr>) -> FirewallFacts {
+async fn read(texts: Arc<Texts>, port: u16, remotes: Vec<SocketAddr>) -> FirewallFacts {
     tokio::task::spawn_blocking(move || texts.facts(port, &remotes)).await.unwrap_or_default()
 }
 
@@ -51,7 +72,7 @@ impl Core {
         sent: Option<Box<Texts>>,
     ) {
         let Some(sent) = sent.filter(|_| !side.firewall.readable) else { return };
-        let told = read(*sent, self.listen_port(), remotes(friend)).await;
+        let told = read(sent.into(), self.listen_port(), remotes(friend)).await;
         take(&mut side.firewall, told);
     }
 }
@@ -88,7 +109,7 @@ mod tests {
     async fn what_somebody_sent_who_may_read_more_counts_only_where_nothing_could_be_read_here() {
         let closed = r#"{"nftables": [{"chain": {"family": "inet", "table": "t", "name": "sent", "type": "filter", "hook": "input", "prio": 0, "policy": "drop"}}]}"#;
         let texts = Texts { nft: Some(closed.to_owned()), ..Texts::default() };
-        let told = read(texts, 4242, Vec::new()).await;
+        let told = read(texts.into(), 4242, Vec::new()).await;
         assert!(told.readable && told.inbound.is_closed());
         let unread =
             FirewallFacts { worked: Some(7), security: vec!["SELinux".into()], ..FirewallFacts::default() };
@@ -99,7 +120,10 @@ mod tests {
         take(&mut own, told);
         assert_eq!(own.inbound, Access::Open);
         let mut facts = unread.clone();
-        take(&mut facts, read(Texts { nft: Some("{}".into()), ..Texts::default() }, 4242, Vec::new()).await);
+        take(
+            &mut facts,
+            read(Texts { nft: Some("{}".into()), ..Texts::default() }.into(), 4242, Vec::new()).await,
+        );
         assert_eq!(facts, unread);
     }
 }

@@ -1,7 +1,7 @@
 //! Whom to look at when, and when a verdict becomes a notice. Pure.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
 use kith_doctor::{Code, Part, Verdict, Weight};
@@ -12,11 +12,13 @@ pub(super) const APART: Duration = Duration::from_secs(60);
 /// Between two looks, at first.
 pub(super) const FIRST_PAUSE: Duration = Duration::from_secs(60);
 /// Between two looks, at last: the pause doubles while nothing changes.
-pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(600);
-/// After the network changed: the friends are dialled anew first.
-pub(super) const SETTLE: Duration = Duration::from_secs(5);
-/// Between two looks, however often the network changes.
-pub(super) const LEAST_PAUSE: Duration = Duration::from_secs(15);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
+/// Between two looks, where something happens with the friend again and again.
+pub(super) const STIRRED_PAUSE: Duration = Duration::from_secs(600);
+/// After the network changed: the friends are dialled anew first, and whoever doesn't answer is known after ten seconds.
+pub(super) const SETTLE: Duration = Duration::from_secs(20);
+/// A network that changes all the time puts a look off for no longer.
+pub(super) const LONGEST_SETTLE: Duration = Duration::from_secs(120);
 /// Most notices at a time: the ones that matter more, and then the older ones.
 pub(in crate::daemon) const MOST_NOTICES: usize = 32;
 
@@ -46,6 +48,8 @@ pub(in crate::daemon) struct Notice {
     pub(in crate::daemon) subject: Subject,
     /// The friend for whom the doctor says the same; none: for this computer alone.
     pub(in crate::daemon) asked: Option<DeviceId>,
+    /// The friends to whom it is in the way; none: to nobody in particular.
+    pub(in crate::daemon) friends: Vec<DeviceId>,
     pub(in crate::daemon) code: Code,
     pub(in crate::daemon) part: Part,
     /// [`Weight::Note`]: said, and nobody is called to it.
@@ -66,7 +70,7 @@ pub(super) enum Change {
 /// What is broken, and what is known of it.
 ///
 /// A verdict becomes a notice when two looks in a row have come to it, and stays until two in a row have come to another one, or until it
-/// works again, at once. So nothing is said that one look only came to, and whoever comes and goes is silent as long as he is never away
+/// works again, at once; the second look rests on dials of its own, and both on the same network. So nothing is said that one look only came to, and whoever comes and goes is silent as long as he is never away
 /// for [`APART`] and a pause.
 #[derive(Debug, Default)]
 pub(super) struct Watching {
@@ -84,6 +88,10 @@ struct Broken {
     last_look: Option<Instant>,
     /// What the latest look came to.
     seen: Option<What>,
+    /// The newest dial that it rests on.
+    dialled: Option<SystemTime>,
+    /// The network changed then, for the first time since the latest look.
+    changed: Option<Instant>,
     notice: Option<Notice>,
 }
 
@@ -109,19 +117,36 @@ impl Watching {
                 pause: FIRST_PAUSE,
                 last_look: None,
                 seen: None,
+                dialled: None,
+                changed: None,
                 notice: None,
             });
         }
         ended
     }
 
-    /// Everything may be otherwise in another network: whatever is broken for long enough is looked at soon.
+    /// Everything may be otherwise in another network: whatever is broken for long enough is looked at soon, and what was seen in the old
+    /// one confirms nothing.
     pub(super) fn network_changed(&mut self, now: Instant) {
         for broken in self.broken.values_mut() {
+            let first = *broken.changed.get_or_insert(now);
             broken.pause = FIRST_PAUSE;
-            let least = broken.last_look.map_or(now, |last| last + LEAST_PAUSE);
-            broken.due = broken.due.min((now + SETTLE).max(least).max(broken.first_look));
+            (broken.last_look, broken.seen, broken.dialled) = (None, None, None);
+            broken.due = (now + SETTLE).min(first + LONGEST_SETTLE).max(broken.first_look);
         }
+    }
+
+    /// Something happened with it, as a dial that met something else than before: it is not left alone for as long as otherwise.
+    pub(super) fn stirred(&mut self, subject: Subject, now: Instant) {
+        let Some(broken) = self.broken.get_mut(&subject) else { return };
+        if let Some(last) = broken.last_look {
+            broken.due = broken.due.min((now + SETTLE).max(last + STIRRED_PAUSE));
+        }
+    }
+
+    /// Whether it was not looked at since it broke, or since the network changed.
+    pub(super) fn is_first_look(&self, subject: Subject) -> bool {
+        self.broken.get(&subject).is_some_and(|broken| broken.last_look.is_none())
     }
 
     /// What is to be looked at now; one at a time, whoever waits for longest.
@@ -139,23 +164,34 @@ impl Watching {
         self.broken.contains_key(&subject)
     }
 
-    /// A look came to this; none: nothing can be said at present.
+    /// A look came to this; none: nothing can be said at present. It rests on dials of which the newest was over at `dialled`.
     pub(super) fn looked(
         &mut self,
         subject: Subject,
         verdict: Option<&Verdict>,
+        dialled: Option<SystemTime>,
         now: Instant,
     ) -> Vec<Change> {
-        // It works again meanwhile.
-        let Some(broken) = self.broken.get_mut(&subject) else { return Vec::new() };
+        // It works again meanwhile, or did.
+        let Some(broken) = self.broken.get_mut(&subject).filter(|broken| broken.first_look <= now) else {
+            return Vec::new();
+        };
         let verdict = verdict.and_then(|verdict| Some((verdict, weight(subject, verdict)?)));
         let what = verdict.as_ref().map(|(verdict, _)| (verdict.code, verdict.part));
         let is_known = broken.notice.as_ref().map(|notice| (notice.code, notice.part)) == what;
         let is_sure = broken.last_look.is_some() && broken.seen == what;
+        broken.last_look = Some(now);
+        broken.changed = None;
+        if !is_known && is_sure && dialled.is_some() && dialled == broken.dialled {
+            // The same dials come to the same verdict: new ones are waited for, a quarter of a pause that doubles.
+            broken.due = now + broken.pause / 4;
+            broken.pause = (broken.pause * 2).min(LONGEST_PAUSE);
+            return Vec::new();
+        }
         broken.pause = if is_known && is_sure { (broken.pause * 2).min(LONGEST_PAUSE) } else { FIRST_PAUSE };
         broken.due = now + broken.pause;
-        broken.last_look = Some(now);
         broken.seen = what;
+        broken.dialled = dialled;
         if !is_known && !is_sure {
             return Vec::new();
         }
@@ -163,6 +199,7 @@ impl Watching {
         let notice = verdict.map(|(verdict, weight)| Notice {
             subject,
             asked: subject.friend(),
+            friends: subject.friend().into_iter().collect(),
             code: verdict.code,
             part: verdict.part,
             weight,
@@ -178,38 +215,50 @@ impl Watching {
         before.map(Change::Ended).into_iter().chain(notice.map(Change::Began)).collect()
     }
 
-    /// All that is to be said, the worst first, at most [`MOST_NOTICES`]. What stands in the way to several friends is this computer's.
+    /// All that is to be said, one by one.
     pub(super) fn notices(&self) -> Vec<Notice> {
-        let mut notices: Vec<Notice> = Vec::new();
-        for notice in self.broken.values().filter_map(|broken| broken.notice.as_ref()) {
-            let is_same = |other: &&mut Notice| {
-                (other.code, other.part, &other.sentence) == (notice.code, notice.part, &notice.sentence)
-            };
-            match notices.iter_mut().find(is_same) {
-                Some(other) => {
-                    other.subject = Subject::Here;
-                    other.since = other.since.min(notice.since);
-                }
-                None => notices.push(notice.clone()),
-            }
-        }
-        notices.sort_by(|one, other| (other.weight, one.since).cmp(&(one.weight, other.since)));
-        notices.truncate(MOST_NOTICES);
-        notices
+        self.broken.values().filter_map(|broken| broken.notice.clone()).collect()
     }
+}
+
+/// As they are shown: the worst first, at most [`MOST_NOTICES`]. What stands in the way to several friends is this computer's.
+pub(super) fn merged(all: Vec<Notice>) -> Vec<Notice> {
+    let mut notices: Vec<Notice> = Vec::new();
+    for notice in all {
+        let is_same = |other: &&mut Notice| {
+            (other.code, other.part, &other.sentence) == (notice.code, notice.part, &notice.sentence)
+        };
+        match notices.iter_mut().find(is_same) {
+            Some(other) => {
+                other.subject = Subject::Here;
+                other.asked = other.asked.or(notice.asked);
+                other.friends.extend(notice.friends);
+                other.weight = other.weight.max(notice.weight);
+                other.since = other.since.min(notice.since);
+            }
+            None => notices.push(notice),
+        }
+    }
+    notices.sort_by(|one, other| (other.weight, one.since).cmp(&(one.weight, other.since)));
+    notices.truncate(MOST_NOTICES);
+    notices
 }
 
 /// How much a verdict matters before anybody has asked; none: nothing is said.
 ///
 /// A friend's computer that is off, or of which no more is known than that it does not answer, is no alarm: that is every laptop at night.
+/// Nor is one where nothing listens at Kith's port, as nobody there has said so: many routers answer that for a computer that is off.
 fn weight(subject: Subject, verdict: &Verdict) -> Option<Weight> {
     match (subject, verdict.weight) {
         (_, Weight::Fine) => None,
-        // What let friends in before and does not now is broken, even if others never had it.
-        (Subject::Here, _) => Some(Weight::Fault),
+        // What let friends in before and does not now is broken, even if others never had it. What else is amiss, as a hub, did not do it.
+        (Subject::Here, _) => match verdict.part {
+            Part::ThisComputer | Part::FirewallHere | Part::RouterHere => Some(Weight::Fault),
+            Part::Internet | Part::RouterThere | Part::FirewallThere | Part::Friend => None,
+        },
         (Subject::Friend(_), Weight::Note) => None,
         (Subject::Friend(_), Weight::Fault) => match verdict.code {
-            Code::Offline | Code::Unknown => Some(Weight::Note),
+            Code::Offline | Code::NotRunning | Code::Unknown => Some(Weight::Note),
             _ => Some(Weight::Fault),
         },
     }

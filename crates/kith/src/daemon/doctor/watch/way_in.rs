@@ -33,12 +33,16 @@ pub(super) enum Opened {
     ByAsking,
 }
 
-pub(super) const fn judge(state: MappingState, router: Router, opened: Opened) -> WayIn {
-    match (state, opened, router) {
-        (MappingState::Mapped | MappingState::Off, _, _) | (_, Opened::ByHand, _) => WayIn::Fine,
-        (MappingState::Searching, _, _) | (_, _, Router::Unseen) => WayIn::Unknown,
-        (_, _, Router::New) => WayIn::Fine,
-        (_, _, Router::LetIn) => WayIn::Lost,
+/// Who the router is, is only asked where that decides.
+pub(super) fn judge(state: MappingState, opened: Opened, router: impl FnOnce() -> Router) -> WayIn {
+    match (state, opened) {
+        (MappingState::Mapped | MappingState::Off, _) | (_, Opened::ByHand) => WayIn::Fine,
+        (MappingState::Searching, _) => WayIn::Unknown,
+        _ => match router() {
+            Router::Unseen => WayIn::Unknown,
+            Router::New => WayIn::Fine,
+            Router::LetIn => WayIn::Lost,
+        },
     }
 }
 
@@ -47,23 +51,25 @@ mod tests {
     use super::Opened::{ByAsking, ByHand};
     use super::*;
 
+    fn unasked() -> Router {
+        panic!("the router does not matter")
+    }
+
     #[test]
     fn it_is_lost_where_the_same_router_let_friends_in_before() {
         use MappingState::{Blocked, DoubleNat, NoRouter, RouterOff};
         for state in [NoRouter, RouterOff, Blocked, DoubleNat] {
-            assert_eq!(judge(state, Router::LetIn, ByAsking), WayIn::Lost, "{state:?}");
-            assert_eq!(judge(state, Router::New, ByAsking), WayIn::Fine, "{state:?}: it was never there");
-            assert_eq!(judge(state, Router::Unseen, ByAsking), WayIn::Unknown, "{state:?}");
-            assert_eq!(judge(state, Router::LetIn, ByHand), WayIn::Fine, "{state:?}: nobody needs it");
+            assert_eq!(judge(state, ByAsking, || Router::LetIn), WayIn::Lost, "{state:?}");
+            assert_eq!(judge(state, ByAsking, || Router::New), WayIn::Fine, "{state:?}: it was never there");
+            assert_eq!(judge(state, ByAsking, || Router::Unseen), WayIn::Unknown, "{state:?}");
+            assert_eq!(judge(state, ByHand, unasked), WayIn::Fine, "{state:?}: nobody needs it");
         }
     }
 
     #[test]
     fn it_is_fine_where_it_is_there_or_not_wanted_and_open_while_the_router_is_asked() {
-        for router in [Router::Unseen, Router::New, Router::LetIn] {
-            assert_eq!(judge(MappingState::Mapped, router, ByAsking), WayIn::Fine);
-            assert_eq!(judge(MappingState::Off, router, ByAsking), WayIn::Fine);
-            assert_eq!(judge(MappingState::Searching, router, ByAsking), WayIn::Unknown);
-        }
+        assert_eq!(judge(MappingState::Mapped, ByAsking, unasked), WayIn::Fine);
+        assert_eq!(judge(MappingState::Off, ByAsking, unasked), WayIn::Fine);
+        assert_eq!(judge(MappingState::Searching, ByAsking, unasked), WayIn::Unknown);
     }
 }
