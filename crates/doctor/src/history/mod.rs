@@ -21,7 +21,7 @@ const DAY: i64 = 24 * 3600;
 /// Whoever watches says so at least this often, seconds; a longer silence was not watched.
 const MOST_SILENCE: i64 = 300;
 /// A computer that wakes is linked again within this time, and a network is taken down this long before it sleeps, seconds.
-const WAKING: i64 = 60;
+pub(crate) const WAKING: i64 = 60;
 /// Dates that are off by no more than this are no clock that was set, seconds.
 const JITTER: i64 = 2;
 /// Most changes that are kept one by one; what came before is kept as sums.
