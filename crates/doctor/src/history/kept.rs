@@ -21,6 +21,8 @@ pub struct Timeline {
     marks: Vec<Mark>,
     /// When somebody watched last, Unix seconds.
     pub(super) until: i64,
+    /// When the reason for which there is no link was found, or found again, Unix seconds.
+    pub(super) confirmed: i64,
     /// The date less the steady clock, when somebody watched last: of this run of the program only.
     #[serde(skip)]
     offset: Option<i64>,
@@ -48,12 +50,13 @@ struct Stored {
     sums: Vec<Sum>,
     marks: Vec<Mark>,
     until: i64,
+    confirmed: i64,
 }
 
 impl From<Stored> for Timeline {
     fn from(stored: Stored) -> Self {
-        let Stored { sums, marks, until } = stored;
-        let mut read = Self { sums, marks, until, offset: None };
+        let Stored { sums, marks, until, confirmed } = stored;
+        let mut read = Self { sums, marks, until, confirmed: confirmed.min(until), offset: None };
         // A clock that began in 1970 has moved what was before.
         let date = |at: i64| (-WINDOW..=i64::from(u32::MAX)).contains(&at);
         let marks_fit = !read.marks.is_empty()
@@ -112,6 +115,7 @@ impl Timeline {
 
     fn shift(&mut self, by: i64) {
         self.until = self.until.saturating_add(by);
+        self.confirmed = self.confirmed.saturating_add(by);
         for mark in &mut self.marks {
             mark.at = mark.at.saturating_add(by);
         }
