@@ -2,7 +2,7 @@
 //!
 //! A [`Timeline`] is fed with what happens ([`Event`]) and sums up the last week ([`Reachability`]). Time in which nobody could know, because
 //! this computer slept or Kith did not run here, counts for nothing; neither does time in which the friend's computer slept. Dates may jump:
-//! a clock that is set moves what was noted along with it, so that durations stay what they were.
+//! a clock that is set moves what this run noted along with it, so that durations stay what they were.
 
 mod kept;
 mod summary;
@@ -133,7 +133,10 @@ impl Timeline {
         self.until = at;
         let current = before.unwrap_or(State::UNEXPLAINED);
         let news = match event {
-            Event::Started => self.begin(at, State::UNEXPLAINED),
+            Event::Started => {
+                self.run = Some(at);
+                self.begin(at, State::UNEXPLAINED)
+            }
             Event::StillSo => {
                 self.begin(at, current);
                 // It would be linked by now.

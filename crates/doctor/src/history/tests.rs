@@ -238,6 +238,40 @@ fn a_clock_that_is_set_moves_what_was_noted_along() {
 }
 
 #[test]
+fn a_clock_that_is_right_only_after_the_start_moves_this_run_alone() {
+    for (wrong, set_again) in [(0, 8 * HOUR), (-300 * DAY, 300 * DAY + 8 * HOUR), (-8 * HOUR, 16 * HOUR)] {
+        let mut watched = Watched::linked();
+        watched.lasts(2 * DAY).away(HOUR, OFF).lasts(HOUR);
+        let ended = watched.date + watched.now;
+        watched.line = serde_json::from_str(&serde_json::to_string(&watched.line).unwrap()).unwrap();
+        // It was off for eight hours, and its date is that of the end, or an older one.
+        watched.date += wrong;
+        watched.note(Event::Started).lasts(30).note(Event::Linked).lasts(600).note(Event::Lost).lasts(30);
+        watched.date += set_again;
+        watched.note(Event::StillSo).note(Event::Linked).lasts(HOUR);
+        let sums = watched.sums();
+        assert_eq!(
+            (sums.since, sums.unwatched_seconds),
+            (START + 1000, 8 * 3600),
+            "{wrong}: {:#?}",
+            watched.line
+        );
+        assert_eq!((sums.linked_seconds, sums.apart_seconds), (50 * 3600 + 600, 3660), "{wrong}");
+        assert_eq!(watched.line.was(ended - 1), Some(State::Linked));
+        assert_eq!(watched.line.was(ended + 1), Some(State::Unwatched));
+        // Set back before the end of the earlier run, that makes room.
+        watched.date -= 10 * HOUR;
+        watched.note(Event::StillSo);
+        let after = watched.sums();
+        assert_eq!((after.linked_seconds, after.apart_seconds), (sums.linked_seconds, 3660), "{wrong}");
+        assert_eq!((after.since, after.unwatched_seconds), (sums.since - 2 * HOUR, 0), "{wrong}");
+        watched.date += 10 * HOUR;
+        watched.note(Event::StillSo);
+        assert_eq!(watched.sums(), sums, "{wrong}");
+    }
+}
+
+#[test]
 fn a_computer_that_slept_at_this_hour_on_most_days_has_a_habit() {
     let mut watched = Watched::linked();
     assert_eq!(watched.line.habit(watched.moment()), None);
