@@ -297,8 +297,9 @@ fn of_pair(case: &Case<'_>) -> Vec<Found> {
     }
     let stopped = found.iter().any(|found| found.outcome == Outcome::Failed);
     found.extend(together::together(case, stopped));
-    sleep::explains(case, &mut found);
     found.extend(storage::checks(case));
+    // What it explains must not be beaten by anything that is found later.
+    sleep::explains(case, &mut found);
     found
 }
 

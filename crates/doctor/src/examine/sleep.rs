@@ -3,19 +3,20 @@
 use crate::code::{Code, Part};
 use crate::diagnosis::Outcome;
 use crate::facts::{Side, Source};
+use crate::history::WAKING;
 
 use super::between::is_silence;
 use super::words::{Whose, span};
 use super::{Case, Found};
 
-/// Within this time after it woke a computer has its network and its links again, seconds.
-const WAKING: i64 = 60;
 /// A pasted code that is older says nothing of this moment, seconds.
 const FRESH: u64 = 60;
 /// On so many days at least a computer slept at this time of the day for that to be a habit.
 const LEAST_DAYS: u32 = 2;
 /// Whoever was seen alive so many seconds ago is awake.
 const ALIVE: u64 = 20 * 60;
+/// Whoever was not heard of for so many seconds does not sleep as on every day: he was not there when he is always awake.
+const GONE: u64 = 20 * 3600;
 
 /// Puts sleep before whatever follows from it.
 pub(super) fn explains(case: &Case<'_>, found: &mut Vec<Found>) {
@@ -31,14 +32,22 @@ pub(super) fn explains(case: &Case<'_>, found: &mut Vec<Found>) {
     let woken = sides.into_iter().find_map(|(side, whose)| Some((ago(side?)?, side?.slept, whose)));
     let failed = || found.iter().filter(|found| found.outcome == Outcome::Failed);
     let explained = match woken {
-        Some((ago, slept, whose)) if failed().all(|found| passes(found.code)) => {
+        Some((ago, slept, whose)) if failed().all(|found| passes(found.code) || is_of_room(found.code)) => {
             just_woken(ago, slept, whose)
         }
-        _ if failed().all(|found| matches!(found.code, Code::Offline | Code::Unknown)) => {
-            let Some(found) = probably_asleep(case) else { return };
-            found
+        _ => {
+            let Some(habit) = habit(case) else { return };
+            let is_silent = failed().all(|found| matches!(found.code, Code::Offline | Code::Unknown));
+            if !is_silent || !is_asleep(case) {
+                let silences =
+                    found.iter_mut().filter(|found| matches!(found.code, Code::Offline | Code::Unknown));
+                silences
+                    .flat_map(|found| &mut found.blame)
+                    .for_each(|blame| blame.evidence.push(habit.clone()));
+                return;
+            }
+            probably_asleep(case, habit)
         }
-        _ => return,
     };
     let mut evidence = Vec::new();
     for found in found.iter_mut().filter(|found| found.outcome == Outcome::Failed) {
@@ -89,25 +98,37 @@ const fn passes(code: Code) -> bool {
     )
 }
 
-/// It is silent, and at this time of the day it mostly sleeps.
-fn probably_asleep(case: &Case<'_>) -> Option<Found> {
-    let habit = case
-        .pair
-        .habit
-        .filter(|habit| habit.asleep >= LEAST_DAYS && habit.asleep.saturating_mul(2) > habit.of)?;
+/// What is wrong with the room for backups, which stops no connection.
+const fn is_of_room(code: Code) -> bool {
+    matches!(code, Code::DiskFailed | Code::DiskFull | Code::NothingAccepted | Code::QuotaFull)
+}
+
+/// That at this time of the day it mostly sleeps, if it does, and nothing is heard of it now.
+fn habit(case: &Case<'_>) -> Option<String> {
+    let habit = case.pair.habit?;
+    let is_habit = habit.asleep >= LEAST_DAYS && habit.asleep.saturating_mul(2) > habit.of;
     // Whoever says anything at all is awake.
     let silent = case.there.is_none() && case.tried().all(|test| is_silence(test.result));
-    let alive = case.pair.alive.is_some_and(|alive| case.here.time.abs_diff(alive) < ALIVE);
-    if !silent || alive {
-        return None;
-    }
-    Some(
-        Found::failed(
-            Code::Asleep,
-            Part::Friend,
-            format!("{} is probably asleep: it is silent, and at this time of the day it mostly sleeps", case.whose().computer()),
-            format!("nothing has to be done: backups go on by themselves when it wakes up; ask {} to keep it awake if they should run now", case.name()),
-        )
-        .because([format!("it slept at this time on {} of {} days", habit.asleep, habit.of)]),
+    let heard = case.pair.alive.max(case.pair.answered);
+    let alive = heard.is_some_and(|heard| case.here.time.abs_diff(heard) < ALIVE);
+    (is_habit && silent && !alive)
+        .then(|| format!("it slept at this time on {} of {} days", habit.asleep, habit.of))
+}
+
+/// Whether nothing but that sleep explains the silence: it was there today, and this computer's own line is fine.
+fn is_asleep(case: &Case<'_>) -> bool {
+    let sign = case.pair.last_seen.max(case.pair.alive).max(case.pair.answered);
+    let was_there = sign.is_some_and(|sign| case.here.time.abs_diff(sign) < GONE);
+    let somebody_answers = case.here.others_linked > 0 || case.here.hubs.iter().any(|hub| hub.works);
+    was_there && somebody_answers
+}
+
+fn probably_asleep(case: &Case<'_>, habit: String) -> Found {
+    Found::failed(
+        Code::Asleep,
+        Part::Friend,
+        format!("{} is probably asleep: it is silent, and at this time of the day it mostly sleeps", case.whose().computer()),
+        format!("nothing has to be done: backups go on by themselves when it wakes up; ask {} to keep it awake if they should run now", case.name()),
     )
+    .because([habit])
 }

@@ -21,9 +21,17 @@ pub struct Timeline {
     marks: Vec<Mark>,
     /// When somebody watched last, Unix seconds.
     pub(super) until: i64,
+    /// When the reason for which there is no link was found, or found again, Unix seconds.
+    pub(super) confirmed: i64,
     /// The date less the steady clock, when somebody watched last: of this run of the program only.
     #[serde(skip)]
     offset: Option<i64>,
+    /// When this run of the program began to watch: from there on dates are by one clock.
+    #[serde(skip)]
+    pub(super) run: Option<i64>,
+    /// How much later what was noted before this run was, by the clock of then.
+    #[serde(skip)]
+    moved_back: i64,
 }
 
 /// From when on something was so.
@@ -48,12 +56,13 @@ struct Stored {
     sums: Vec<Sum>,
     marks: Vec<Mark>,
     until: i64,
+    confirmed: i64,
 }
 
 impl From<Stored> for Timeline {
     fn from(stored: Stored) -> Self {
-        let Stored { sums, marks, until } = stored;
-        let mut read = Self { sums, marks, until, offset: None };
+        let Stored { sums, marks, until, confirmed } = stored;
+        let mut read = Self { sums, marks, until, confirmed: confirmed.min(until), ..Self::default() };
         // A clock that began in 1970 has moved what was before.
         let date = |at: i64| (-WINDOW..=i64::from(u32::MAX)).contains(&at);
         let marks_fit = !read.marks.is_empty()
@@ -95,6 +104,10 @@ impl Timeline {
     pub(super) fn arrive(&mut self, now: Moment) -> i64 {
         let unix = now.unix.clamp(0, u32::MAX.into());
         let offset = unix.saturating_sub(i64::try_from(now.steady).unwrap_or(i64::MAX));
+        // A computer without a clock of its own starts with a date that is over.
+        if self.offset.is_none() && !self.marks.is_empty() {
+            self.moved_back = (self.until - unix).max(0);
+        }
         if let Some(before) = self.offset.replace(offset) {
             let set = offset.saturating_sub(before);
             if set.abs() > JITTER {
@@ -110,8 +123,39 @@ impl Timeline {
         unix.max(self.until)
     }
 
+    /// The clock was set. What an earlier run noted stays where it was, unless this one would begin before its end: between the two nobody
+    /// watched.
     fn shift(&mut self, by: i64) {
+        let Some(run) = self.run.filter(|run| self.marks.first().is_some_and(|first| first.at < *run)) else {
+            self.run = self.run.map(|run| run.saturating_add(by));
+            self.shift_earlier(by);
+            self.shift_present(by);
+            return;
+        };
+        let at_start = self.was(run).unwrap_or(State::Unwatched);
+        let mut present = self.marks.split_off(self.marks.partition_point(|mark| mark.at < run));
+        if present.first().is_none_or(|first| first.at > run) {
+            present.insert(0, Mark { at: run, is: at_start });
+        }
+        let end = self.marks.last().filter(|last| last.is == State::Unwatched).map_or(run, |last| last.at);
+        let earlier =
+            if by > 0 { by.min(self.moved_back) } else { run.saturating_add(by).saturating_sub(end).min(0) };
+        self.moved_back = self.moved_back.saturating_sub(earlier);
+        self.shift_earlier(earlier);
+        self.begin(end.saturating_add(earlier), State::Unwatched);
+        for mark in present {
+            self.begin(mark.at.saturating_add(by), mark.is);
+        }
+        self.run = Some(run.saturating_add(by));
+        self.shift_present(by);
+    }
+
+    fn shift_present(&mut self, by: i64) {
         self.until = self.until.saturating_add(by);
+        self.confirmed = self.confirmed.saturating_add(by);
+    }
+
+    fn shift_earlier(&mut self, by: i64) {
         for mark in &mut self.marks {
             mark.at = mark.at.saturating_add(by);
         }

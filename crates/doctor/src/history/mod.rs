@@ -2,7 +2,7 @@
 //!
 //! A [`Timeline`] is fed with what happens ([`Event`]) and sums up the last week ([`Reachability`]). Time in which nobody could know, because
 //! this computer slept or Kith did not run here, counts for nothing; neither does time in which the friend's computer slept. Dates may jump:
-//! a clock that is set moves what was noted along with it, so that durations stay what they were.
+//! a clock that is set moves what this run noted along with it, so that durations stay what they were.
 
 mod kept;
 mod summary;
@@ -21,7 +21,10 @@ const DAY: i64 = 24 * 3600;
 /// Whoever watches says so at least this often, seconds; a longer silence was not watched.
 const MOST_SILENCE: i64 = 300;
 /// A computer that wakes is linked again within this time, and a network is taken down this long before it sleeps, seconds.
-const WAKING: i64 = 60;
+pub(crate) const WAKING: i64 = 60;
+/// A reason that nobody confirmed for so long is none any more, and none reaches further back, seconds: the daemon looks at least once an
+/// hour.
+const CAUSE_LASTS: i64 = 2 * 3600;
 /// Dates that are off by no more than this are no clock that was set, seconds.
 const JITTER: i64 = 2;
 /// Most changes that are kept one by one; what came before is kept as sums.
@@ -47,7 +50,7 @@ pub enum Event {
     Linked,
     /// The last link is gone.
     Lost,
-    /// Why there is no link at present.
+    /// Why there is no link at present; the same once more confirms it.
     Cause {
         /// What is wrong.
         code: Code,
@@ -101,6 +104,11 @@ impl State {
         matches!(self, Self::Apart { code: Code::Unknown | Code::JustWoken, .. })
     }
 
+    /// Whether it says that a computer has just woken.
+    const fn is_waking(self) -> bool {
+        matches!(self, Self::Apart { code: Code::JustWoken, .. })
+    }
+
     /// Whether the friend's word that his computer slept explains it. What is broken at this end was broken all the same.
     const fn may_be_his_sleep(self) -> bool {
         match self {
@@ -116,6 +124,7 @@ impl Timeline {
     /// Takes note of what happens; true if something is different from what would have been expected, and worth writing down soon.
     pub fn note(&mut self, now: Moment, event: Event) -> bool {
         let at = self.arrive(now);
+        let lapsed = self.lapse(at);
         let before = self.now_is();
         let silent = at - self.until > MOST_SILENCE;
         if (silent || event == Event::Started) && before.is_some() {
@@ -124,11 +133,14 @@ impl Timeline {
         self.until = at;
         let current = before.unwrap_or(State::UNEXPLAINED);
         let news = match event {
-            Event::Started => self.begin(at, State::UNEXPLAINED),
+            Event::Started => {
+                self.run = Some(at);
+                self.begin(at, State::UNEXPLAINED)
+            }
             Event::StillSo => {
                 self.begin(at, current);
                 // It would be linked by now.
-                current == State::WAKING && self.lasts() > WAKING && self.replace_last(State::UNEXPLAINED)
+                current.is_waking() && self.lasts() >= WAKING && self.replace_last(State::UNEXPLAINED)
             }
             Event::Linked => self.begin(at, State::Linked),
             Event::Lost => {
@@ -154,7 +166,7 @@ impl Timeline {
             }
         };
         self.forget();
-        news
+        news || lapsed
     }
 
     /// The last seven days, or less if there is less to tell of.
@@ -199,14 +211,31 @@ impl Timeline {
         }
     }
 
-    /// Takes over a reason. One that says more replaces one that says nothing from its beginning; another one counts from now on.
+    /// Takes over a reason. One that says more replaces one that says nothing, from its beginning if that was not long ago; another one
+    /// counts from now on.
     fn explain(&mut self, code: Code, part: Part) -> bool {
         let Some(old @ State::Apart { .. }) = self.now_is() else { return false };
         let new = State::Apart { code, part };
-        if code.weight() == Weight::Fine || old == new || new.is_vague() && !old.is_vague() {
+        // Who has just woken is known from what slept, and not for long.
+        if code.weight() == Weight::Fine || new.is_waking() || new.is_vague() && !old.is_vague() {
             return false;
         }
-        if old.is_vague() { self.replace_last(new) } else { self.begin(self.until, new) }
+        self.confirmed = self.until;
+        match old {
+            _ if old == new => false,
+            _ if old.is_vague() => self.begin(self.until - self.lasts().min(CAUSE_LASTS), new),
+            _ => self.begin(self.until, new),
+        }
+    }
+
+    /// What nobody confirmed for long is not known since it was confirmed last. True if that changed anything.
+    fn lapse(&mut self, at: i64) -> bool {
+        let Some(old @ State::Apart { .. }) = self.now_is() else { return false };
+        if old.is_vague() || at - self.confirmed <= CAUSE_LASTS {
+            return false;
+        }
+        self.repaint(self.confirmed, self.until, State::UNEXPLAINED, |is| is == old);
+        self.begin(self.until, State::UNEXPLAINED)
     }
 }
 

@@ -112,6 +112,52 @@ fn a_reason_that_says_something_counts_from_the_beginning_and_another_one_from_t
 }
 
 #[test]
+fn a_reason_that_nobody_confirms_is_none_since_it_was_confirmed_last() {
+    let mut watched = Watched::linked();
+    watched.lasts(HOUR).note(Event::Lost).note(OFF);
+    for _look in 0..5 {
+        watched.lasts(HOUR).note(OFF);
+    }
+    watched.lasts(2 * HOUR).says("reachable 12.5 % in the last 8 h; 7 h off");
+    watched.lasts(70 * HOUR).note(ROUTER).note(Event::Linked);
+    let unknown = Cause { code: Code::Unknown, part: Part::Internet, seconds: 70 * 3600 };
+    let off = Cause { code: Code::Offline, part: Part::Friend, seconds: 5 * 3600 };
+    let router = Cause { code: Code::MappingLost, part: Part::RouterThere, seconds: 2 * 3600 };
+    assert_eq!(watched.sums().causes, [unknown, off, router], "nor is a new one from long ago");
+    // Neither a sleep of this computer nor a time in which nobody watched keeps it.
+    for slept in [Event::SleptHere { seconds: 8 * 3600 }, Event::StillSo] {
+        let mut watched = Watched::linked();
+        watched.lasts(HOUR).away(HOUR, OFF).note(Event::Lost).lasts(60).note(OFF).lasts(HOUR);
+        watched.now += 8 * HOUR;
+        watched.note(slept).lasts(HOUR);
+        let off = watched.sums().causes.into_iter().find(|cause| cause.code == Code::Offline);
+        assert!(off.is_some_and(|off| off.seconds < 3700), "{slept:?}: {:#?}", watched.line);
+    }
+}
+
+#[test]
+fn a_computer_is_waking_for_a_minute_whoever_says_so() {
+    let waking = |part| Event::Cause { code: Code::JustWoken, part };
+    for part in [Part::ThisComputer, Part::Friend] {
+        let mut watched = Watched::linked();
+        watched.lasts(HOUR).note(Event::Lost).note(waking(part)).lasts(HOUR).note(waking(part));
+        assert_eq!(watched.line.now_is(), Some(State::UNEXPLAINED));
+        watched.note(OFF).note(waking(part));
+        assert!(watched.sums().causes.iter().all(|cause| cause.code == Code::Offline), "{:#?}", watched.line);
+        let stored = State::Apart { code: Code::JustWoken, part };
+        watched.line.replace_last(stored);
+        watched.lasts(60);
+        assert_eq!(watched.line.now_is(), Some(State::UNEXPLAINED));
+    }
+    let mut watched = Watched::linked();
+    watched.lasts(HOUR).now += HOUR;
+    watched.note(Event::SleptHere { seconds: 3600 }).note(Event::Lost).lasts(59);
+    assert_eq!(watched.line.now_is(), Some(State::WAKING));
+    watched.lasts(1);
+    assert_eq!(watched.line.now_is(), Some(State::UNEXPLAINED));
+}
+
+#[test]
 fn what_nobody_could_see_counts_for_nothing() {
     let mut watched = Watched::linked();
     watched.lasts(10 * HOUR);
@@ -189,6 +235,40 @@ fn a_clock_that_is_set_moves_what_was_noted_along() {
     watched.note(Event::Started).note(Event::Linked).lasts(HOUR);
     watched.date += 300 * DAY;
     watched.note(Event::StillSo).lasts(HOUR).says("reachable 100 % since yesterday");
+}
+
+#[test]
+fn a_clock_that_is_right_only_after_the_start_moves_this_run_alone() {
+    for (wrong, set_again) in [(0, 8 * HOUR), (-300 * DAY, 300 * DAY + 8 * HOUR), (-8 * HOUR, 16 * HOUR)] {
+        let mut watched = Watched::linked();
+        watched.lasts(2 * DAY).away(HOUR, OFF).lasts(HOUR);
+        let ended = watched.date + watched.now;
+        watched.line = serde_json::from_str(&serde_json::to_string(&watched.line).unwrap()).unwrap();
+        // It was off for eight hours, and its date is that of the end, or an older one.
+        watched.date += wrong;
+        watched.note(Event::Started).lasts(30).note(Event::Linked).lasts(600).note(Event::Lost).lasts(30);
+        watched.date += set_again;
+        watched.note(Event::StillSo).note(Event::Linked).lasts(HOUR);
+        let sums = watched.sums();
+        assert_eq!(
+            (sums.since, sums.unwatched_seconds),
+            (START + 1000, 8 * 3600),
+            "{wrong}: {:#?}",
+            watched.line
+        );
+        assert_eq!((sums.linked_seconds, sums.apart_seconds), (50 * 3600 + 600, 3660), "{wrong}");
+        assert_eq!(watched.line.was(ended - 1), Some(State::Linked));
+        assert_eq!(watched.line.was(ended + 1), Some(State::Unwatched));
+        // Set back before the end of the earlier run, that makes room.
+        watched.date -= 10 * HOUR;
+        watched.note(Event::StillSo);
+        let after = watched.sums();
+        assert_eq!((after.linked_seconds, after.apart_seconds), (sums.linked_seconds, 3660), "{wrong}");
+        assert_eq!((after.since, after.unwatched_seconds), (sums.since - 2 * HOUR, 0), "{wrong}");
+        watched.date += 10 * HOUR;
+        watched.note(Event::StillSo);
+        assert_eq!(watched.sums(), sums, "{wrong}");
+    }
 }
 
 #[test]

@@ -64,24 +64,70 @@ fn the_friends_computer_has_just_woken_if_it_said_so_a_moment_ago() {
     }
 }
 
+/// Silent, while another friend is connected.
+fn silent() -> Facts {
+    let mut silent = apart(TestResult::NoResponse);
+    silent.here.others_linked = 1;
+    silent
+}
+
+fn with_pair(mut facts: Facts, change: impl FnOnce(&mut Pair)) -> Facts {
+    change(facts.friend.as_mut().unwrap());
+    facts
+}
+
+#[test]
+fn just_woken_is_said_before_anything_about_room_for_backups() {
+    let mut facts = apart(TestResult::NoResponse);
+    let keeps = Keeps { accepts: true, offered: Some(1 << 40), stored: 1 << 40, ..Keeps::default() };
+    let side = Side { keeps: Some(keeps), ..woken(home("11.0.0.2:4242"), 30) };
+    facts.there = Some(There { side, source: Source::Code });
+    let verdict = check(&facts, Code::JustWoken, Part::Friend).verdict;
+    assert!(verdict.evidence.iter().any(|line| line.contains("is used up")), "{verdict:#?}");
+}
+
 #[test]
 fn who_is_silent_when_it_always_sleeps_is_probably_asleep() {
-    let silent = apart(TestResult::NoResponse);
-    let verdict = check(&with_habit(silent.clone(), 4, 5), Code::Asleep, Part::Friend).verdict;
+    let verdict = check(&with_habit(silent(), 4, 5), Code::Asleep, Part::Friend).verdict;
     assert!(verdict.next_step.is_some() && verdict.weight == Weight::Note, "{verdict:#?}");
-    let way = diagnose(&with_habit(silent.clone(), 4, 5)).way;
+    let way = diagnose(&with_habit(silent(), 4, 5)).way;
     let states: Vec<Condition> = way.iter().map(|station| station.state).collect();
     assert_eq!(states.last(), Some(&Condition::Note));
     assert!(verdict.evidence.contains(&"it slept at this time on 4 of 5 days".to_owned()), "{verdict:#?}");
     for (asleep, of) in [(1, 1), (2, 4), (0, 6)] {
-        assert_ne!(diagnose(&with_habit(silent.clone(), asleep, of)).verdict.code, Code::Asleep);
+        assert_ne!(diagnose(&with_habit(silent(), asleep, of)).verdict.code, Code::Asleep);
     }
-    // Whoever refuses, was heard of by others, or says what is wrong, is awake.
+    // Whoever refuses, was heard of by others, called that way, or says what is wrong, is awake.
     check(&with_habit(apart(TestResult::Refused), 4, 5), Code::NotRunning, Part::Friend);
-    let mut heard = with_habit(silent.clone(), 4, 5);
-    heard.friend = heard.friend.map(|friend| Pair { alive: Some(NOW - 60), ..friend });
-    assert_ne!(diagnose(&heard).verdict.code, Code::Asleep);
-    let mut blocked = with_habit(silent, 4, 5);
+    let seen = with_pair(with_habit(silent(), 4, 5), |pair| pair.alive = Some(NOW - 60));
+    let answered = with_pair(with_habit(silent(), 4, 5), |pair| pair.answered = Some(NOW - 5));
+    for awake in [seen, answered] {
+        let verdict = diagnose(&awake).verdict;
+        assert!(verdict.code != Code::Asleep && verdict.weight == Weight::Fault, "{verdict:#?}");
+    }
+    let mut blocked = with_habit(silent(), 4, 5);
     blocked.here.firewall.outbound = Access::Dropped;
     check(&blocked, Code::FirewallOut, Part::FirewallHere);
+}
+
+#[test]
+fn a_habit_hides_neither_a_computer_that_is_gone_nor_a_line_that_is_down() {
+    let habit = "it slept at this time on 4 of 5 days".to_owned();
+    let is_fault = |facts: &Facts| {
+        let verdict = check(facts, Code::Offline, Part::Friend).verdict;
+        assert!(verdict.weight == Weight::Fault && verdict.evidence.contains(&habit), "{verdict:#?}");
+    };
+    let gone = with_pair(with_habit(silent(), 4, 5), |pair| pair.last_seen = Some(NOW - 21 * 3600));
+    is_fault(&gone);
+    check(&with_pair(gone.clone(), |pair| pair.alive = Some(NOW - 9 * 3600)), Code::Asleep, Part::Friend);
+    let heard = with_pair(gone.clone(), |pair| pair.answered = Some(NOW - 9 * 3600));
+    check(&heard, Code::Asleep, Part::Friend);
+    is_fault(&with_pair(gone, |pair| pair.last_seen = None));
+    // Nothing else outside answers either.
+    let mut alone = with_habit(apart(TestResult::NoResponse), 4, 5);
+    is_fault(&alone);
+    alone.here.hubs = vec![Hub { at: "11.0.0.9:443".into(), works: true, error: None }];
+    check(&alone, Code::Asleep, Part::Friend);
+    alone.here.hubs[0].works = false;
+    assert_ne!(diagnose(&alone).verdict.code, Code::Asleep);
 }

@@ -12,21 +12,30 @@ use kith_doctor::history::{Event, Moment, Timeline, WINDOW};
 use kith_doctor::{Code, Part};
 use kith_identity::DeviceId;
 use kith_wire::Slept;
+use serde_json::Value;
 use tokio::sync::Notify;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 use tracing::warn;
 
 use super::super::core::{Core, lock, value};
-use super::super::db::{Db, Table};
+use super::super::db::{Db, DbError, Table};
 use super::super::roster::Roster;
 
 /// Between two moments in which it is noted that all is as it was. A timeline takes longer silence for time that nobody watched.
 const LOOK: Duration = Duration::from_secs(60);
-/// After a change it is written within this time: a link that comes and goes costs no more writes than that.
+/// After a change it is written within this time, unless it was written lately.
 const WRITE_SOON: Duration = Duration::from_secs(30);
-/// Where nothing changes it is written after this time: so much is lost of what a daemon saw that is killed.
-const WRITE_LATER: Duration = Duration::from_secs(600);
+/// Between two writings at least: a link that comes and goes, and a friend who tells of ever new sleep, cost no more than that.
+const BETWEEN_WRITES: Duration = Duration::from_secs(300);
+/// Where nothing changes it is written after this time: so much of "all is as it was" is lost with a daemon that is killed.
+const WRITE_LATER: Duration = Duration::from_secs(3600);
+/// A computer that sleeps again so soon after it woke was not awake for anybody, seconds.
+const AWAKE: i64 = 300;
+/// The clock may have been put right by this much meanwhile, seconds.
+const JITTER: i64 = 2;
+/// Longest sleep that several are told as, seconds.
+const LONGEST_SLEEP: i64 = 24 * 3600;
 /// What a friend says that lies further ahead of the clock here is no sleep that is over, seconds.
 const AHEAD: i64 = 60;
 
@@ -43,13 +52,12 @@ pub(in crate::daemon) struct Histories {
 impl Histories {
     /// What was known when the daemon ended; since then nobody watched.
     pub(in crate::daemon) async fn load(db: &Db, roster: &Roster) -> Self {
-        let stored = db.get::<BTreeMap<DeviceId, Timeline>>(Table::Values, value::REACHABILITY).await;
-        let mut timelines = stored
-            .unwrap_or_else(|error| {
-                warn!(%error, "how friends could be reached before is not known any more");
-                None
-            })
-            .unwrap_or_default();
+        let stored = db.get::<BTreeMap<String, Value>>(Table::Values, value::REACHABILITY).await;
+        let stored = stored.unwrap_or_else(|error| {
+            warn!(%error, "how friends could be reached before is not known any more");
+            None
+        });
+        let mut timelines = read(stored.unwrap_or_default());
         timelines.retain(|id, _| roster.contains(id));
         for timeline in timelines.values_mut() {
             timeline.note(now(), Event::Started);
@@ -63,6 +71,37 @@ impl Histories {
     }
 }
 
+/// Each friend's timeline for itself: one that can't be read takes no other with it.
+fn read(stored: BTreeMap<String, Value>) -> BTreeMap<DeviceId, Timeline> {
+    let known = stored.into_iter().filter_map(|(friend, timeline)| {
+        let id: DeviceId = friend.parse().ok()?;
+        let timeline = serde_json::from_value(timeline);
+        let timeline = timeline.inspect_err(
+            |error| warn!(friend = %id.short(), %error, "how a friend could be reached before is not known any more"),
+        );
+        Some((id, timeline.ok()?))
+    });
+    known.collect()
+}
+
+/// When it is to be written, of when it was written last and when it changed after that.
+fn due(written: Option<Instant>, changed: Option<Instant>, began: Instant) -> Instant {
+    match changed {
+        Some(changed) => {
+            written.map_or(changed, |written| written + BETWEEN_WRITES).max(changed + WRITE_SOON)
+        }
+        None => written.unwrap_or(began) + WRITE_LATER,
+    }
+}
+
+/// A sleep after another one: the whole, if there was but a moment between them.
+fn joined(before: Option<Slept>, new: Slept) -> Slept {
+    let before = before.filter(|before| (-JITTER..=AWAKE).contains(&new.from.saturating_sub(before.to)));
+    let longest = new.to.saturating_sub(LONGEST_SLEEP);
+    let from = before.map_or(new.from, |before| before.from.max(longest).min(new.from));
+    Slept { from, ..new }
+}
+
 /// Now, by both clocks.
 fn now() -> Moment {
     Moment { unix: Timestamp::now().as_second(), steady: kith_network::through_sleep().as_secs() }
@@ -74,7 +113,8 @@ pub(in crate::daemon) async fn record(core: Arc<Core>) {
     let mut network = core.network.watch();
     let mut resumes = network.borrow().resumes;
     let mut look = tokio::time::interval(LOOK);
-    let mut due = Instant::now() + WRITE_LATER;
+    let began = Instant::now();
+    let (mut written, mut changed) = (None, None);
     loop {
         tokio::select! {
             _ = look.tick() => core.compare_links(),
@@ -93,10 +133,12 @@ pub(in crate::daemon) async fn record(core: Arc<Core>) {
                     core.note_own_sleep(news.slept);
                 }
             }
-            () = core.histories.changed.notified() => due = due.min(Instant::now() + WRITE_SOON),
-            () = tokio::time::sleep_until(due) => {
-                core.save_histories().await;
-                due = Instant::now() + WRITE_LATER;
+            () = core.histories.changed.notified() => changed = changed.or_else(|| Some(Instant::now())),
+            () = tokio::time::sleep_until(due(written, changed, began)) => {
+                let now = Instant::now();
+                // What could not be written is still to be.
+                changed = core.save_histories().await.err().map(|_told| now);
+                written = Some(now);
             }
         }
     }
@@ -175,23 +217,72 @@ impl Core {
         let to = Timestamp::now().as_second();
         let seconds = slept.as_secs();
         let from = to.saturating_sub_unsigned(seconds).max(0);
-        *lock(&self.histories.last_sleep) = Some(Slept { from, to });
+        let mut last = lock(&self.histories.last_sleep);
+        *last = Some(joined(*last, Slept { from, to }));
+        drop(last);
         for friend in self.roster.all() {
             self.note_history(&friend.device_id, Event::SleptHere { seconds });
         }
         self.tell(kith_control::Event::Status);
     }
 
-    async fn save_histories(&self) {
+    async fn save_histories(&self) -> Result<(), DbError> {
         let timelines = lock(&self.histories.timelines).clone();
-        if let Err(error) = self.db.put(Table::Values, value::REACHABILITY, &timelines).await {
-            warn!(%error, "how friends could be reached was not written down");
-        }
+        let saved = self.db.put(Table::Values, value::REACHABILITY, &timelines).await;
+        saved.inspect_err(|error| warn!(%error, "how friends could be reached was not written down"))
     }
 
     /// Writes down what is known when the daemon ends.
     pub(in crate::daemon) async fn end_histories(&self) {
         self.compare_links();
-        self.save_histories().await;
+        // If it failed that was told, and there is no later.
+        drop(self.save_histories().await);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_of_one_friend_costs_no_other_his_history() {
+        let [anna, bert] = [1, 2].map(|byte| DeviceId::from_bytes([byte; 32]));
+        let good = r#"{"until": 1000, "marks": [{"at": 5, "is": "linked"}]}"#;
+        let later = r#"{"until": 1000, "marks": [{"at": 5, "is": "levitating"}]}"#;
+        let stored = format!(r#"{{"{anna}": {good}, "{bert}": {later}, "somebody": {good}}}"#);
+        let known = read(serde_json::from_str(&stored).unwrap());
+        assert_eq!(known.keys().collect::<Vec<_>>(), [&anna]);
+        assert!(known[&anna].is_linked());
+    }
+
+    #[test]
+    fn a_change_is_written_soon_and_no_two_within_five_minutes_and_nothing_new_hourly() {
+        let began = Instant::now();
+        let at = |seconds| began + Duration::from_secs(seconds);
+        let check = |written: Option<u64>, changed: Option<u64>, expected| {
+            assert_eq!(due(written.map(at), changed.map(at), began), at(expected), "{written:?} {changed:?}");
+        };
+        check(None, None, 3600);
+        check(None, Some(100), 130);
+        check(Some(130), None, 3730);
+        check(Some(130), Some(131), 430);
+        check(Some(130), Some(425), 455);
+    }
+
+    #[test]
+    fn a_wake_of_a_moment_does_not_cut_the_sleep_of_which_friends_are_told() {
+        let check = |before: Option<(i64, i64)>, new: (i64, i64), expected: i64| {
+            let slept = |(from, to)| Slept { from, to };
+            assert_eq!(joined(before.map(slept), slept(new)), slept((expected, new.1)), "{before:?}");
+        };
+        check(None, (1000, 2000), 1000);
+        check(Some((0, 999)), (1000, 2000), 0);
+        check(Some((0, 1001)), (1000, 2000), 0);
+        check(Some((0, 700)), (1000, 2000), 0);
+        check(Some((0, 699)), (1000, 2000), 1000);
+        // A clock that was set back meanwhile.
+        check(Some((0, 5000)), (1000, 2000), 1000);
+        check(Some((0, 90_000)), (90_100, 100_000), 100_000 - LONGEST_SLEEP);
+        check(Some((0, 90_000)), (90_100, 200_000), 90_100);
     }
 }

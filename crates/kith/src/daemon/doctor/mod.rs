@@ -103,9 +103,11 @@ impl Core {
             // The link is there by name only.
             pair.link = None;
         }
-        let apart = pair.link.is_none();
+        // What a person pasted may be old, or somebody else's.
+        let is_pasted = there.as_ref().is_some_and(|there| there.source == Source::Code);
+        let is_history = pair.link.is_none() && !is_pasted;
         let diagnosis = diagnose(&Facts { here, friend: Some(pair), there });
-        if apart {
+        if is_history {
             self.history_cause(&friend.device_id, diagnosis.verdict.code, diagnosis.verdict.part);
         }
         Ok(diagnosis)
