@@ -230,8 +230,6 @@ impl Core {
             Subject::Here => None,
             Subject::Friend(id) => Some(self.roster.get(&id)?),
         };
-        let (firewall, gateway) = (self.rules(friend.as_ref(), known).await, self.router(known).await);
-        let listener = self.listener_facts().await;
         let Dialled { tests, newest } = match &friend {
             Some(friend) => {
                 let state = self.peers().and_then(|peers| peers.state(&friend.device_id))?;
@@ -239,6 +237,8 @@ impl Core {
             }
             None => Dialled::default(),
         };
+        let (firewall, gateway) = (self.rules(friend.as_ref(), known).await, self.router(known).await);
+        let listener = self.listener_facts().await;
         let snapshot = self.network.snapshot();
         let gathered = Gathered { snapshot, firewall, gateway, listener, keeps_ports: None, tests };
         let here = self.side_of(friend.as_ref(), gathered);
