@@ -281,6 +281,7 @@ fn of_pair(case: &Case<'_>) -> Vec<Found> {
     }
     found.extend(tested::firewalls(case));
     found.extend(tested::isolated(case));
+    found.extend(tested::hairpin(case));
     let stopped = found.iter().any(|found| found.outcome == Outcome::Failed);
     if !stopped {
         found.extend(tested::mappings(case));

@@ -82,6 +82,22 @@ pub(super) fn isolated(case: &Case<'_>) -> Option<Found> {
     Some(if case.is_relayed() { blame.noted() } else { blame })
 }
 
+/// Whether the router leads calls to its own outer address back inside: few do, and inside it is not needed.
+pub(super) fn hairpin(case: &Case<'_>) -> Option<Found> {
+    let there = case.there.filter(|there| meet_at_one_router(case.here, there))?;
+    let inside =
+        case.here.tests.iter().any(|test| test.place == Place::Internal && test.result == TestResult::Friend);
+    let external = there.mapping.external.as_deref()?;
+    let outside = case.here.tests.iter().find(|test| test.address == external).filter(|_| inside)?;
+    let leads = outside.result == TestResult::Friend;
+    let said = if leads {
+        "the router leads calls to its outer address back inside (hairpin)"
+    } else {
+        "the router does not lead calls to its outer address back inside (hairpin), which is not needed: the two reach each other inside"
+    };
+    Some(Found::ok(Code::Isolated, Part::RouterHere, said))
+}
+
 /// A router that says that it lets friends in, where the other computer, which gets out, has just tried in vain.
 pub(super) fn mappings(case: &Case<'_>) -> Vec<Found> {
     let Some(there) = case.there else { return Vec::new() };

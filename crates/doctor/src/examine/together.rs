@@ -14,6 +14,8 @@ use super::{Case, Found};
 const ALIVE: u64 = 20 * 60;
 /// Whoever did not answer a call within so many seconds, and was not heard of since, is gone.
 const UNANSWERED: u64 = 20 * 60;
+/// An address inside a network is a friend's for so many seconds after he was connected.
+const STILL_THERE: u64 = 600;
 /// Whoever answered a call so many seconds ago is on: as long as a call may last.
 const ANSWERED: u64 = 45;
 
@@ -124,8 +126,10 @@ fn from_here_alone(case: &Case<'_>) -> Found {
         case.tried().map(test).chain(case.pair.help_error.clone()).chain(seen(case)).collect();
     let now = case.here.time;
     let alive = case.pair.alive.filter(|alive| now.abs_diff(*alive) < ALIVE);
-    // Inside a network the address may be that of any other computer.
-    let refused = case.tried().any(|test| test.place == Place::Public && test.result == TestResult::Refused);
+    // Inside a network the address may soon be that of any other computer.
+    let was_here = case.pair.last_seen.is_some_and(|seen| now.abs_diff(seen) < STILL_THERE);
+    let is_his = |place: Place| place == Place::Public || was_here;
+    let refused = case.tried().any(|test| is_his(test.place) && test.result == TestResult::Refused);
     // Whoever carries calls has found him, and could not bring the two together.
     let answered = case.pair.answered.filter(|at| now.abs_diff(*at) < ANSWERED);
     let heard = case.pair.answered.max(case.pair.last_seen);

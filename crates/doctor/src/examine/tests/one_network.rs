@@ -58,3 +58,28 @@ fn two_computers_at_one_port_matter_where_a_person_forwards_it() {
     let step = diagnosis.verdict.next_step.unwrap();
     assert!(step.contains("listener.port 4245") && step.contains("to 192.168.1.5:4245"), "{step}");
 }
+
+#[test]
+fn a_router_that_leads_nothing_back_inside_is_no_fault_where_the_two_meet_inside() {
+    let mut facts = one_house(TestResult::Friend);
+    facts.friend = Some(bert(Some("lan")));
+    let said = |facts: &Facts| {
+        let diagnosis = check(facts, Code::Works, Part::ThisComputer);
+        let hairpin = diagnosis.checks.into_iter().find(|check| check.code == Code::Isolated).unwrap();
+        assert_eq!(hairpin.outcome, Outcome::Ok);
+        hairpin.detail
+    };
+    assert!(said(&facts).contains("which is not needed"));
+    facts.here.tests[1].result = TestResult::Friend;
+    assert!(!said(&facts).contains("which is not needed"));
+}
+
+#[test]
+fn who_refuses_where_he_was_a_moment_ago_is_there_and_later_it_may_be_anybody() {
+    let mut facts = apart(TestResult::Refused);
+    facts.here.tests[0].place = Place::Internal;
+    check(&facts, Code::NotRunning, Part::Friend);
+    facts.friend.as_mut().unwrap().last_seen = Some(NOW - 3600);
+    facts.friend.as_mut().unwrap().unanswered = None;
+    check(&facts, Code::Unknown, Part::Internet);
+}
