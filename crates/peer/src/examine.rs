@@ -3,7 +3,6 @@
 //! Unlike [`probe`](crate::probe()) it is meant for one friend, is over within seconds, and tells apart what a person would do different
 //! things about: silence, a login page, packets that are too long for the way.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use kith_identity::{DeviceId, DialInKey, DialInTag, Identity, tls};
@@ -179,7 +178,7 @@ async fn examine_way(
 async fn connect(outbound: &Outbound, way: &Way) -> Result<TcpStream, Answer> {
     match tokio::time::timeout(CONNECT, outbound.connect(way)).await {
         // One that is there waits itself, for whom it was asked to call.
-        Err(_elapsed) if way.is_proxied() && !answers(way.hop).await => {
+        Err(_elapsed) if way.is_proxied() && !is_there(outbound, way).await => {
             Err(Answer::Proxy(ProxyFault::Down, "the proxy did not answer".to_owned()))
         }
         Err(_elapsed) => Err(Answer::NoResponse),
@@ -187,9 +186,9 @@ async fn connect(outbound: &Outbound, way: &Way) -> Result<TcpStream, Answer> {
     }
 }
 
-/// Whether anybody takes connections there.
-async fn answers(at: SocketAddr) -> bool {
-    tokio::time::timeout(HOP, TcpStream::connect(at)).await.is_ok_and(|made| made.is_ok())
+/// Whether the proxy takes connections.
+async fn is_there(outbound: &Outbound, way: &Way) -> bool {
+    tokio::time::timeout(HOP, outbound.reaches_hop(way)).await.unwrap_or(false)
 }
 
 /// The same in packets that fit through everything.

@@ -281,6 +281,12 @@ impl Outbound {
         }
     }
 
+    /// Whether the first place on a way takes connections: the proxy, where there is one.
+    pub(crate) async fn reaches_hop(&self, way: &Way) -> bool {
+        let rules = self.rules();
+        local_port::connect(way.hop, None, rules.ports.as_ref(), |_| {}).await.is_ok()
+    }
+
     /// Whether a connection that proves something by coming straight from here may be made to an address.
     pub(crate) fn allows_directly(&self, to: SocketAddr) -> bool {
         let rules = self.rules();
