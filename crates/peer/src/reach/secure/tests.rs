@@ -96,7 +96,7 @@ async fn who_says_nothing_is_left_in_time_at_either_end() {
     assert_eq!((error, begun.elapsed().as_secs()), (SecureError::Silent(HANDSHAKE_TIMEOUT), 10));
     let (ours, _silent) = connection().await;
     let error = Box::pin(secure(ours, &client(1, 2, &[7]), 0)).await.unwrap_err();
-    assert!(matches!(error, SecureError::Client(DialError::NotKith(_))), "{error}");
+    assert!(matches!(error, SecureError::Client(DialError::Silent(_))), "{error}");
 }
 
 #[tokio::test]
