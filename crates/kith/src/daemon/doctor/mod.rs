@@ -127,7 +127,7 @@ impl Core {
         };
         let code =
             report::encode(&side).map_err(|error| Failure::new(FailureKind::Failed, error.to_string()))?;
-        let note = "it holds this computer's addresses, its router's model and its firewall's rules; no keys and no names of files";
+        let note = "it holds this computer's addresses, its router's model, its firewall's rules and when it slept last; no keys and no names of files";
         Ok(ReportCodeView { code, note: note.to_owned() })
     }
 

@@ -26,6 +26,8 @@ const GATEWAY: Duration = Duration::from_secs(9);
 const PROOF: Duration = Duration::from_millis(6000);
 /// Friends who were lost within this time were perhaps lost by what has happened here.
 const LOST: Duration = Duration::from_secs(600);
+/// Most computers of this network that are named for having the same port.
+const MOST_NEIGHBOURS: usize = 8;
 /// Most other computers that are witnesses of the time.
 const MOST_CLOCKS: usize = 16;
 
@@ -168,7 +170,7 @@ impl Core {
         let addresses = addresses.filter_map(|address| address.parse::<SocketAddr>().ok());
         let same = addresses
             .filter(|at| at.port() == port && !at.ip().is_loopback() && snapshot.is_on_link(at.ip()));
-        same.map(|at| at.to_string()).take(MOST_CLOCKS).collect()
+        same.map(|at| at.to_string()).take(MOST_NEIGHBOURS).collect()
     }
 
     pub(super) async fn look_at_gateway(

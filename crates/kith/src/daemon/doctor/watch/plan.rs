@@ -70,8 +70,8 @@ pub(super) enum Change {
 /// What is broken, and what is known of it.
 ///
 /// A verdict becomes a notice when two looks in a row have come to it, and stays until two in a row have come to another one, or until it
-/// works again, at once; the second look rests on dials of its own, and both on the same network. So nothing is said that one look only came to, and whoever comes and goes is silent as long as he is never away
-/// for [`APART`] and a pause.
+/// works again, at once; the second look rests on dials of its own, and both on the same network. So nothing is said that one look only came
+/// to, and whoever comes and goes is silent as long as he is never away for [`APART`] and a pause.
 #[derive(Debug, Default)]
 pub(super) struct Watching {
     broken: BTreeMap<Subject, Broken>,
