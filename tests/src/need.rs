@@ -71,7 +71,7 @@ pub(crate) fn program(tool: &str) -> PathBuf {
     find(tool).unwrap_or_else(|| PathBuf::from(tool))
 }
 
-fn judge(name: &str, there: bool, why: &str) -> bool {
+pub(crate) fn judge(name: &str, there: bool, why: &str) -> bool {
     if there {
         return true;
     }

@@ -12,4 +12,5 @@ mod nearby;
 mod outbound_only;
 mod own_firewall;
 mod punching;
+mod real_ufw;
 mod verdicts;

@@ -49,7 +49,7 @@ fn wait_verdict(anna: &Computer, what: &str, is: impl Fn(&str) -> bool) -> Value
 
 /// With these rules the doctor says `expected`, by such a rule, and prints these commands; typing them mends it.
 #[track_caller]
-fn check(
+pub(super) fn check(
     anna: &Computer,
     [host, other]: [&Host; 2],
     rules: &str,

@@ -12,6 +12,7 @@ use socket2::{Domain, Socket, Type};
 use super::capture::Capture;
 use super::namespace::Namespace;
 use super::processes::Process;
+use super::ufw::Ufw;
 use super::{Shared, ip, rules};
 
 /// What answers for names.
@@ -33,6 +34,7 @@ pub struct Host {
     namespace: Namespace,
     v4: Option<Ipv4Addr>,
     v6: Option<Ipv6Addr>,
+    ufw: Option<Ufw>,
 }
 
 /// A firewall on a computer itself.
@@ -65,7 +67,7 @@ impl Host {
         v6: Option<Ipv6Addr>,
     ) -> Self {
         let namespace = shared.namespace(&name);
-        Self { shared: Arc::clone(shared), name, namespace, v4, v6 }
+        Self { shared: Arc::clone(shared), name, namespace, v4, v6, ufw: None }
     }
 
     pub(super) const fn namespace(&self) -> &Namespace {
@@ -108,7 +110,16 @@ impl Host {
     /// A call of a program on it.
     #[must_use]
     pub fn command(&self, program: impl AsRef<Path>) -> Command {
-        self.namespace.command(program)
+        match &self.ufw {
+            Some(ufw) => ufw.command(&self.namespace, program.as_ref()),
+            None => self.namespace.command(program),
+        }
+    }
+
+    /// The same host, on which ufw is installed for what is started from now on.
+    #[must_use]
+    pub fn with_ufw(&self, ufw: &Ufw) -> Self {
+        Self { ufw: Some(ufw.clone()), ..self.clone() }
     }
 
     /// Starts a program on it that runs until the value is dropped. What it says goes to `NAME.PROGRAM.log` in the directory

@@ -34,6 +34,7 @@ mod site;
 mod standing;
 mod sweep;
 mod table;
+mod ufw;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -55,6 +56,7 @@ pub use router::{Reboot, Router};
 pub use site::{Carrier, Site};
 pub use standing::{Standing, StandingHost};
 pub use table::{Entry, Transport};
+pub use ufw::Ufw;
 
 use namespace::Namespace;
 use processes::Processes;

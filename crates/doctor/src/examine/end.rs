@@ -44,13 +44,21 @@ fn network(side: &Side, whose: Whose<'_>) -> Found {
     }
     let router = whose.part(Part::RouterHere);
     match (&network.gateway, network.gateway_answers) {
+        // What does not leave this computer is not answered either.
+        (Some(gateway), Some(false)) if side.firewall.outbound.is_closed() => Found::unknown(
+            Code::RouterSilent,
+            router,
+            format!(
+                "whether the router at {gateway} answers is not known: a firewall stops what is sent to others"
+            ),
+        ),
         (Some(gateway), Some(false)) => Found::failed(
             Code::RouterSilent,
             router,
             format!("the router at {gateway} does not answer {}", whose.computer()),
             "see whether that router is on and its cables are in; switch it off and on again",
         )
-        .because([format!("nothing at {gateway} answers, not even to the question who has that address")]),
+        .because([format!("{gateway} was asked, and nobody answers there")]),
         (None, _) if network.way_out != Some(false) => {
             Found::unknown(Code::RouterSilent, router, format!("{} names no router", whose.computer()))
         }

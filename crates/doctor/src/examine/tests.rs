@@ -372,3 +372,25 @@ fn ipv6_that_gets_lost_is_a_note_where_ipv4_works() {
     let diagnosis = check(&facts, Code::Ipv6Broken, Part::Internet);
     assert!(diagnosis.verdict.is_fine());
 }
+
+#[test]
+fn a_router_that_our_own_firewall_lets_nobody_call_is_not_called_silent() {
+    let mut facts = apart(TestResult::NoResponse);
+    facts.here.network.gateway_answers = Some(false);
+    check(&facts, Code::RouterSilent, Part::RouterHere);
+    facts.here.firewall.outbound = Access::Dropped;
+    check(&facts, Code::FirewallOut, Part::FirewallHere);
+}
+
+#[test]
+fn a_connection_that_is_older_than_a_rule_says_nothing_of_new_ones() {
+    let mut facts = healthy();
+    facts.friend.as_mut().unwrap().link.as_mut().unwrap().dialled = false;
+    assert_eq!(diagnose(&facts).inward.state, Passage::Open);
+    facts.here.firewall.inbound = Access::Dropped;
+    let tested = check(&facts, Code::FirewallIn, Part::FirewallHere);
+    assert_eq!(tested.inward.state, Passage::Open, "a new one was just made");
+    facts.there.as_mut().unwrap().side.tests = vec![test("11.0.0.1:4242", TestResult::NoResponse)];
+    let diagnosis = check(&facts, Code::FirewallIn, Part::FirewallHere);
+    assert_eq!((diagnosis.outward.state, diagnosis.inward.state), (Passage::Open, Passage::Closed));
+}

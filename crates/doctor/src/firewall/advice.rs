@@ -172,14 +172,9 @@ fn for_port(asked: &Asked<'_>) -> Exception {
     let (commands, words) = match (manager, way) {
         (Manager::Ufw, _) => {
             let direction = if way == Way::In { "" } else { "out " };
-            // The first rule that fits counts: before one that denies an allowing one has to be inserted.
             let is_denied = place
                 .is_some_and(|place| place.chain.contains("ufw-user-") || place.chain.contains("ufw6-user-"));
-            let order = if is_denied { "insert 1 " } else { "" };
-            (
-                vec![format!("sudo ufw {order}allow {direction}{port}/tcp")],
-                "The rule stays after a restart of the computer.".to_owned(),
-            )
+            for_ufw(&format!("allow {direction}{port}/tcp"), is_denied)
         }
         (Manager::Firewalld, _) => return firewalld::exception(asked.facts, way, port, place),
         (Manager::Nftables, _) => {
@@ -214,6 +209,20 @@ fn for_port(asked: &Asked<'_>) -> Exception {
         }
     };
     Exception { commands, words }
+}
+
+/// The first rule that fits counts. Where a person denied it, ufw has to be told that the rule goes first (`prepend`, since 0.36; `insert 1` fails
+/// where there is no rule); and it moves none that it has already, with whatever action: that one is made an allowing one, if it is there, and taken out before.
+fn for_ufw(rule: &str, is_denied: bool) -> (Vec<String>, String) {
+    let stays = "The rule stays after a restart of the computer.";
+    if !is_denied {
+        return (vec![format!("sudo ufw {rule}")], stays.to_owned());
+    }
+    let orders = ["", "delete ", "prepend "].map(|order| format!("sudo ufw {order}{rule}"));
+    let words = format!(
+        "A rule for this port that ufw has already is taken out, so that the new one can be the first. {stays}"
+    );
+    (orders.to_vec(), words)
 }
 
 const KEEP_NFT: &str = "It counts at once and until the rules are loaded again: to keep it, write the rule into the file from which they are loaded, often /etc/nftables.conf, before the rule that stops the connections.";

@@ -526,11 +526,6 @@ fn the_advice_is_for_the_firewall_that_decides() {
             "sudo ufw allow 4242/tcp",
         ),
         (
-            stopped(Manager::Ufw, place(Tool::Iptables, "filter", "ufw-user-output")),
-            Way::Out,
-            "sudo ufw insert 1 allow out 4242/tcp",
-        ),
-        (
             stopped(Manager::Ufw, place(Tool::Nft, "mine", "in")),
             Way::In,
             "sudo nft insert rule inet mine in tcp dport 4242 accept",
@@ -549,6 +544,19 @@ fn the_advice_is_for_the_firewall_that_decides() {
         check_advice(&facts, way, &[expected]);
     }
     check_advice(&stopped(Manager::None, place(Tool::Nft, "t; reboot", "in")), Way::In, &[]);
+}
+
+#[test]
+fn what_a_person_denied_with_ufw_is_allowed_before_all_others_whatever_is_there() {
+    check_advice(
+        &stopped(Manager::Ufw, place(Tool::Iptables, "filter", "ufw-user-output")),
+        Way::Out,
+        &[
+            "sudo ufw allow out 4242/tcp",
+            "sudo ufw delete allow out 4242/tcp",
+            "sudo ufw prepend allow out 4242/tcp",
+        ],
+    );
 }
 
 #[test]

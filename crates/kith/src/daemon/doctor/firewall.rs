@@ -22,12 +22,6 @@ pub(crate) async fn texts() -> Texts {
     platform::texts(PATIENCE).await
 }
 
-/// What is known of connections to a port of this computer, and between it and these addresses of others. Without any, from and to
-/// anywhere.
-pub(super) async fn gather(port: u16, remotes: &[SocketAddr]) -> FirewallFacts {
-    Rules::read().await.facts(port, remotes.to_vec()).await
-}
-
 /// All rules as they were read at one time: what they do with whose connections follows from them without asking any program.
 #[derive(Clone)]
 pub(super) struct Rules {
@@ -36,10 +30,17 @@ pub(super) struct Rules {
 }
 
 impl Rules {
+    #[cfg(test)]
+    pub(super) fn of(texts: Texts) -> Self {
+        Self { texts: Arc::new(texts), security: Vec::new() }
+    }
+
     pub(super) async fn read() -> Self {
         Self { security: found_security().await, texts: Arc::new(texts().await) }
     }
 
+    /// What is known of connections to a port of this computer, and between it and these addresses of others. Without any, from and to
+    /// anywhere.
     pub(super) async fn facts(&self, port: u16, remotes: Vec<SocketAddr>) -> FirewallFacts {
         FirewallFacts {
             security: self.security.clone(),
@@ -97,7 +98,7 @@ mod tests {
     async fn this_computer_is_looked_at_within_the_time() {
         let begun = Instant::now();
         let remote: SocketAddr = "198.51.100.7:4242".parse().unwrap();
-        let facts = gather(4242, &[remote]).await;
+        let facts = Rules::read().await.facts(4242, vec![remote]).await;
         println!("{facts:#?}");
         assert!(begun.elapsed() < PATIENCE + Duration::from_secs(1));
         assert!(facts.readable || (facts.inbound, facts.outbound) == (Access::Unknown, Access::Unknown));

@@ -3,8 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use kith_doctor::firewall::Access;
 use kith_network::Gateway as Known;
 use tokio::net::TcpStream;
+
+use super::firewall::Rules;
 
 /// The port that is called: nearly every router has its page there. A refusal is as good an answer.
 const PAGE: u16 = 80;
@@ -13,6 +16,9 @@ const ANSWER: Duration = Duration::from_millis(1200);
 /// Longest wait until the system doubts what it remembers: Linux asks again five seconds after the first packet without an answer, three
 /// times, a second apart.
 const DOUBT: Duration = Duration::from_millis(8700);
+/// How long a system takes at least to ask in vain for a hardware address: three questions, a second apart (RFC 4861, section 10; Linux does the
+/// same for IPv4). A firewall refuses at once.
+const IN_VAIN: Duration = Duration::from_secs(2);
 /// Between two looks at what the system knows.
 const LOOK: Duration = Duration::from_millis(300);
 
@@ -31,6 +37,8 @@ pub(super) struct Gateway {
     pub(super) address: IpAddr,
     /// Whether it answers; none: not known, as it may keep silent on purpose.
     pub(super) answers: Option<bool>,
+    /// Whether it was called in vain, and has always answered before.
+    pub(super) is_silent: bool,
     /// Its hardware address, by which one router is told from another with the same IP address.
     pub(super) hardware: Option<String>,
     /// Largest packet of the interface that leads to it.
@@ -45,9 +53,20 @@ impl Gateway {
             address: known.address,
             // That the system remembers where it was is no answer.
             answers: matches!(neighbour, Neighbour::Gone).then_some(false),
+            is_silent: false,
             hardware: hardware(known),
             mtu: mtu(&known.interface),
         }
+    }
+
+    /// Silence says something where no rule of this computer stops the call.
+    pub(super) async fn judged(self, rules: &Rules, port: u16) -> Self {
+        if !self.is_silent || self.answers.is_some() {
+            return self;
+        }
+        let call = rules.facts(port, vec![SocketAddr::new(self.address, PAGE)]).await;
+        let may_be_stopped = call.readable && call.outbound != Access::Open;
+        Self { answers: (!may_be_stopped).then_some(false), ..self }
     }
 }
 
@@ -68,7 +87,8 @@ pub(super) async fn ask(known: &Known, patience: Patience) -> Gateway {
         IpAddr::V4(_) => SocketAddr::new(known.address, PAGE),
     };
     let mut calling = std::pin::pin!(TcpStream::connect(called));
-    let until = tokio::time::Instant::now()
+    let begun = tokio::time::Instant::now();
+    let until = begun
         + match patience {
             Patience::Short => ANSWER,
             Patience::Long => DOUBT,
@@ -78,8 +98,11 @@ pub(super) async fn ask(known: &Known, patience: Patience) -> Gateway {
             made = &mut calling => break match made {
                 Ok(_) => Some(true),
                 Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => Some(true),
-                // The system asked for its hardware address in vain.
-                Err(error) if error.kind() == std::io::ErrorKind::HostUnreachable => Some(false),
+                // The system asked for its hardware address in vain; or a firewall refused, here or there.
+                Err(error) if error.kind() == std::io::ErrorKind::HostUnreachable => {
+                    let is_in_vain = begun.elapsed() >= IN_VAIN && neighbour(known) == Neighbour::Unknown;
+                    is_in_vain.then_some(false)
+                }
                 Err(_) => None,
             },
             () = tokio::time::sleep(LOOK) => {}
@@ -150,6 +173,8 @@ pub(super) fn clock_is_synchronised() -> Option<bool> {
 
 #[cfg(test)]
 mod tests {
+    use kith_doctor::firewall::{LegacyTables, TablesTexts, Texts};
+
     use super::*;
 
     #[test]
@@ -162,5 +187,32 @@ mod tests {
         assert_eq!(look("192.168.1.9", "lan"), Neighbour::Gone);
         assert_eq!(look("192.168.1.1", "wifi"), Neighbour::Unknown);
         assert_eq!(look("192.168.1.2", "lan"), Neighbour::Unknown);
+    }
+
+    #[tokio::test]
+    async fn silence_says_nothing_where_a_rule_of_this_computer_may_stop_the_call() {
+        let policy = |policy: &str| {
+            let chain = format!(
+                r#"{{"nftables": [{{"chain": {{"family": "inet", "table": "t", "name": "out", "type": "filter", "hook": "output", "prio": 0, "policy": "{policy}"}}}}]}}"#
+            );
+            let no_others = TablesTexts { tables: LegacyTables::None, ..TablesTexts::default() };
+            Rules::of(Texts { nft: Some(chain), v4: no_others.clone(), v6: no_others, ..Texts::default() })
+        };
+        let called = |is_silent| Gateway {
+            address: [192, 168, 1, 1].into(),
+            answers: None,
+            is_silent,
+            hardware: None,
+            mtu: None,
+        };
+        assert_eq!(called(true).judged(&policy("accept"), 4242).await.answers, Some(false));
+        assert_eq!(called(true).judged(&policy("drop"), 4242).await.answers, None);
+        assert_eq!(called(false).judged(&policy("accept"), 4242).await.answers, None);
+        let unread = Rules::of(Texts::default());
+        assert_eq!(
+            called(true).judged(&unread, 4242).await.answers,
+            Some(false),
+            "as it has always answered"
+        );
     }
 }

@@ -17,6 +17,7 @@ use kith_peer::{Connection, PathKind};
 
 use super::super::core::{Core, lock, owner};
 use super::super::roster::Friend;
+use super::firewall::{Rules, remotes};
 use super::gateway::{self, Patience};
 use crate::settings::Accept;
 
@@ -61,14 +62,19 @@ impl Core {
                 self.wait_for_proof(PROOF).await;
             }
         };
-        let (firewall, gateway, listener, keeps_ports, tests, ()) = tokio::join!(
-            self.own_firewall(friend),
+        let (rules, gateway, listener, keeps_ports, tests, ()) = tokio::join!(
+            Box::pin(Rules::read()),
             self.look_at_gateway(&snapshot, patience),
             self.listener_facts(),
             ports,
             tests,
             proof
         );
+        let firewall = self.firewall_by(&rules, friend).await;
+        let gateway = match gateway {
+            Some(gateway) => Some(gateway.judged(&rules, self.listen_port()).await),
+            None => None,
+        };
         self.side_of(friend, Gathered { snapshot, firewall, gateway, listener, keeps_ports, tests })
     }
 
@@ -120,9 +126,9 @@ impl Core {
         Side { keeps, ..self.side(Some(friend), Patience::Short).await.told() }
     }
 
-    pub(super) async fn own_firewall(&self, friend: Option<&Friend>) -> FirewallFacts {
-        let remotes = super::firewall::remotes(friend);
-        let facts = Box::pin(super::firewall::gather(self.listen_port(), &remotes)).await;
+    /// What these rules do with connections to this computer, and between it and the friend's.
+    pub(super) async fn firewall_by(&self, rules: &Rules, friend: Option<&Friend>) -> FirewallFacts {
+        let facts = rules.facts(self.listen_port(), remotes(friend)).await;
         FirewallFacts { worked: self.last_inbound(), ..facts }
     }
 
@@ -204,7 +210,7 @@ impl Core {
         let mut found = asked.unwrap_or_else(|_elapsed| gateway::Gateway::of(known));
         match (found.answers, found.hardware.as_deref()) {
             (Some(true), Some(hardware)) => self.note_heard(hardware),
-            (None, _) if was_heard && is_alone => found.answers = Some(false),
+            (None, _) => found.is_silent = was_heard && is_alone,
             _ => {}
         }
         found

@@ -27,7 +27,7 @@ use tracing::{info, warn};
 use super::super::core::{Core, lock};
 use super::super::roster::Friend;
 use super::attempts::Dialled;
-use super::firewall::{Rules, remotes};
+use super::firewall::Rules;
 use super::gateway::{Gateway, Patience};
 use super::side::Gathered;
 
@@ -255,9 +255,9 @@ impl Core {
             Some(kept) => kept,
             None => (Instant::now(), Box::pin(Rules::read()).await),
         };
-        let facts = rules.facts(self.listen_port(), remotes(friend)).await;
+        let facts = self.firewall_by(&rules, friend).await;
         known.rules = Some((read, rules));
-        FirewallFacts { worked: self.doctor_memory().inbound_at(Timestamp::now().as_second()), ..facts }
+        facts
     }
 
     async fn router(self: &Arc<Self>, known: &mut Known) -> Option<Gateway> {
