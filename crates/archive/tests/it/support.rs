@@ -30,6 +30,11 @@ pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
     data
 }
 
+/// A directory in memory, where the system has one: for tests that a slow disk would disturb.
+pub(crate) fn fast_directory() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
 /// Makes files of every kind.
 pub(crate) fn make_files(dir: &Path) {
     fs::create_dir_all(dir.join("sub/deeper/deepest")).unwrap();
