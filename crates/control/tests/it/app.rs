@@ -67,11 +67,13 @@ async fn a_code_has_128_bits_and_stands_in_the_fragment_that_no_server_sees() {
 async fn exchanging_codes_is_limited() {
     let running = start().await;
     let mut statuses = Vec::new();
-    for _ in 0..40 {
-        statuses.push(running.exchange("AAAAAAAAAAAAAAAAAAAAAA").await.status);
+    // Every 250 ms one more is allowed: a slow computer needs more tries to be faster than that.
+    while !statuses.contains(&429) && statuses.len() < 2_000 {
+        let at_once = (0..40).map(|_| running.exchange("AAAAAAAAAAAAAAAAAAAAAA"));
+        statuses.extend(futures::future::join_all(at_once).await.iter().map(|answer| answer.status));
     }
-    assert_eq!(statuses[0], 401);
-    assert!(statuses.contains(&429), "{statuses:?}");
+    assert!(statuses.contains(&401) && statuses.contains(&429), "{statuses:?}");
+    assert!(statuses.iter().all(|status| [401, 429].contains(status)), "{statuses:?}");
     running.stop().await;
 }
 
@@ -306,7 +308,7 @@ async fn read_until(stream: &mut TcpStream, wanted: &str) -> String {
             text.push_str(std::str::from_utf8(&buffer[..count]).unwrap());
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), reading).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(60), reading).await.unwrap();
     text
 }
 
@@ -344,8 +346,9 @@ async fn open_streams_do_not_hold_up_the_end_of_the_daemon() {
     let running = start().await;
     let mut stream = listen(running.app(), "/events", &running.session().await).await;
     let begun = std::time::Instant::now();
-    running.stop().await;
-    assert!(begun.elapsed() < Duration::from_millis(1500));
+    // Who waits for the stream waits for all of the minute.
+    running.server.shutdown(Duration::from_secs(60)).await;
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
     let mut rest = Vec::new();
     stream.read_to_end(&mut rest).await.unwrap_or_default();
 }
