@@ -23,10 +23,15 @@ pub(crate) async fn start() -> Running {
 }
 
 pub(crate) async fn start_with(state: State) -> Running {
+    start_at(state, 0, 0).await
+}
+
+/// As [`start_with`], at these ports of the API and the app.
+pub(crate) async fn start_at(state: State, api: u16, app: u16) -> Running {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("control.sock");
     let backend = Arc::new(StandIn::new(state));
-    let config = ControlConfig { group: None, ..ControlConfig::new(0, 0, socket.clone()) };
+    let config = ControlConfig { group: None, ..ControlConfig::new(api, app, socket.clone()) };
     let server = ControlServer::start(config, backend.clone()).await.unwrap();
     Running { server, backend, socket, folder }
 }

@@ -24,10 +24,15 @@ pub(crate) struct Browser {
     answers: BufReader<tokio::fs::File>,
     last: u64,
     page: String,
+    /// Documents that are loaded.
+    loaded: Vec<String>,
+    /// What the browser said about the page, and the page itself, to whoever debugs it.
+    pub(crate) complaints: Vec<String>,
 }
 
 impl Browser {
-    async fn open(program: &str, url: &str) -> Self {
+    /// Starts a browser with an empty page.
+    pub(crate) async fn start(program: &str) -> Self {
         let profile = tempfile::tempdir().unwrap();
         let pipe = |name: &str| {
             let path = profile.path().join(name);
@@ -54,13 +59,41 @@ impl Browser {
             tokio::fs::File::from_std(std::fs::File::options().read(true).write(true).open(path).unwrap())
         };
         let (commands, answers) = (both(&to), BufReader::new(both(&from)));
-        let mut browser =
-            Self { _child: child, _profile: profile, commands, answers, last: 0, page: String::new() };
-        let target = browser.ask("Target.createTarget", json!({ "url": url })).await["targetId"].clone();
+        let mut browser = Self {
+            _child: child,
+            _profile: profile,
+            commands,
+            answers,
+            last: 0,
+            page: String::new(),
+            loaded: Vec::new(),
+            complaints: Vec::new(),
+        };
+        let empty = json!({ "url": "about:blank" });
+        let target = browser.ask("Target.createTarget", empty).await["targetId"].clone();
         let attached =
             browser.ask("Target.attachToTarget", json!({ "targetId": target, "flatten": true })).await;
         browser.page = attached["sessionId"].as_str().unwrap().to_owned();
+        for domain in ["Page", "Runtime", "Log"] {
+            browser.ask(&format!("{domain}.enable"), json!({})).await;
+        }
+        browser.ask("Page.setLifecycleEventsEnabled", json!({ "enabled": true })).await;
         browser
+    }
+
+    /// Goes to an address and waits until it is loaded: on the way there another process may take over the page, and what
+    /// was asked of the first one has no answer.
+    pub(crate) async fn go(&mut self, url: &str) {
+        let begun = self.ask("Page.navigate", json!({ "url": url })).await;
+        assert!(begun["errorText"].is_null(), "{url}: {begun:#}");
+        let document = begun["loaderId"].as_str().unwrap().to_owned();
+        let loading = async {
+            while !self.loaded.contains(&document) {
+                let message = self.message().await;
+                self.hear(&message);
+            }
+        };
+        tokio::time::timeout(PATIENCE, loading).await.unwrap_or_else(|_| panic!("{url} does not load"));
     }
 
     pub(crate) async fn ask(&mut self, method: &str, params: Value) -> Value {
@@ -81,32 +114,40 @@ impl Browser {
         self.commands.flush().await.unwrap();
         let answered = async {
             loop {
-                let mut bytes = Vec::new();
-                self.answers.read_until(0, &mut bytes).await.unwrap();
-                bytes.pop();
-                let message: Value = serde_json::from_slice(&bytes).unwrap();
+                let message = self.message().await;
                 if message["id"] == self.last {
                     return message;
                 }
+                self.hear(&message);
             }
         };
         tokio::time::timeout(PATIENCE, answered).await.unwrap_or_else(|_| panic!("{method} has no answer"))
     }
 
+    async fn message(&mut self) -> Value {
+        let mut bytes = Vec::new();
+        self.answers.read_until(0, &mut bytes).await.unwrap();
+        bytes.pop();
+        serde_json::from_slice(&bytes).unwrap()
+    }
+
+    fn hear(&mut self, event: &Value) {
+        let about = &event["params"];
+        match event["method"].as_str() {
+            Some("Page.lifecycleEvent") if about["name"] == "load" => {
+                self.loaded.push(about["loaderId"].as_str().unwrap().to_owned());
+            }
+            Some("Runtime.consoleAPICalled" | "Runtime.exceptionThrown" | "Log.entryAdded") => {
+                self.complaints.push(about.to_string());
+            }
+            _ => {}
+        }
+    }
+
     /// What an expression is worth in the page.
     pub(crate) async fn value(&mut self, expression: &str) -> Value {
         let params = json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
-        let loading = "Cannot find default execution context";
-        let mut answer = self.answer("Runtime.evaluate", params.clone()).await;
-        for _ in 0..100 {
-            if answer["error"]["message"] != loading {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            answer = self.answer("Runtime.evaluate", params.clone()).await;
-        }
-        assert!(answer["error"].is_null(), "{expression}: {answer:#}");
-        let answer = &answer["result"];
+        let answer = self.ask("Runtime.evaluate", params).await;
         assert!(answer["exceptionDetails"].is_null(), "{expression}: {answer:#}");
         answer["result"]["value"].clone()
     }
@@ -163,8 +204,10 @@ impl Browser {
 }
 
 pub(crate) async fn open(running: &Running, program: &str) -> Browser {
+    let mut browser = Browser::start(program).await;
+    // A code is worth something for 30 s: the browser is there already.
     let url = running.client().await.app_code().await.unwrap().url;
-    let mut browser = Browser::open(program, &url).await;
+    browser.go(&url).await;
     browser.until("document.querySelector(\"#near-title\") !== null").await;
     browser
 }
