@@ -14,8 +14,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Held by the one daemon of a home for as long as it lives; the system releases it even after `kill -9`.
 #[derive(Debug)]
 pub struct DaemonLock {
-    // Closing the file releases the lock. The file itself stays: removing it would let two daemons lock two files.
-    _file: File,
+    // The file itself stays: removing it would let two daemons lock two files.
+    file: File,
 }
 
 impl DaemonLock {
@@ -41,7 +41,13 @@ impl DaemonLock {
         lock.set_len(0).map_err(failed)?;
         lock.seek(SeekFrom::Start(0)).map_err(failed)?;
         writeln!(lock, "{}", std::process::id()).map_err(failed)?;
-        Ok(Self { _file: lock })
+        Ok(Self { file: lock })
+    }
+}
+
+impl Drop for DaemonLock {
+    fn drop(&mut self) {
+        release(&self.file);
     }
 }
 
@@ -51,8 +57,19 @@ impl Home {
         let mut lock = File::open(lock_path(self)).ok()?;
         match lock.try_lock_shared() {
             Err(TryLockError::WouldBlock) => Some(pid_in(&mut lock).unwrap_or(0)),
-            _ => None,
+            Ok(()) => {
+                release(&lock);
+                None
+            }
+            Err(TryLockError::Error(_)) => None,
         }
+    }
+}
+
+/// Closing the file releases its lock only when no program that is being started at this moment has a copy of it.
+fn release(file: &File) {
+    if let Err(error) = file.unlock() {
+        tracing::debug!(%error, "a lock ends only when its file is closed");
     }
 }
 
