@@ -40,6 +40,7 @@ mod process;
 mod puppet;
 mod random;
 pub mod relayed;
+mod stalls;
 mod tree;
 mod wait;
 
@@ -55,5 +56,6 @@ pub use process::{
 };
 pub use puppet::{Answers, Puppet, secrets_of};
 pub use random::Random;
+pub use stalls::Stalls;
 pub use tree::{Tree, assert_same, differences, write_random, write_tree};
 pub use wait::{wait_for, wait_until};
