@@ -2,11 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use e2e::{Computer, pair};
+use e2e::{Computer, Stalls, pair, wait_until};
 use serde_json::Value;
 
-/// The promise is 100 ms; this much is allowed on a machine that has other tests to run.
+/// The promise is 100 ms; half of the answers may take this much on a machine that has other tests to run.
 const LONGEST: Duration = Duration::from_millis(500);
+/// What waits for the network waits for 5 s at least.
+const NO_WAIT: Duration = Duration::from_secs(4);
+/// Longest wait for what has no bound of its own, on a machine with much else to do.
+const SOON: Duration = Duration::from_secs(30);
 
 #[track_caller]
 fn has(value: &Value, keys: &[&str]) {
@@ -46,11 +50,11 @@ fn status_and_friends_have_the_fields_of_the_contract() {
     assert_eq!(friend["last_error"], Value::Null);
 
     bert.stop();
-    e2e::wait_until("the end of the link", Duration::from_secs(3), || !anna.linked("bert"));
+    wait_until("the end of the link", SOON, || !anna.linked("bert"));
     let friend = anna.friend("bert");
     has(&friend, &FRIEND);
     assert_eq!(friend["path"], Value::Null);
-    e2e::wait_until("the reason", Duration::from_secs(5), || anna.friend("bert")["last_error"].is_string());
+    wait_until("the reason", SOON, || anna.friend("bert")["last_error"].is_string());
 }
 
 #[test]
@@ -90,12 +94,20 @@ fn status_and_friends_answer_at_once_and_never_wait_for_the_network() {
     // An address where nothing comes back, not even a refusal.
     anna.kith(&["friend", "address", "bert", "192.0.2.1:4242"]).ok();
     bert.kill();
-    for _ in 0..10 {
-        for call in [["status", "--json"], ["friends", "--json"]] {
+    let stalls = Stalls::watch();
+    for call in [["status", "--json"], ["friends", "--json"]] {
+        let mut times = [(); 11].map(|()| {
             let start = Instant::now();
             anna.kith(&call).ok();
-            assert!(start.elapsed() < LONGEST, "{call:?} took {:?}", start.elapsed());
-        }
+            start.elapsed()
+        });
+        times.sort();
+        let (median, slowest, stalled) = (times[5], times[10], stalls.longest());
+        assert!(median < LONGEST, "{call:?} took {times:?}");
+        assert!(
+            slowest < NO_WAIT + stalled,
+            "{call:?} took {times:?}, and the machine stood still for {stalled:?}"
+        );
     }
 }
 
