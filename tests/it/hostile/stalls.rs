@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use e2e::hostile::{Answer, Asked, Deed, Mischief, Pace};
-use e2e::say;
+use e2e::{Stalls, say};
 
 use super::{World, each};
 
@@ -28,6 +28,7 @@ fn cutting() -> impl Mischief {
 fn fails(what: &str, prepare: impl FnOnce(&World), args: &[&str], words: &[&str]) {
     let world = World::new();
     prepare(&world);
+    let stalls = Stalls::watch();
     let (outcome, waited) = if args[0] == "restore" {
         let restored = world.restore(what);
         restored.outcome.ended(1);
@@ -39,8 +40,13 @@ fn fails(what: &str, prepare: impl FnOnce(&World), args: &[&str], words: &[&str]
         (outcome, world.liar.longest_without_progress(begin, Instant::now()))
     };
     outcome.ended(1).says(&["bert"]).says(words);
+    // What is given up after 55 s may be given up that much later.
+    let stalled = stalls.longest();
     say(&format!("{what}: ended after {:?}, and nothing came for {waited:?}", outcome.took));
-    assert!(waited < LONGEST, "{what}: nothing came for {waited:?}: {outcome}");
+    assert!(
+        waited < LONGEST + stalled,
+        "{what}: nothing came for {waited:?}, and the machine stood still for {stalled:?}: {outcome}"
+    );
     world.liar.behaves();
     // The link lives, or comes back by itself.
     world.liar.wait_linked(&world.anna, &world.bert);
@@ -53,10 +59,11 @@ fn fails(what: &str, prepare: impl FnOnce(&World), args: &[&str], words: &[&str]
 /// What the measure is worth: it shows how long nothing came, and small bytes don't shorten it.
 #[test]
 fn a_pause_in_the_middle_of_a_restore_is_measured() {
-    const PAUSE: Duration = Duration::from_secs(4);
+    // Longer than the other reads that go on beside it, and shorter than what is taken for a stall.
+    const PAUSE: Duration = Duration::from_secs(12);
+    const SHOWN: Duration = Duration::from_secs(2);
     let world = World::new();
     let quick = world.restore("honest");
-    assert!(quick.waited < PAUSE, "{:?}", quick.waited);
     let is_contents = world.contents();
     // One pack begins slowly, by bytes, and then nothing is held up any more.
     let dripped = AtomicBool::new(false);
@@ -72,10 +79,10 @@ fn a_pause_in_the_middle_of_a_restore_is_measured() {
     });
     let slow = world.restore("a pause");
     assert!(slow.outcome.took >= PAUSE, "{}", slow.outcome);
+    let (quick, waited) = (quick.waited, slow.waited);
     assert!(
-        slow.waited >= PAUSE / 2 && slow.waited <= slow.outcome.took,
-        "{:?}: {}",
-        slow.waited,
+        waited > quick + SHOWN && waited <= slow.outcome.took,
+        "{waited:?}, and {quick:?} without a pause: {}",
         slow.outcome
     );
 }
