@@ -263,7 +263,7 @@ fn a_friend_who_is_offline_is_named_with_the_reason() {
     anna.kith(&["set", "add", "docs", &source, "--to", "bert"]).ok();
     anna.kith(&["backup"]).ok();
     bert.stop();
-    wait_until("the end of the link", Duration::from_secs(3), || !anna.linked("bert"));
+    wait_until("the end of the link", Duration::from_secs(30), || !anna.linked("bert"));
     std::thread::scope(|scope| {
         let calls: [&[&str]; 5] = [
             &["backup"],

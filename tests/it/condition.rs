@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use e2e::{Computer, pair, wait_until};
+use e2e::{Computer, pair, wait_for, wait_until};
 use serde_json::{Value, json};
 
-/// From a change until a friend has heard of it.
-const HEARD: Duration = Duration::from_secs(15);
+/// From a change until a friend has heard of it, on a machine with much else to do.
+const HEARD: Duration = Duration::from_secs(30);
 
 #[track_caller]
 fn wait_condition(at: &Computer, of: &str, what: &str, fits: impl Fn(&Value) -> bool) {
@@ -68,15 +68,19 @@ fn the_way_to_a_friend_is_told_in_words_and_so_is_what_was_tried_in_vain() {
     let (anna, bert) = (Computer::started("anna"), Computer::started("bert"));
     pair(&bert, &anna);
     wait_until("an answer's time", HEARD, || anna.friend("bert")["round_trip_ms"].is_u64());
+    // Who joined dials, and if that takes long the other does, too.
+    wait_until("one of the two to have dialled", HEARD, || {
+        let dialled = |by: &Computer, whom: &str| by.friend(whom)["dialled"].as_bool().unwrap_or_default();
+        dialled(&anna, "bert") != dialled(&bert, "anna")
+    });
     let linked = anna.friend("bert");
-    assert_eq!((&linked["path"], &linked["dialled"]), (&json!("lan"), &json!(true)));
+    assert_eq!(linked["path"], "lan");
     assert_eq!(
         (&linked["better"], &linked["relayed_by"], &linked["attempts"]),
         (&json!(null), &json!(null), &json!([]))
     );
     assert!(linked["path_since"].is_string(), "{linked:#}");
     assert_eq!((&linked["last_change"]["from"], &linked["last_change"]["to"]), (&json!(null), &json!("lan")));
-    assert_eq!(bert.friend("anna")["dialled"], false);
     anna.kith(&["friends"]).says(&["bert   connected, direct on your network, at 127.0.0.1:"]).ok();
     anna.kith(&["friends", "bert"])
         .says(&["this way since", "there and back", "last change", "no link to lan"])
@@ -85,15 +89,18 @@ fn the_way_to_a_friend_is_told_in_words_and_so_is_what_was_tried_in_vain() {
     anna.kith(&["friends", "cleo"]).ended(1).says(&["no friend called", "friends are: bert"]);
 
     bert.stop();
-    wait_until("what is tried in vain", HEARD, || {
+    let attempt = |friend: &Value| {
+        let at_his_port = |attempt: &&Value| attempt["address"] == bert.address();
+        friend["attempts"].as_array().unwrap().iter().find(at_his_port).cloned()
+    };
+    let (gone, _) = wait_for("what is tried in vain", HEARD, || {
         let friend = anna.friend("bert");
-        friend["connected"] == false && !friend["attempts"].as_array().unwrap().is_empty()
+        // A dial in the moment in which he ends may fail in another way.
+        let refused = attempt(&friend)?["error"].as_str()?.contains("refused");
+        (friend["connected"] == false && refused).then_some(friend)
     });
-    let gone = anna.friend("bert");
-    let attempt = &gone["attempts"][0];
     assert_eq!((&gone["path"], &gone["last_change"]["to"]), (&json!(null), &json!(null)));
-    assert!(attempt["address"].as_str().unwrap().starts_with("127.0.0.1:"), "{gone:#}");
-    assert!(attempt["error"].as_str().unwrap().contains("refused") && attempt["at"].is_string(), "{gone:#}");
+    assert!(attempt(&gone).unwrap()["at"].is_string(), "{gone:#}");
     assert_eq!(gone["better"], "bert's computer answers, and Kith does not: let it be started there");
     anna.kith(&["friends", "bert"])
         .says(&["without a link since", "tried in vain:", "refused", "better"])

@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 use e2e::{Computer, free_port, need, pair, run_with, wait_until};
 use serde_json::Value;
 
+/// Longest wait for what has no bound of its own, on a machine with much else to do.
+const SOON: Duration = Duration::from_secs(45);
+
 /// What a computer finds at an address whose friend it may be.
 fn probed(by: &Computer, port: u16) -> Value {
     by.kith(&["probe", "127.0.0.1", &port.to_string(), "--json"]).stdout.parse().unwrap()
@@ -77,7 +80,7 @@ fn whoever_knows_the_device_id_and_not_the_key_sees_a_certificate_of_nobody() {
     anna.stop();
     anna.start();
     assert_ne!(first, seen("localhost"));
-    wait_until("the friend to be back", Duration::from_secs(10), || bert.linked("annas-computer"));
+    wait_until("the friend to be back", SOON, || bert.linked("annas-computer"));
 }
 
 #[test]
@@ -91,9 +94,9 @@ fn a_removed_friend_is_not_recognised_any_more_once_all_others_have_the_new_key(
     }
     away.stop();
     hub.kith(&["friend", "remove", "gone"]).ok();
-    wait_until("the link of the removed friend to end", Duration::from_secs(5), || !gone.linked("hub"));
+    wait_until("the link of the removed friend to end", SOON, || !gone.linked("hub"));
     let of_near = "SELECT json_extract(document, '$.holds') FROM friend WHERE document LIKE '%\"near\"%'";
-    wait_until("the connected friend to have the new key", Duration::from_secs(5), || {
+    wait_until("the connected friend to have the new key", SOON, || {
         database(&hub.home()).query_row(of_near, [], |row| row.get::<_, Option<u32>>(0)).unwrap() == Some(1)
     });
     assert!(recognised(near, &hub));
@@ -106,15 +109,15 @@ fn a_removed_friend_is_not_recognised_any_more_once_all_others_have_the_new_key(
     hub.start();
     dials_only(away);
     away.start();
-    wait_until("the friend who was away to be back", Duration::from_secs(10), || hub.linked("away"));
-    wait_until("the near one to be back", Duration::from_secs(10), || hub.linked("near"));
-    wait_until("the removed friend to see nothing", Duration::from_secs(5), || !recognised(gone, &hub));
+    wait_until("the friend who was away to be back", SOON, || hub.linked("away"));
+    wait_until("the near one to be back", SOON, || hub.linked("near"));
+    wait_until("the removed friend to see nothing", SOON, || !recognised(gone, &hub));
     assert!(recognised(away, &hub) && recognised(near, &hub));
     let expected = gone.kith(&["probe", "127.0.0.1", &hub.port().to_string(), "--expect", "hub", "--json"]);
     let expected: Value = expected.ended(1).stdout.parse().unwrap();
     assert_eq!((&expected["result"], &expected["device_id"]), (&"other-device".into(), &Value::Null));
     gone.kith(&["ra"]).ok();
-    wait_until("the removed friend to read why", Duration::from_secs(10), || {
+    wait_until("the removed friend to read why", SOON, || {
         gone.friend("hub")["last_error"].as_str().is_some_and(|error| error.contains("was removed"))
     });
     // The next start begins with what was decided.
@@ -132,19 +135,21 @@ fn a_friend_who_is_removed_while_he_reconnects_all_the_time_is_not_recognised_an
     let since = hub.friend("gone")["connected_since"].clone();
     let removed = std::thread::scope(|scope| {
         scope.spawn(|| {
-            while !stop.load(Ordering::Relaxed) && begun.elapsed() < Duration::from_secs(20) {
-                gone.kith(&["ra"]);
+            while !stop.load(Ordering::Relaxed) && begun.elapsed() < SOON {
+                // Only a link is made anew: once he is removed, many dials would be a stranger's flood, to which nobody answers.
+                if gone.linked("hub") {
+                    gone.kith(&["ra"]);
+                }
+                std::thread::sleep(Duration::from_millis(100));
             }
         });
-        wait_until("him to reconnect", Duration::from_secs(10), || {
-            hub.friend("gone")["connected_since"] != since
-        });
+        wait_until("him to reconnect", SOON, || hub.friend("gone")["connected_since"] != since);
         let removed = hub.kith(&["friend", "remove", "gone"]);
         stop.store(true, Ordering::Relaxed);
         removed
     });
     removed.ok();
-    wait_until("the last link to end", Duration::from_secs(5), || !gone.linked("hub"));
+    wait_until("the last link to end", SOON, || !gone.linked("hub"));
     // Nobody else has to be told the new key: the old one is worth nothing from now on.
     assert!(!recognised(&gone, &hub));
 }
@@ -153,17 +158,13 @@ fn a_friend_who_is_removed_while_he_reconnects_all_the_time_is_not_recognised_an
 fn a_friend_who_lost_our_key_and_can_not_be_dialled_is_recognised_by_his_own() {
     let (anna, bert) = (Computer::started("anna"), Computer::started("bert"));
     pair(&anna, &bert);
-    wait_until("anna to be told bert's own key", Duration::from_secs(5), || {
-        kept_of_friend(&anna, "recovery_key").is_some()
-    });
+    wait_until("anna to be told bert's own key", SOON, || kept_of_friend(&anna, "recovery_key").is_some());
     bert.stop();
     forget_keys(&bert);
     dials_only(&bert);
     bert.start();
-    wait_until("both to be linked", Duration::from_secs(10), || bert.linked("anna") && anna.linked("bert"));
-    wait_until("bert to have the key again", Duration::from_secs(5), || {
-        kept_of_friend(&bert, "dial_in").is_some()
-    });
+    wait_until("both to be linked", SOON, || bert.linked("anna") && anna.linked("bert"));
+    wait_until("bert to have the key again", SOON, || kept_of_friend(&bert, "dial_in").is_some());
 }
 
 #[test]
@@ -180,7 +181,7 @@ fn a_probe_shows_an_identity_that_is_not_ours() {
     // A pairing doesn't begin with dials that are refused, in neither direction.
     assert_eq!([said(&anna, refused), said(&bert, refused)].concat(), Vec::<String>::new());
     assert!(recognised(&anna, &bert));
-    wait_until("the prober to be refused", Duration::from_secs(5), || !said(&bert, refused).is_empty());
+    wait_until("the prober to be refused", SOON, || !said(&bert, refused).is_empty());
     let id = anna.device_id();
     let shown = said(&bert, refused);
     assert!(!shown.iter().any(|line| line.contains(&id[..7])), "{shown:#?}");
@@ -261,7 +262,7 @@ fn a_client_hello_that_arrives_after_the_greeting_still_makes_a_link() {
     bert.start();
     let begun = Instant::now();
     bert.kith(&["friend", "address", "anna", &format!("127.0.0.1:{}", way.port)]).ok();
-    wait_until("the link", Duration::from_secs(20), || bert.linked("anna") && anna.linked("bert"));
+    wait_until("the link", SOON, || bert.linked("anna") && anna.linked("bert"));
     assert!(begun.elapsed() >= Duration::from_secs(5), "{:?}", begun.elapsed());
     assert_ne!(way.greetings.load(Ordering::Relaxed), 0, "the dialer has read the greeting before");
     assert_eq!(bert.friend("anna")["address"], format!("127.0.0.1:{}", way.port));
