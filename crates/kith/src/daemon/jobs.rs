@@ -27,6 +27,8 @@ use self::shown::log_end;
 
 /// Jobs that run at once, all friends together.
 const MOST_RUNNING: usize = 4;
+/// Longest wait for their end: it leaves time for what ends after them, such as the removal of mappings.
+const SHUTDOWN: Duration = Duration::from_millis(2500);
 
 /// All jobs since the start, and what the history knows of those before.
 pub(super) struct Jobs {
@@ -424,7 +426,7 @@ impl Jobs {
     pub(super) async fn shutdown(&self) {
         self.ending.cancel();
         self.tasks.close();
-        drop(tokio::time::timeout(Duration::from_secs(3), self.tasks.wait()).await);
+        drop(tokio::time::timeout(SHUTDOWN, self.tasks.wait()).await);
     }
 }
 

@@ -64,8 +64,8 @@ use self::host::DaemonHost;
 use crate::home::{DaemonLock, Home, Ports};
 use crate::settings::SettingsSources;
 
-/// Longest time for everything that ends with the daemon.
-const SHUTDOWN: Duration = Duration::from_millis(4500);
+/// Longest time for everything that ends with the daemon. Its end is promised within five seconds, and what comes after this takes time, too.
+const SHUTDOWN: Duration = Duration::from_secs(4);
 
 /// Longest wait for those who still hold something of it after that.
 const LAST_HOLD: Duration = Duration::from_secs(2);
