@@ -582,14 +582,22 @@ async fn whoever_does_not_read_takes_a_bounded_room_and_nothing_from_the_others(
     }
 }
 
+/// Bytes per second.
+const HELD_BACK: u64 = 4_000_000;
+/// What may go beyond the rate: 20 ms of it after a rest, and the piece that goes as the last of them.
+const AT_ONCE: u64 = HELD_BACK / 50 + 64 * 1024;
+/// So much is looked at, 3 s of it.
+const SAMPLE: u64 = 12_000_000;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_session_gets_as_much_as_three_of_another_user_whose_fourth_is_stuck() {
     let relay = RelayRules {
-        bytes_per_second: NonZeroU64::new(4_000_000),
+        bytes_per_second: NonZeroU64::new(HELD_BACK),
         user_bytes_per_day: None,
         ..RelayRules::of_friend()
     };
     let carrier = Carrier::new(Rules { relay: Some(relay), ..Rules::of_friend() });
+    let begun = Instant::now();
     let send = |mut from: TcpStream| {
         tokio::spawn(async move { while from.write_all(&[7; 16 * 1024]).await.is_ok() {} })
     };
@@ -617,15 +625,34 @@ async fn one_session_gets_as_much_as_three_of_another_user_whose_fourth_is_stuck
     send(one);
     let modest = count(other);
 
-    let so_far =
-        |counts: &[Arc<AtomicU64>]| counts.iter().map(|came| came.load(Ordering::Relaxed)).sum::<u64>();
+    let count_of = |came: &Arc<AtomicU64>| came.load(Ordering::Relaxed);
+    let so_far = || (greedy.iter().map(count_of).sum::<u64>(), count_of(&modest));
     tokio::time::sleep(Duration::from_millis(500)).await;
-    let before = (so_far(&greedy), so_far(std::slice::from_ref(&modest)));
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    let got = (so_far(&greedy) - before.0, so_far(&[modest]) - before.1);
-    assert!(got.0 + got.1 > 4_000_000, "{got:?}: more is allowed");
-    assert!(got.0 + got.1 < 15_000_000, "{got:?}: less is allowed");
-    assert!(got.1 * 10 > got.0 * 8 && got.0 * 10 > got.1 * 8, "{got:?}: unfair");
+    let sample = async || {
+        let before = so_far();
+        loop {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            let now = so_far();
+            let got = (now.0 - before.0, now.1 - before.1);
+            if got.0 + got.1 >= SAMPLE {
+                return got;
+            }
+        }
+    };
+    let mut samples_left = 2;
+    loop {
+        let got = timeout(2 * PATIENCE, sample()).await.expect("more is allowed");
+        let (greedy, modest) = so_far();
+        let allowed = u128::from(HELD_BACK) * begun.elapsed().as_micros() / 1_000_000 + u128::from(AT_ONCE);
+        assert!(u128::from(greedy + modest) <= allowed, "{greedy} and {modest}: {allowed} bytes are allowed");
+        if got.1 * 10 > got.0 * 8 && got.0 * 10 > got.1 * 8 {
+            break;
+        }
+        // Who is kept from asking has no turn, and a busy computer may do that to one alone for a while.
+        samples_left -= 1;
+        assert!(samples_left > 0, "{got:?}: unfair");
+        eprintln!("note: {got:?} is unfair; measured once more");
+    }
 }
 
 impl Carrier {
