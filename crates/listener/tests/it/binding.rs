@@ -5,13 +5,16 @@ use std::net::Ipv4Addr;
 use kith_listener::{BindError, Listener, ListenerConfig, ListenerState};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 
 use crate::support::*;
 
 fn on_port(port: u16) -> ListenerConfig {
     ListenerConfig { port, ..on_loopback() }
 }
+
+/// A proposed port is bound for a moment, to see whether it is free: held where one is proposed.
+static PROPOSALS: Mutex<()> = Mutex::const_new(());
 
 fn start(config: &ListenerConfig) -> Result<Listener, BindError> {
     Listener::start(config, alices_faces().0, mpsc::channel(1).0)
@@ -25,6 +28,7 @@ async fn port_80_is_refused_with_the_reason() {
 
 #[tokio::test]
 async fn a_busy_port_names_its_holder_and_proposes_another_without_taking_it() {
+    let _alone = PROPOSALS.lock().await;
     let house = House::on_loopback();
     let port = house.address.port();
     let error = start(&on_port(port)).err().unwrap();
@@ -56,6 +60,7 @@ async fn the_port_changes_at_run_time_and_links_live_on() {
 
 #[tokio::test]
 async fn when_the_new_port_is_busy_the_old_one_stays() {
+    let _alone = PROPOSALS.lock().await;
     let mut house = House::on_loopback();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
@@ -71,6 +76,8 @@ async fn an_address_is_added_and_taken_away_while_the_other_stays_bound() {
     if !has_ipv6() {
         return;
     }
+    // Nobody is greeted for his silence.
+    let _frozen = freeze_time();
     let mut house = House::on_loopback();
     let v4_only = on_port(house.address.port());
     let both = ListenerConfig { bind: vec![Ipv4Addr::LOCALHOST.into(), loopback_v6()], ..v4_only.clone() };
@@ -101,6 +108,7 @@ async fn the_greeting_is_switched_while_running() {
 
 #[tokio::test]
 async fn shutdown_closes_the_port_and_the_silent_but_not_the_links() {
+    let _frozen = freeze_time();
     let mut house = House::on_loopback();
     let mut silent = connect(house.address).await;
     let (mut link, mut bobs_end) = house.assert_bob_gets_in().await;
@@ -119,6 +127,7 @@ async fn shutdown_closes_the_port_and_the_silent_but_not_the_links() {
 
 #[tokio::test]
 async fn the_port_is_free_again_when_the_last_handle_is_dropped() {
+    let (_alone, _frozen) = (PROPOSALS.lock().await, freeze_time());
     let mut house = House::on_loopback();
     let port = house.address.port();
     let mut silent = connect(house.address).await;

@@ -38,6 +38,7 @@ async fn a_promised_leg_is_handed_over_with_its_client_hello_read_and_not_a_byte
 
 #[tokio::test]
 async fn nothing_is_said_to_a_leg_and_in_pieces_it_comes_too() {
+    let _frozen = freeze_time();
     let mut house = House::on_loopback();
     let tag = house.keys.promise();
     let mut caller = connect(house.address).await;

@@ -10,8 +10,6 @@ use tokio::time::timeout;
 
 use crate::support::*;
 
-const SECOND: Duration = Duration::from_secs(1);
-
 #[tokio::test]
 async fn who_types_something_is_greeted_at_once_and_the_connection_closes() {
     let mut house = House::on_loopback();
@@ -110,11 +108,13 @@ async fn run(program: &str, arguments: &[&str]) -> Output {
         command.spawn().unwrap_or_else(|error| panic!("{program} is needed for this test: {error}"));
     // Its standard input stays open until it ends by itself.
     let _stdin = child.stdin.take();
-    timeout(20 * SECOND, child.wait_with_output()).await.unwrap().unwrap()
+    timeout(Duration::from_secs(60), child.wait_with_output()).await.unwrap().unwrap()
 }
 
 #[tokio::test]
 async fn curl_gets_a_page() {
+    // A program may take seconds to say its first word: no time passes in which it would be greeted, or be too late.
+    let _frozen = freeze_time();
     let house = House::on_loopback();
     let url = format!("http://{}/index.html", house.address);
     let output = run("curl", &["--silent", "--show-error", "--noproxy", "*", "--include", &url]).await;
@@ -136,6 +136,7 @@ async fn s_client(house: &House, arguments: &[&str]) -> String {
 
 #[tokio::test]
 async fn openssl_without_our_protocol_is_refused_before_it_sees_a_certificate() {
+    let _frozen = freeze_time();
     let mut house = House::on_loopback();
     for arguments in [&[][..], &["-alpn", "h2,http/1.1"]] {
         let text = s_client(&house, arguments).await;
@@ -147,6 +148,7 @@ async fn openssl_without_our_protocol_is_refused_before_it_sees_a_certificate() 
 
 #[tokio::test]
 async fn openssl_without_a_certificate_or_with_tls_12_is_refused() {
+    let _frozen = freeze_time();
     let mut house = House::on_loopback();
     let text = s_client(&house, &["-alpn", "kith/1"]).await;
     assert!(text.contains("alert certificate required"), "{text}");
@@ -157,6 +159,7 @@ async fn openssl_without_a_certificate_or_with_tls_12_is_refused() {
 
 #[tokio::test]
 async fn openssl_with_a_valid_certificate_of_a_stranger_is_refused_in_the_handshake() {
+    let _frozen = freeze_time();
     let mut house = House::on_loopback();
     let directory = tempfile::tempdir().unwrap();
     let file = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();

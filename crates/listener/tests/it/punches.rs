@@ -74,6 +74,9 @@ async fn who_was_translated_otherwise_is_known_by_his_silence_and_whoever_speaks
     assert_eq!(&answer, b"HTTP/1.1");
     assert!(arriving.try_recv().is_err());
 
+    // However long this takes, nobody is greeted for his silence.
+    let quiet = ListenerConfig { port: house.address.port(), greeting: false, ..on_loopback() };
+    house.listener.rebind(&quiet).await.unwrap();
     let begun = std::time::Instant::now();
     let silent = connect(house.address).await;
     let (_ours, remote) = arrival(&mut arriving).await;
@@ -86,6 +89,7 @@ async fn who_was_translated_otherwise_is_known_by_his_silence_and_whoever_speaks
 
 #[tokio::test]
 async fn whoever_was_there_first_is_handed_out_when_the_wait_begins_unless_he_has_spoken() {
+    let _frozen = freeze_time();
     let mut house = House::on_loopback();
     let (to, mut arriving) = mpsc::channel(4);
     let [(early, from), (speaks, speaker)] = [0, 1].map(|_| bobs_socket("127.0.0.1"));
