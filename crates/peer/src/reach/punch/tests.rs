@@ -31,9 +31,12 @@ async fn next(punching: &mut Punching) -> Punched {
     timeout(PATIENCE, punching.next()).await.unwrap().unwrap()
 }
 
-/// A port of loopback that nobody has.
-fn closed_port() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+/// A port of loopback at which nobody listens, nor can while the socket is there: it is bound and shared with nobody.
+fn closed_port() -> (socket2::Socket, SocketAddr) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&address("127.0.0.1:0").into()).unwrap();
+    let at = socket.local_addr().unwrap().as_socket().unwrap();
+    (socket, at)
 }
 
 /// What drops whatever comes: the kernel answers nobody while the queue of connections that were not accepted is full.
@@ -97,13 +100,15 @@ async fn two_ends_that_punch_meet_and_each_knows_the_other() {
 #[tokio::test]
 async fn a_reset_is_no_failure_while_there_is_time() {
     let port = fresh("127.0.0.1");
-    let target = closed_port();
+    let (closed, target) = closed_port();
     let mut punching = start(&port, &[target]);
     while punching.outcomes()[0].tries < 3 {
         assert!(timeout(Duration::from_millis(20), punching.next()).await.is_err());
     }
     assert_eq!(punching.outcomes()[0].last, Some(Met::Reset));
-    let listener = TcpListener::bind(target).await.unwrap();
+    closed.listen(4).unwrap();
+    closed.set_nonblocking(true).unwrap();
+    let listener = TcpListener::from_std(closed.into()).unwrap();
     let punched = next(&mut punching).await;
     assert_eq!((punched.remote, punched.local, punched.by), (target, port.address(), CameBy::Connect));
     assert_eq!(listener.accept().await.unwrap().1, port.address());
@@ -156,12 +161,18 @@ async fn who_is_not_the_friend_is_left_and_the_next_one_asked() {
     let mut stranger = Meeting::new(start(&strangers, &[ours.address()]), server(3, 1));
     let stranger = tokio::spawn(async move { while stranger.next().await.is_some() {} });
     let mut caller = Meeting::new(start(&ours, &[strangers.address(), theirs.address()]), client(1, 2));
-    let waits = timeout(Duration::from_millis(400), caller.next()).await;
-    assert!(waits.is_err(), "{waits:?}");
-    let failure = caller.failures().next().unwrap();
+    let failure = timeout(PATIENCE, async {
+        loop {
+            if let Some(failure) = caller.failures().next() {
+                return failure.clone();
+            }
+            let waits = timeout(Duration::from_millis(20), caller.next()).await;
+            assert!(waits.is_err(), "{waits:?}");
+        }
+    });
     let found = identity(3).device_id();
     let expected = SecureError::Client(crate::DialError::OtherDevice { found });
-    assert_eq!(*failure, expected);
+    assert_eq!(failure.await.unwrap(), expected);
 
     let mut callee = Meeting::new(start(&theirs, &[ours.address()]), server(2, 1));
     let callee = tokio::spawn(async move { callee.next().await });
@@ -193,7 +204,7 @@ async fn a_place_that_is_not_the_friends_is_left_after_some_tries() {
 #[tokio::test]
 async fn where_the_friend_is_not_but_was_said_to_be_some_dozen_packets_a_second_come_and_no_more() {
     let (_full, _queue, silent) = silent();
-    let refuses: Vec<SocketAddr> = (0..3).map(|_| closed_port()).collect();
+    let (_closed, refuses): (Vec<_>, Vec<_>) = (0..3).map(|_| closed_port()).unzip();
     let plan = at_once(&[&refuses[..], &[silent]].concat(), Duration::from_secs(2));
     let mut punching = punch(&Outbound::default(), &fresh("127.0.0.1"), &plan, None).unwrap();
     assert!(timeout(PATIENCE, punching.next()).await.unwrap().is_none());
@@ -222,14 +233,14 @@ async fn a_connection_that_is_dropped_unproved_is_out_of_the_way_at_once() {
 #[tokio::test]
 async fn when_the_time_is_over_nothing_is_left_but_what_was_met() {
     let (_full, _queue, nobody) = silent();
-    let refuses = closed_port();
+    let (_closed, refuses) = closed_port();
     let port = fresh("127.0.0.1");
-    let plan = at_once(&[nobody, refuses], Duration::from_millis(600));
+    let plan = at_once(&[nobody, refuses], HOLD * 3 / 4);
     let mut punching = punch(&Outbound::default(), &port, &plan, None).unwrap();
-    let begun = Instant::now();
     assert!(timeout(PATIENCE, punching.next()).await.unwrap().is_none());
-    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert!(Instant::now() >= plan.until);
     let outcomes = punching.outcomes();
+    // Its end has cut the first try short: one that is held for longer is followed by a second one. However late this test gets to see it.
     assert_eq!((outcomes[0].tries, outcomes[0].last.as_ref()), (1, Some(&Met::Silence)));
     assert!(outcomes[1].tries >= 2, "{outcomes:?}");
     assert_eq!(outcomes[1].last, Some(Met::Reset));
@@ -308,7 +319,7 @@ async fn nothing_is_tried_at_an_address_of_this_computer() {
 #[tokio::test]
 async fn the_settings_are_asked_before_and_during_a_punch() {
     let port = fresh("127.0.0.1");
-    let target = closed_port();
+    let (_closed, target) = closed_port();
     let outbound = Outbound::new(OutboundRules { inbound: Inbound::Never, ..OutboundRules::default() });
     let plan = at_once(&[target], PATIENCE);
     let error = punch(&outbound, &port, &plan, None).unwrap_err();
@@ -329,14 +340,16 @@ async fn the_settings_are_asked_before_and_during_a_punch() {
 async fn a_port_that_another_program_has_is_named() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = PunchPort::of_listener(taken.local_addr().unwrap());
-    let error = punch(&Outbound::default(), &port, &at_once(&[closed_port()], PATIENCE), None).unwrap_err();
+    let (_closed, target) = closed_port();
+    let error = punch(&Outbound::default(), &port, &at_once(&[target], PATIENCE), None).unwrap_err();
     assert!(matches!(error, PunchError::Port { .. }), "{error}");
 }
 
 #[tokio::test]
 async fn a_port_of_our_own_takes_in_nobody_from_elsewhere() {
     let port = fresh("127.0.0.1");
-    let mut punching = start(&port, &[closed_port()]);
+    let (_closed, target) = closed_port();
+    let mut punching = start(&port, &[target]);
     let stranger = TcpSocket::new_v4().unwrap();
     stranger.bind(address("127.0.0.2:0")).unwrap();
     let mut stranger = stranger.connect(port.address()).await.unwrap();

@@ -111,18 +111,21 @@ async fn two_servers_and_two_clients_come_to_nothing() {
 /// What a relay does to the bytes from the one who began, and to those from the other.
 type Tamper = fn(usize, usize, &mut [u8]);
 
-/// After so long without a byte the relay lets go.
+/// After so long without a byte a relay lets go that has changed one: the rest that an end waits for may never come.
 const IDLE: Duration = Duration::from_millis(250);
+/// A relay that changes nothing ends with its connections, and waits for them far longer than anything takes.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Carries one direction, changed by `tamper`, which is told how far the piece lies from the beginning.
 async fn carry(
     mut from: tokio::net::tcp::OwnedReadHalf,
     mut to: tokio::net::tcp::OwnedWriteHalf,
     (flip, tamper): (usize, Tamper),
+    idle: Duration,
 ) -> Vec<u8> {
     let mut heard = Vec::new();
     let mut piece = [0; 4096];
-    while let Ok(Ok(length @ 1..)) = timeout(IDLE, from.read(&mut piece)).await {
+    while let Ok(Ok(length @ 1..)) = timeout(idle, from.read(&mut piece)).await {
         tamper(heard.len(), flip, &mut piece[..length]);
         heard.extend_from_slice(&piece[..length]);
         if to.write_all(&piece[..length]).await.is_err() {
@@ -140,15 +143,17 @@ fn flip(at: usize, flip: usize, piece: &mut [u8]) {
     }
 }
 
-/// Two connections that a relay joins; what it does to each direction.
+/// Two connections that a relay joins; what it does to each direction, and after how long without a byte it lets go.
 async fn relayed(
     forth: (usize, Tamper),
     back: (usize, Tamper),
+    idle: Duration,
 ) -> (TcpStream, TcpStream, tokio::task::JoinHandle<Vec<u8>>) {
     let ((one, left), (other, right)) = (connection().await, connection().await);
     let ((left_in, left_out), (right_in, right_out)) = (left.into_split(), right.into_split());
     let relay = tokio::spawn(async move {
-        let (heard, _) = tokio::join!(carry(left_in, right_out, forth), carry(right_in, left_out, back));
+        let (heard, _) =
+            tokio::join!(carry(left_in, right_out, forth, idle), carry(right_in, left_out, back, idle));
         heard
     });
     (one, other, relay)
@@ -165,19 +170,18 @@ async fn exchanged(one: TcpStream, other: TcpStream) -> [Option<Vec<u8>>; 2] {
         stream.flush().await.ok()?;
         let mut heard = vec![0; WORDS.len()];
         stream.read_exact(&mut heard).await.ok()?;
-        // The other one may still read.
-        tokio::time::sleep(IDLE).await;
-        Some(heard)
+        Some((stream, heard))
     };
+    // Neither is closed before both are done: the other one may still read.
     let (one, other) = tokio::join!(async { talk(Box::pin(secure(one, &client, 0)).await).await }, async {
         talk(Box::pin(secure(other, &server, 0)).await).await
     });
-    [one, other]
+    [one, other].map(|done| done.map(|(_stream, heard)| heard))
 }
 
 #[tokio::test]
 async fn of_what_a_relay_changes_nothing_is_heard_at_whatever_byte() {
-    let (one, other, relay) = relayed((0, pass), (0, pass)).await;
+    let (one, other, relay) = relayed((0, pass), (0, pass), PATIENCE).await;
     assert!(exchanged(one, other).await.iter().all(|heard| heard.as_deref() == Some(WORDS)));
     let length = relay.await.unwrap().len();
     assert!(length > 1000, "{length}");
@@ -190,7 +194,7 @@ async fn of_what_a_relay_changes_nothing_is_heard_at_whatever_byte() {
                 } else {
                     ((0, pass as Tamper), (place, flip as Tamper))
                 };
-                let (one, other, _relay) = relayed(forth, back).await;
+                let (one, other, _relay) = relayed(forth, back, IDLE).await;
                 (place, is_forth, exchanged(one, other).await)
             });
         }
@@ -211,7 +215,7 @@ async fn of_what_a_relay_changes_nothing_is_heard_at_whatever_byte() {
 #[tokio::test]
 async fn a_relay_that_joins_the_wrong_two_reflects_or_plays_back_what_it_heard_proves_nothing() {
     // It has two pairs, and joins one of the first with one of the second.
-    let (one, other, _relay) = relayed((0, pass), (0, pass)).await;
+    let (one, other, _relay) = relayed((0, pass), (0, pass), PATIENCE).await;
     let (first, second) = (client(1, 2, &[7]), server(4, 3));
     let (one, other) = tokio::join!(Box::pin(secure(one, &first, 0)), Box::pin(secure(other, &second, 0)));
     assert_eq!(
@@ -228,7 +232,7 @@ async fn a_relay_that_joins_the_wrong_two_reflects_or_plays_back_what_it_heard_p
     reflecting.abort();
 
     // It plays the words of a whole connection to the same server once more.
-    let (one, other, relay) = relayed((0, pass), (0, pass)).await;
+    let (one, other, relay) = relayed((0, pass), (0, pass), PATIENCE).await;
     assert!(exchanged(one, other).await.iter().all(Option::is_some));
     let heard = relay.await.unwrap();
     let (played, ours) = connection().await;
