@@ -20,6 +20,16 @@ fn fresh(ip: &str) -> PunchPort {
     PunchPort::fresh(ip.parse().unwrap(), &[20_000..=29_999]).unwrap()
 }
 
+/// The same port of both families, IPv6 first: others may have it of one alone.
+fn fresh_pair() -> (PunchPort, PunchPort) {
+    let drawn = || {
+        let v6 = fresh("::");
+        let number = v6.address().port();
+        PunchPort::fresh("0.0.0.0".parse().unwrap(), &[number..=number]).ok().map(|v4| (v6, v4))
+    };
+    (0..100).find_map(|_| drawn()).expect("no port is free of both families")
+}
+
 /// Bob, who lets Alice in at this address of his.
 async fn bob_and_his_door(ip: &str) -> (Computer, SocketAddr) {
     let mut bob = Computer::new(2);
@@ -71,12 +81,11 @@ async fn a_port_is_seen_by_ipv6_beside_the_same_port_of_ipv4() {
     if !has_ipv6() {
         return;
     }
-    let port = fresh("::");
+    let (port, beside) = fresh_pair();
     let number = port.address().port();
     let (bob, at) = bob_and_his_door("::1").await;
     let observed = ask(&bob, at, &port).await.unwrap().address();
     assert_eq!(observed, SocketAddr::new("::1".parse().unwrap(), number));
-    let beside = PunchPort::fresh("0.0.0.0".parse().unwrap(), &[number..=number]).unwrap();
     let (bob, at) = bob_and_his_door("127.0.0.1").await;
     assert_eq!(ask(&bob, at, &beside).await.unwrap().address().port(), number);
 }

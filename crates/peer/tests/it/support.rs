@@ -19,6 +19,23 @@ use tokio_util::task::AbortOnDropHandle;
 /// What any answer must come within; far more than it takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Virtual time that only `advance` moves, until this is dropped. Tokio alone would move it to the next timer whenever no task is ready, also
+/// while bytes are under way in the kernel; it doesn't while a blocking task runs.
+pub(crate) fn freeze_time() -> std::sync::mpsc::Sender<()> {
+    tokio::time::pause();
+    let (sender, receiver) = std::sync::mpsc::channel::<()>();
+    // Should a test hang, time begins to run after a minute, and the test's patience ends.
+    tokio::task::spawn_blocking(move || receiver.recv_timeout(Duration::from_secs(60)));
+    sender
+}
+
+/// What is due by now is begun: timers have a resolution of a millisecond, and one may follow from the other.
+pub(crate) async fn begin_what_is_due() {
+    for _ in 0..5 {
+        tokio::time::advance(Duration::from_millis(1)).await;
+    }
+}
+
 pub(crate) fn identity(byte: u8) -> Identity {
     Identity::from_seed(&IdentitySeed::from_bytes([byte; 32])).unwrap()
 }
