@@ -58,4 +58,4 @@ pub use puppet::{Answers, Puppet, secrets_of};
 pub use random::Random;
 pub use stalls::Stalls;
 pub use tree::{Tree, assert_same, differences, write_random, write_tree};
-pub use wait::{wait_for, wait_until};
+pub use wait::{promised, wait_for, wait_until};
