@@ -1,6 +1,6 @@
 //! Invites, joining, reply lines.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kith_identity::{Identity, IdentitySeed, Invite};
 use kith_peer::Outbound;
@@ -8,6 +8,13 @@ use kith_peer::join::{self, JoinMessage};
 use kith_wire::{Report, VersionRange};
 
 use e2e::{Computer, free_port, pair, pair_with, wait_until};
+
+/// Longest wait for what comes by itself, on a machine with much else to do.
+const SOON: Duration = Duration::from_secs(30);
+/// Longest wait for the end of a link of which the other side is gone: silence alone ends it after 30 s.
+const NOTICED: Duration = Duration::from_secs(20);
+/// In which a daemon hears that a connection has ended.
+const HEARD: Duration = Duration::from_millis(300);
 
 #[test]
 fn an_invite_makes_friends_on_both_sides_with_one_safety_sentence() {
@@ -19,7 +26,7 @@ fn an_invite_makes_friends_on_both_sides_with_one_safety_sentence() {
     assert_eq!(invite.stderr, "", "something else was said to a program");
     let joined = bert.kith_with(&["join", "-", "--quota", "3GB"], line);
     joined.says(&["paired with anna", "compare these six words"]).ok();
-    wait_until("both to be linked", Duration::from_secs(5), || bert.linked("anna") && anna.linked("bert"));
+    wait_until("both to be linked", SOON, || bert.linked("anna") && anna.linked("bert"));
 
     let (here, there) = (anna.friend("bert"), bert.friend("anna"));
     let words = here["safety_words"].as_str().unwrap();
@@ -80,7 +87,6 @@ fn a_pairing_of_which_the_other_side_breaks_off_is_done_to_its_end_or_not_at_all
     let invite = Invite::parse(anna.kith(&["invite"]).ok()).unwrap();
     let identity = Identity::from_seed(&IdentitySeed::from_bytes([9; 32])).unwrap();
     let key = invite.one_time_key().unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let join = |address: &str, patience| {
         let report = Report { name: "bert".into(), internal: vec![address.into()], ..Report::default() };
         let message = JoinMessage {
@@ -97,24 +103,36 @@ fn a_pairing_of_which_the_other_side_breaks_off_is_done_to_its_end_or_not_at_all
             let outbound = Outbound::default();
             join::ask(&outbound, &identity, &key, invite.inviter(), invite.addresses(), &message).await
         };
+        // His connection ends with the runtime.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async { tokio::time::timeout(patience, asking).await })
     };
-    join("192.0.2.1:4242", Duration::from_secs(30)).unwrap().unwrap();
-    assert_eq!(anna.friend("bert")["internal"], serde_json::json!(["192.0.2.1:4242"]));
-    // He joins once more, and goes away while it is being written down.
-    let database = rusqlite::Connection::open(anna.home().join("state.db")).unwrap();
-    database.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let left = join("192.0.2.2:4242", Duration::from_secs(2));
-    assert!(left.is_err(), "it waits for the disk: {left:?}");
-    database.execute_batch("ROLLBACK").unwrap();
-    drop(database);
-    let there = serde_json::json!(["192.0.2.2:4242"]);
-    wait_until("anna to know what she wrote down", Duration::from_secs(10), || {
-        anna.friend("bert")["internal"] == there
+    let known = || anna.friend("bert")["internal"].clone();
+    join("192.0.2.1:4242", SOON).unwrap().unwrap();
+    assert_eq!(known(), serde_json::json!(["192.0.2.1:4242"]));
+    // He joins once more, and goes away while it is being written down. That she was at that by then can't be seen from
+    // outside: if she was not, he does so again, and later. She waits 5 s for the database.
+    let done = (2..5).any(|seconds| {
+        let address = format!("192.0.2.{seconds}:4242");
+        let database = rusqlite::Connection::open(anna.home().join("state.db")).unwrap();
+        database.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let left = join(&address, Duration::from_secs(seconds));
+        assert!(!matches!(left, Ok(Ok(_))), "it waits for the disk: {left:?}");
+        std::thread::sleep(HEARD);
+        database.execute_batch("ROLLBACK").unwrap();
+        drop(database);
+        let there = serde_json::json!([address]);
+        let begun = Instant::now();
+        while known() != there && begun.elapsed() < SOON {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let in_memory = known();
+        anna.stop();
+        anna.start();
+        assert_eq!(known(), in_memory, "she wrote down something else than she knew");
+        in_memory == there
     });
-    anna.stop();
-    anna.start();
-    assert_eq!(anna.friend("bert")["internal"], there);
+    assert!(done, "she gave up what she was at when he went away");
 }
 
 #[test]
@@ -161,7 +179,7 @@ fn where_no_address_of_the_invite_answers_a_reply_line_works_the_other_way_round
     // The reply line belongs to the inviter alone.
     bert.kith_with(&["join"], reply).says(&["on the computer that made the invite"]).ended(1);
     anna.kith_with(&["join"], reply).says(&["paired with bert", &words]).ok();
-    wait_until("both to be linked", Duration::from_secs(5), || bert.linked("anna") && anna.linked("bert"));
+    wait_until("both to be linked", SOON, || bert.linked("anna") && anna.linked("bert"));
     assert_eq!(anna.friend("bert")["safety_words"], words);
     assert_eq!(bert.friend("anna")["safety_words"], words);
     // Only bert can be dialled: the link was dialled by anna, and works both ways.
@@ -179,9 +197,7 @@ fn own_computers_are_confirmed_on_both_sides() {
     unconfirmed.ended(2).says(&["belong to the same person", "kith join --own"]);
     assert_eq!(desk.kith(&["friends", "--json"]).json().as_array().unwrap().len(), 0);
     laptop.kith_with(&["join", "--own"], &invite).says(&["paired with desk"]).ok();
-    wait_until("both to be linked", Duration::from_secs(5), || {
-        desk.linked("laptop") && laptop.linked("desk")
-    });
+    wait_until("both to be linked", SOON, || desk.linked("laptop") && laptop.linked("desk"));
     assert_eq!(desk.friend("laptop")["own"], true);
     assert_eq!(laptop.friend("desk")["own"], true);
 
@@ -196,21 +212,19 @@ fn friends_of_one_name_are_told_apart_and_can_be_renamed_and_removed() {
     let (one, two) = (Computer::started("bert"), Computer::started("bert"));
     pair(&anna, &one);
     anna.kith_with(&["join"], two.kith(&["invite"]).ok()).says(&["paired with bert (2)"]).ok();
-    wait_until("both to be linked", Duration::from_secs(5), || {
-        anna.linked("bert") && anna.linked("bert (2)")
-    });
+    wait_until("both to be linked", SOON, || anna.linked("bert") && anna.linked("bert (2)"));
     assert_eq!(anna.friend("bert (2)")["device_id"], two.device_id().as_str());
     anna.kith(&["friend", "rename", "bert (2)", "bertha"]).ok();
     anna.kith(&["friend", "rename", "bertha", "bert"]).says(&["bert", "another name"]).ended(1);
     anna.kith(&["friend", "rename", "nobody", "x"]).says(&["nobody", "bert, bertha"]).ended(1);
     anna.kith(&["friend", "quota", "bertha", "2GB"]).ok();
-    wait_until("bertha to hear of her quota", Duration::from_secs(5), || {
+    wait_until("bertha to hear of her quota", SOON, || {
         two.friend("anna")["offered_bytes"] == 2_000_000_000_u64
     });
     anna.kith(&["friend", "remove", "bertha"]).says(&["stays in the vault"]).ok();
-    wait_until("the link of a removed friend to end", Duration::from_secs(5), || !two.linked("anna"));
+    wait_until("the link of a removed friend to end", NOTICED, || !two.linked("anna"));
     assert_eq!(anna.kith(&["friends", "--json"]).json().as_array().unwrap().len(), 1);
-    wait_until("him to be told why", Duration::from_secs(10), || {
+    wait_until("him to be told why", SOON, || {
         two.friend("anna")["last_error"]
             .as_str()
             .is_some_and(|error| ["removed", "refused"].iter().any(|why| error.contains(why)))
@@ -225,7 +239,7 @@ fn each_friend_is_linked_by_itself() {
         pair_with(&hub, other, &["--quota", "1GB"]);
     }
     others[1].kill();
-    wait_until("the loss to be noticed", Duration::from_secs(5), || !hub.linked("b"));
+    wait_until("the loss to be noticed", NOTICED, || !hub.linked("b"));
     assert!(hub.linked("a") && hub.linked("c"));
     assert_eq!(others[0].kith(&["friends", "--json"]).json().as_array().unwrap().len(), 1);
 }
