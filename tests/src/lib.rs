@@ -52,7 +52,8 @@ pub use need::{alone, is_root, need, need_lab, need_mounts, say};
 pub use outcome::Outcome;
 pub use ports::{Port, free_port};
 pub use process::{
-    forget_memory_peak, memory_peak_kib, memory_resident_kib, processor_seconds, run, run_with,
+    forget_memory_peak, memory_own_kib, memory_peak_kib, memory_resident_kib, processor_seconds,
+    program_mapped_kib, run, run_with,
 };
 pub use puppet::{Answers, Puppet, secrets_of};
 pub use random::Random;

@@ -73,7 +73,7 @@ fn read(from: &mut impl Read) -> String {
 /// If there is no such process.
 #[must_use]
 pub fn memory_peak_kib(pid: u32) -> u64 {
-    memory(pid, "VmHWM:")
+    memory(pid, "status", "VmHWM:")
 }
 
 /// From now on [`memory_peak_kib`] counts anew.
@@ -91,13 +91,38 @@ pub fn forget_memory_peak(pid: u32) {
 /// If there is no such process.
 #[must_use]
 pub fn memory_resident_kib(pid: u32) -> u64 {
-    memory(pid, "VmRSS:")
+    memory(pid, "status", "VmRSS:")
 }
 
-fn memory(pid: u32, field: &str) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+/// Memory that a process has made for itself and has resident now, in KiB: what it maps of files, as of its program, is not in it.
+///
+/// # Panics
+/// If there is no such process.
+#[must_use]
+pub fn memory_own_kib(pid: u32) -> u64 {
+    memory(pid, "smaps_rollup", "Anonymous:")
+}
+
+fn memory(pid: u32, file: &str, field: &str) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(field)).unwrap();
     line.trim().trim_end_matches(" kB").trim().parse().unwrap()
+}
+
+/// What a process maps of its program's file, resident or not, in KiB.
+///
+/// # Panics
+/// If there is no such process.
+#[must_use]
+pub fn program_mapped_kib(pid: u32) -> u64 {
+    let program = std::fs::read_link(format!("/proc/{pid}/exe")).unwrap().to_string_lossy().into_owned();
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let size = |line: &str| {
+        // proc_pid_maps(5)
+        let (from, to) = line.split_whitespace().next()?.split_once('-')?;
+        Some(u64::from_str_radix(to, 16).ok()? - u64::from_str_radix(from, 16).ok()?)
+    };
+    maps.lines().filter(|line| line.ends_with(&program)).filter_map(size).sum::<u64>() >> 10
 }
 
 /// Processor time of a process so far, in seconds: of all its threads, and of the system for them; 0 if there is no such process.

@@ -1,6 +1,7 @@
 //! Kith as people use it: two daemons with one link between them over loopback, and the command line.
 
 use std::path::Path;
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
@@ -8,7 +9,28 @@ use super::corpus::Corpus;
 use super::measure::{Measured, bytes_in, measure};
 use super::restic::{Restic, restored};
 use super::{Round, Scratch, Work};
-use crate::{Computer, assert_same, memory_peak_kib, pair, processor_seconds};
+use crate::{
+    Computer, assert_same, memory_own_kib, memory_peak_kib, memory_resident_kib, pair, processor_seconds,
+};
+
+/// What an idle daemon with one friend has in memory.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Idle {
+    pub(super) resident_bytes: u64,
+    /// Of them what is not mapped from files, as the program itself is.
+    pub(super) own_bytes: u64,
+}
+
+/// Two daemons are linked and left alone for so long: the memory of the larger one.
+pub(super) fn idle(kith: &Path, patience: Duration) -> Idle {
+    let [one, other] = ["one", "other"].map(|name| Computer::new(name, "").of_program(kith));
+    one.start();
+    other.start();
+    pair(&one, &other);
+    std::thread::sleep(patience);
+    let most = |kib: fn(u32) -> u64| 1024 * kib(one.pid()).max(kib(other.pid()));
+    Idle { resident_bytes: most(memory_resident_kib), own_bytes: most(memory_own_kib) }
+}
 
 /// Backs up twice to a friend and restores from him; the first time, what came of it is checked.
 pub(super) fn run(

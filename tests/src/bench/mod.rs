@@ -90,6 +90,9 @@ pub fn run(options: &Options) -> Result<String, String> {
             results.stages(corpus, stages::of(&engine, &scratch, corpus)?);
         }
     }
+    if options.network {
+        results.idle(friends::idle(kith, options.idle), options.idle);
+    }
     Ok(results.markdown(begin.elapsed()))
 }
 

@@ -1,6 +1,7 @@
 //! How the benchmark is called.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// What the person reads who asks for help.
 pub const USAGE: &str = "\
@@ -34,6 +35,8 @@ pub struct Options {
     pub local: bool,
     /// Measure through daemons.
     pub network: bool,
+    /// How long two linked daemons have had nothing to do when their memory is measured.
+    pub idle: Duration,
     /// Where to work.
     pub scratch: PathBuf,
     /// Where the result is to be written.
@@ -49,6 +52,7 @@ impl Default for Options {
             corpus: None,
             local: true,
             network: true,
+            idle: Duration::from_secs(60),
             scratch: "/dev/shm".into(),
             write: None,
         }
@@ -70,6 +74,7 @@ impl Options {
                     options.pairs = 1;
                     options.media_bytes = 64 << 20;
                     options.docs_every = 10;
+                    options.idle = Duration::from_secs(5);
                 }
                 "--pairs" => options.pairs = number(word, value()?)?,
                 "--media" => options.media_bytes = number::<u64>(word, value()?)? * 1_000_000,

@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::corpus::Corpus;
+use super::friends::Idle;
 use super::restic::Restic;
 use super::{Options, Round, Way, Work, minutes};
 
@@ -22,6 +23,7 @@ const WANTED: [(&str, Way, Work, f64); 10] = [
     ("docs", Way::Network, Work::Restore, 1.3),
 ];
 const LARGEST_PEAK: u64 = 150_000_000;
+const LARGEST_IDLE: u64 = 25_000_000;
 const LARGEST_REPOSITORY: f64 = 1.03;
 
 /// Everything that was measured.
@@ -31,6 +33,7 @@ pub(super) struct Results {
     corpora: Vec<String>,
     rounds: Vec<(&'static str, Way, Round, Round)>,
     stages: Vec<(&'static str, Vec<(String, f64)>)>,
+    idle: Option<(Idle, Duration)>,
 }
 
 impl Results {
@@ -46,7 +49,14 @@ impl Results {
             processor(),
             options.pairs
         );
-        Ok(Self { head, pairs: options.pairs, corpora: Vec::new(), rounds: Vec::new(), stages: Vec::new() })
+        Ok(Self {
+            head,
+            pairs: options.pairs,
+            corpora: Vec::new(),
+            rounds: Vec::new(),
+            stages: Vec::new(),
+            idle: None,
+        })
     }
 
     pub(super) fn corpus(&mut self, corpus: &Corpus) {
@@ -59,6 +69,10 @@ impl Results {
 
     pub(super) fn stages(&mut self, corpus: &Corpus, stages: Vec<(String, f64)>) {
         self.stages.push((corpus.name, stages));
+    }
+
+    pub(super) fn idle(&mut self, idle: Idle, patience: Duration) {
+        self.idle = Some((idle, patience));
     }
 
     /// Everything as Markdown.
@@ -83,6 +97,7 @@ impl Results {
             let mark = judged(ratio <= LARGEST_REPOSITORY);
             text.push_str(&format!("| {corpus}, {way} | {theirs:.1} | {ours:.1} | {ratio:.3} | <= {LARGEST_REPOSITORY} {mark} |\n"));
         }
+        text.push_str(&self.idle.map(|(idle, patience)| idle_line(idle, patience)).unwrap_or_default());
         self.budget(&mut text);
         text
     }
@@ -152,6 +167,18 @@ impl std::fmt::Display for Work {
     }
 }
 
+fn idle_line(idle: Idle, patience: Duration) -> String {
+    format!(
+        "\nOf two linked daemons that had nothing to do for {} s the larger one has {:.1} MB in memory (wanted: <= {} {}), {:.1} of them its own, \
+         the others mapped from files.\n",
+        patience.as_secs(),
+        idle.resident_bytes as f64 / 1e6,
+        LARGEST_IDLE / 1_000_000,
+        judged(idle.resident_bytes <= LARGEST_IDLE),
+        idle.own_bytes as f64 / 1e6,
+    )
+}
+
 fn judged(reached: bool) -> &'static str {
     if reached { "✓" } else { "**missed**" }
 }
@@ -176,6 +203,19 @@ fn processor() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_idle_daemon_that_is_too_large_is_marked() {
+        let of = |resident_bytes| {
+            idle_line(Idle { resident_bytes, own_bytes: 3_000_000 }, Duration::from_secs(60))
+        };
+        let small = of(LARGEST_IDLE);
+        assert!(
+            small.contains("for 60 s the larger one has 25.0 MB in memory (wanted: <= 25 ✓), 3.0 of"),
+            "{small}"
+        );
+        assert!(of(LARGEST_IDLE + 1).contains("**missed**"));
+    }
 
     #[test]
     fn the_median_is_the_one_in_the_middle() {
