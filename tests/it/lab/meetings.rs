@@ -200,8 +200,9 @@ fn nothing_happens_where_one_refuses_or_closes_or_goes_away() {
     // The one who is asked agrees, and then changes his mind.
     two.ask();
     say_of(&two.bert, "confirm", &json!({}));
-    say_of(&two.bert, "refuse", &json!({}));
+    // Who refuses before the other one is told that he agreed has never agreed.
     wait_until("anna to hear of the first", LISTED, || meeting(&two.anna)["confirmed_there"] == true);
+    say_of(&two.bert, "refuse", &json!({}));
     say_of(&two.anna, "confirm", &json!({}));
     two.wait_ended(LISTED);
     // Bert stops looking.
