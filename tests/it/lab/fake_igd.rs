@@ -10,7 +10,10 @@ use e2e::lab::{
 };
 use e2e::{Outcome, need_lab, run};
 
+/// Silence for that long counts as no answer, where none is expected.
 const SILENCE: Duration = Duration::from_millis(300);
+/// An answer that is expected comes much faster; on a loaded machine a first packet may need to be sent again.
+const SOON: Duration = Duration::from_secs(5);
 
 struct Faulty {
     site: Site,
@@ -42,12 +45,12 @@ impl Faulty {
         entries.into_iter().map(|entry| (entry.external_port, entry.internal)).collect()
     }
 
-    /// The reply to a GET of the description, or what came of it until nothing came.
-    fn description(&self) -> Vec<u8> {
+    /// The reply to a GET of the description, or what came of it until nothing came for `patience`.
+    fn description(&self, patience: Duration) -> Vec<u8> {
         let address = SocketAddr::new(self.site.router().lan_address().into(), 5000);
-        let mut stream = self.site.host().dial(address, SILENCE).unwrap();
+        let mut stream = self.site.host().dial(address, SOON).unwrap();
         stream.write_all(b"GET /description.xml HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-        stream.set_read_timeout(Some(SILENCE)).unwrap();
+        stream.set_read_timeout(Some(patience)).unwrap();
         let mut bytes = Vec::new();
         // Silence ends it too.
         drop(stream.take(20_000_000).read_to_end(&mut bytes));
@@ -66,7 +69,7 @@ fn without_faults_it_is_a_router_like_others() {
     let entry = Entry { transport: Transport::Tcp, external_port: 5555, internal: host.at(4242) };
     assert_eq!(faulty.site.router().table(), [entry]);
     let listener = host.listen(4242);
-    assert!(faulty.lab.outside().reaches(faulty.site.outside(5555), SILENCE));
+    assert!(faulty.lab.outside().reaches(faulty.site.outside(5555), SOON));
     drop(listener);
     let real = faulty.site.router().wan_address().to_string();
     faulty.upnpc(&["-s"]).says(&["Connected", &real]);
@@ -79,7 +82,7 @@ fn without_faults_it_is_a_router_like_others() {
     assert_eq!(faulty.fake.asked("M-SEARCH").len(), 1);
     // A lease ends.
     faulty.add("1").ok();
-    e2e::wait_until("the end of the lease", Duration::from_secs(3), || faulty.table().is_empty());
+    e2e::wait_until("the end of the lease", Duration::from_secs(30), || faulty.table().is_empty());
     faulty.fake.set(Script { version: IgdVersion::Two, taken: vec![5555], ..Script::default() });
     let own = host.address().to_string();
     faulty.upnpc(&["-n", &own, "4242", "5555", "tcp", "3600"]).says(&["5556"]);
@@ -157,7 +160,8 @@ fn it_describes_itself_as_it_is_told() {
     let faulty = Faulty::new(Script::default());
     let describes = |description| {
         faulty.fake.set(Script { description, ..Script::default() });
-        faulty.description()
+        let falls_silent = matches!(description, Description::Hanging | Description::Trickling);
+        faulty.description(if falls_silent { SILENCE } else { SOON })
     };
     assert!(describes(Description::Hanging).is_empty());
     assert!(describes(Description::Garbage).starts_with(b"HTTP/1.1 200 OK"));
@@ -178,8 +182,9 @@ fn it_answers_searches_as_it_is_told() {
     let faulty = Faulty::new(Script::default());
     let router = faulty.site.router().lan_address();
     let search = |ssdp, to: Ipv4Addr| {
+        let patience = if ssdp == Ssdp::Silent { SILENCE } else { SOON };
         faulty.fake.set(Script { ssdp, ..Script::default() });
-        search(faulty.site.host(), to)
+        search(faulty.site.host(), to, patience)
     };
     for to in [router, Ipv4Addr::new(239, 255, 255, 250)] {
         let (text, from) = search(Ssdp::Usual, to).unwrap();
@@ -195,10 +200,10 @@ fn it_answers_searches_as_it_is_told() {
 }
 
 /// What is answered to a search, and by whom.
-fn search(host: &Host, to: Ipv4Addr) -> Option<(String, SocketAddr)> {
+fn search(host: &Host, to: Ipv4Addr, patience: Duration) -> Option<(String, SocketAddr)> {
     host.inside(|| {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
-        socket.set_read_timeout(Some(SILENCE)).unwrap();
+        socket.set_read_timeout(Some(patience)).unwrap();
         let target = "urn:schemas-upnp-org:device:InternetGatewayDevice:1";
         let text = format!(
             "M-SEARCH * HTTP/1.1\r\nHOST: {to}:1900\r\nMAN: \"ssdp:discover\"\r\nMX: 1\r\nST: {target}\r\n\r\n"

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use e2e::lab::{Distance, Entry, FakeIgd, Firewall, Host, Lab, Reboot, Script, Site, SiteKind, Transport};
 use e2e::{need, need_lab, run, say, wait_until};
 
-/// Silence for that long counts as no answer.
+/// Silence for that long counts as no answer, where none is expected.
 const SILENCE: Duration = Duration::from_millis(300);
-/// Everything in the lab answers much faster.
-const SOON: Duration = Duration::from_secs(2);
+/// Everything in the lab answers much faster; on a loaded machine a first packet may need to be sent again.
+const SOON: Duration = Duration::from_secs(5);
 const PORT: u16 = 4242;
 
 /// Answers every connection with a line.
@@ -37,7 +37,6 @@ impl Server {
 
 /// Who answers at an address.
 fn who_answers(from: &Host, address: SocketAddr) -> Option<String> {
-    // Longer than silence is waited for: on a loaded machine a first packet may need to be sent twice.
     let mut stream = from.dial(address, SOON).ok()?;
     read(&mut stream)
 }
@@ -80,7 +79,7 @@ fn hosts_reach_the_internet_and_nobody_reaches_them() {
     assert!(!outside.reaches(machine.local_addr().unwrap(), SILENCE));
 
     let rejecting = lab.site(SiteKind::plain().rejecting());
-    let refused = outside.dial(rejecting.outside(PORT), SILENCE).unwrap_err();
+    let refused = outside.dial(rejecting.outside(PORT), SOON).unwrap_err();
     assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
 
     plain.router().forward(PORT, plain.host().at(PORT));
@@ -96,7 +95,7 @@ fn a_port_mapped_by_upnp_is_reached_until_the_router_forgets_it() {
     let lab = Lab::new("upnp");
     let mut site = lab.site(SiteKind::upnp());
     let _server = Server::on(site.host());
-    assert_eq!(who_answers(lab.outside(), site.outside(5555)), None);
+    assert!(!lab.outside().reaches(site.outside(5555), SILENCE));
     map_by_upnpc(&site, 5555);
     assert_eq!(site.router().table(), [entry(site.host(), 5555)]);
     assert_eq!(who_answers(lab.outside(), site.outside(5555)).as_deref(), Some("upnp-a"));
@@ -110,7 +109,7 @@ fn a_port_mapped_by_upnp_is_reached_until_the_router_forgets_it() {
     site.router().upnpc(&other, &["-l"]).says(&["192.168.1.10:4242", "192.168.1.11:4242"]);
 
     site.router().drop_mappings_silently();
-    assert_eq!(who_answers(lab.outside(), site.outside(5555)), None);
+    assert!(!lab.outside().reaches(site.outside(5555), SILENCE));
     assert_eq!(site.router().table(), []);
     site.router().upnpc(&other, &["-l"]).never_says("192.168.1.10:4242");
     map_by_upnpc(&site, 5555);
@@ -118,7 +117,7 @@ fn a_port_mapped_by_upnp_is_reached_until_the_router_forgets_it() {
 
     // The other way to lose one: the router believes that it has it.
     site.router().drop_rules_behind_its_back();
-    assert_eq!(who_answers(lab.outside(), site.outside(5555)), None);
+    assert!(!lab.outside().reaches(site.outside(5555), SILENCE));
     site.router().upnpc(&other, &["-l"]).says(&["192.168.1.10:4242"]);
 }
 
@@ -152,20 +151,22 @@ fn each_router_speaks_what_its_kind_says() {
             assert_eq!(site.router().table().len(), 1, "at {name} again");
         }
         assert_eq!(version(&site).is_some(), speaks_upnp, "UPnP at {name}");
-        assert_eq!(answers_pcp(site.host(), site.router().lan_address().into()), speaks_pcp, "PCP at {name}");
+        let patience = if speaks_pcp { SOON } else { SILENCE };
+        let answers = answers_pcp(site.host(), site.router().lan_address().into(), patience);
+        assert_eq!(answers, speaks_pcp, "PCP at {name}");
         site.router().drop_mappings_silently();
     }
 }
 
 /// Whether a PCP ANNOUNCE (RFC 6887, section 14.1) is answered in version 2.
-fn answers_pcp(host: &Host, router: std::net::IpAddr) -> bool {
+fn answers_pcp(host: &Host, router: std::net::IpAddr, patience: Duration) -> bool {
     let mut request = [0; 24];
     request[0] = 2;
     let std::net::IpAddr::V4(own) = host.address() else { panic!("an IPv4 host") };
     request[8..24].copy_from_slice(&own.to_ipv6_mapped().octets());
     host.inside(|| {
         let socket = std::net::UdpSocket::bind((own, 0)).unwrap();
-        socket.set_read_timeout(Some(SILENCE)).unwrap();
+        socket.set_read_timeout(Some(patience)).unwrap();
         socket.connect((router, 5351)).unwrap();
         socket.send(&request).unwrap();
         let mut answer = [0; 1100];
@@ -186,14 +187,14 @@ fn a_router_that_restarts_has_forgotten_everything_and_may_have_another_address(
     map_by_upnpc(&site, PORT);
     let before = site.outside(PORT);
     let url = router.description_url();
-    assert!(lab.outside().reaches(before, SILENCE));
+    assert!(lab.outside().reaches(before, SOON));
 
     router.reboot(Reboot::default());
     assert_eq!(site.outside(PORT), before);
     assert_eq!(router.table(), []);
     assert!(!lab.outside().reaches(before, SILENCE));
     map_by_upnpc(&site, PORT);
-    assert!(lab.outside().reaches(before, SILENCE));
+    assert!(lab.outside().reaches(before, SOON));
 
     router.reboot(Reboot { new_wan: true, new_http_port: true, cables_dead: true, ..Reboot::default() });
     let after = site.outside(PORT);
@@ -221,7 +222,7 @@ fn behind_a_carrier_a_mapping_leads_nowhere() {
     assert!(honest.router().wan_address().to_string().starts_with("100.64."));
     assert_eq!(honest.outside_address(), carrier.router().wan_address());
     let _outer = Server::on(lab.outside());
-    assert!(honest.host().reaches(lab.outside().at(PORT), SILENCE));
+    assert!(honest.host().reaches(lab.outside().at(PORT), SOON));
 
     let refused = honest.router().upnpc(honest.host(), &["-a", "192.168.2.10", "4242", "4242", "tcp"]);
     assert_eq!(honest.router().table(), [], "{refused}");
@@ -246,19 +247,19 @@ fn a_firewall_on_the_host_stops_what_the_router_lets_through() {
     let _server = Server::on(site.host());
     map_by_upnpc(&site, PORT);
     let (outside, address) = (lab.outside(), site.outside(PORT));
-    assert!(outside.reaches(address, SILENCE));
+    assert!(outside.reaches(address, SOON));
     let _outer = Server::on(outside);
     for firewall in [Firewall::DropPort(PORT), Firewall::DropInbound] {
         site.host().firewall(firewall);
         let refused = outside.dial(address, SILENCE).unwrap_err();
         assert_eq!(refused.kind(), std::io::ErrorKind::TimedOut, "{firewall:?}");
-        assert!(site.host().reaches(outside.at(PORT), SILENCE), "{firewall:?} lets out");
+        assert!(site.host().reaches(outside.at(PORT), SOON), "{firewall:?} lets out");
     }
     site.host().firewall(Firewall::RejectPort(PORT));
-    let refused = outside.dial(address, SILENCE).unwrap_err();
+    let refused = outside.dial(address, SOON).unwrap_err();
     assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
     site.host().firewall(Firewall::Off);
-    assert!(outside.reaches(address, SILENCE));
+    assert!(outside.reaches(address, SOON));
 }
 
 /// The address from which a server sees a host that calls from this port of its own.
@@ -313,14 +314,14 @@ fn routers_of_one_carrier_meet_where_each_maps_a_port() {
     let _server = Server::on(there.host());
     let meeting = SocketAddr::new(there.router().wan_address().into(), PORT);
     assert!(meeting.ip().to_string().starts_with("100.64."), "{meeting}");
-    assert_eq!(who_answers(here.host(), meeting), None);
+    assert!(!here.host().reaches(meeting, SILENCE));
     let address = there.host().address().to_string();
     let mapped = ["-u", &fakes[1].description_url(), "-a", &address, "4242", "4242", "tcp", "3600"];
     run(there.host().command("upnpc").args(mapped)).ok();
     assert_eq!(who_answers(here.host(), meeting).as_deref(), Some("plain-2-a"));
     // There is no way round by the outside.
-    assert_eq!(who_answers(here.host(), there.outside(PORT)), None);
-    assert_eq!(who_answers(lab.outside(), there.outside(PORT)), None);
+    assert!(!here.host().reaches(there.outside(PORT), SILENCE));
+    assert!(!lab.outside().reaches(there.outside(PORT), SILENCE));
 }
 
 #[test]
@@ -332,12 +333,12 @@ fn a_firewall_lets_out_what_goes_to_its_port_and_a_host_answers_there() {
     let site = lab.site(SiteKind::plain().letting_out_only(443));
     let outside = lab.outside();
     let _server = Server::on(outside);
-    assert_eq!(who_answers(site.host(), outside.at(443)), None);
+    assert!(!site.host().reaches(outside.at(443), SILENCE));
     outside.redirect(443, PORT);
     assert_eq!(who_answers(site.host(), outside.at(443)).as_deref(), Some("public"));
-    assert_eq!(who_answers(site.host(), outside.at(PORT)), None);
+    assert!(!site.host().reaches(outside.at(PORT), SILENCE));
     let closed = lab.site(SiteKind::plain().closed());
-    assert_eq!(who_answers(closed.host(), outside.at(443)), None);
+    assert!(!closed.host().reaches(outside.at(443), SILENCE));
 }
 
 #[test]
@@ -387,7 +388,7 @@ fn ipv6_is_routed_and_the_router_keeps_strangers_out() {
     let v6 = |host: &Host| SocketAddr::new(host.ipv6().unwrap().into(), PORT);
     for site in [&both, &only] {
         let host = site.host();
-        assert!(host.reaches(v6(outside), SILENCE), "{} to the internet", host.name());
+        assert!(host.reaches(v6(outside), SOON), "{} to the internet", host.name());
         let listener = host.inside(|| TcpListener::bind(v6(host)).unwrap());
         let refused = outside.dial(v6(host), SILENCE).unwrap_err();
         assert_eq!(refused.kind(), std::io::ErrorKind::TimedOut, "{}", host.name());
@@ -399,7 +400,7 @@ fn ipv6_is_routed_and_the_router_keeps_strangers_out() {
         assert_eq!(pinhole_by_pcp(host), 0, "PCP over IPv6 at {}", site.router().name());
         let wanted = Entry { transport: Transport::Tcp, external_port: PORT, internal: v6(host) };
         assert_eq!(site.router().pinholes(), [wanted]);
-        assert!(outside.reaches(v6(host), SILENCE), "{} through its pinhole", host.name());
+        assert!(outside.reaches(v6(host), SOON), "{} through its pinhole", host.name());
         site.router().drop_rules_behind_its_back();
         assert!(!outside.reaches(v6(host), SILENCE), "{} without its pinhole", host.name());
         drop(listener);
