@@ -3,20 +3,8 @@
 //! How often two routers that keep ports are punched is counted in `lab::punching`, and with daemons by `matrix --punch 20`: these take no
 //! more than 12 calls of a friend in a minute.
 
-use std::time::Duration;
-
-use e2e::matrix::{Options, Way, covering, run};
+use e2e::matrix::{Options, covering, promised, run};
 use e2e::{alone, need, need_lab, say};
-
-/// The promise for the median time to a link by this way; none where there is no promise.
-const fn promised(way: Way) -> Option<Duration> {
-    match way {
-        Way::Lan | Way::Public | Way::Mapped => Some(Duration::from_secs(1)),
-        Way::Punched => Some(Duration::from_secs(3)),
-        Way::Relayed => Some(Duration::from_secs(2)),
-        _ => None,
-    }
-}
 
 #[test]
 fn every_kind_of_site_connects_by_the_expected_way() {

@@ -20,6 +20,6 @@ pub(crate) use homes::Grounds;
 pub use kind::{Arrival, Kind, Leaves, Ports, Refuses, Traits};
 pub use options::{Options, USAGE};
 pub use punching::punch;
-pub use report::{Report, Row, expectations};
+pub use report::{Report, Row, expectations, promised};
 pub use run::run;
 pub use selection::covering;

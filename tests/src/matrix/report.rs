@@ -18,9 +18,9 @@ pub struct Row {
     pub got: [Option<String>; 2],
     /// Whether something that was asked over the link was answered, by either.
     pub answered: bool,
-    /// From the break of a link until the next one was there, by whichever way.
+    /// From the break of a link until the next one was there, by whichever way: the shortest of the times that it was measured.
     pub again: Option<Duration>,
-    /// From the break of a link until one was there by the expected way.
+    /// From the break of a link until one was there by the expected way: the shortest of the times that it was measured.
     pub settled: Option<Duration>,
     /// What was said of a link that did not come about.
     pub said: Option<String>,
@@ -62,22 +62,36 @@ impl Report {
     /// The median time to a link by the expected way, for every expected way.
     #[must_use]
     pub fn medians(&self) -> BTreeMap<Way, (Duration, usize)> {
-        let mut times: BTreeMap<Way, Vec<Duration>> = BTreeMap::new();
-        for row in &self.rows {
-            if let Some(settled) = row.settled {
-                times.entry(group(row.expected.way)).or_default().push(settled);
-            }
-        }
-        let median = |mut times: Vec<Duration>| {
-            times.sort_unstable();
-            (times[times.len() / 2], times.len())
-        };
-        times.into_iter().map(|(way, times)| (way, median(times))).collect()
+        medians(self.rows.iter().filter_map(|row| Some((row.expected.way, row.settled?))))
+    }
+}
+
+/// The median of these times, for every way, and of how many it is.
+pub(super) fn medians(times: impl IntoIterator<Item = (Way, Duration)>) -> BTreeMap<Way, (Duration, usize)> {
+    let mut by_way: BTreeMap<Way, Vec<Duration>> = BTreeMap::new();
+    for (way, time) in times {
+        by_way.entry(group(way)).or_default().push(time);
+    }
+    let median = |mut times: Vec<Duration>| {
+        times.sort_unstable();
+        (times[times.len() / 2], times.len())
+    };
+    by_way.into_iter().map(|(way, times)| (way, median(times))).collect()
+}
+
+/// The promise for the median time to a link by this way; none where there is no promise.
+#[must_use]
+pub const fn promised(way: Way) -> Option<Duration> {
+    match group(way) {
+        Way::Lan | Way::Public | Way::Mapped => Some(Duration::from_secs(1)),
+        Way::Punched => Some(Duration::from_secs(3)),
+        Way::Relayed => Some(Duration::from_secs(2)),
+        _ => None,
     }
 }
 
 /// Ways whose times belong together.
-const fn group(way: Way) -> Way {
+pub(super) const fn group(way: Way) -> Way {
     match way {
         Way::PublicOrMapped => Way::Mapped,
         Way::SecondByProxyToPublic | Way::FirstByProxyToMapped | Way::SecondByProxyToMapped => {

@@ -16,7 +16,7 @@ use super::helper::{Helped, Helper};
 use super::homes::Grounds;
 use super::kind::Kind;
 use super::options::Options;
-use super::report::{Report, Row};
+use super::report::{Report, Row, group, medians, promised};
 
 /// Most pairs at once: with all of them, nearly forty daemons with 19 links each would measure the machine.
 const MOST_AT_ONCE: usize = 30;
@@ -26,6 +26,8 @@ const SETTLED: Duration = Duration::from_secs(90);
 const AGAIN: Duration = Duration::from_secs(15);
 /// Longest wait for those that came back by another way than expected: who is relayed looks for something better once in 60 s.
 const BETTER: Duration = Duration::from_secs(70);
+/// How often links are timed at most where the median is above what is promised: what else the machine does disturbs a few.
+const MOST_TIMES: usize = 3;
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(25);
 /// Between two looks at all of them.
@@ -107,8 +109,20 @@ fn block(options: &Options, pairs: &[(Kind, Kind)], tell: &mut dyn FnMut(&str)) 
 
     let sight = look(&computers);
     let connected: Vec<&Pair> = pairs.iter().filter(|pair| is_connected(pair, &homes, &sight)).collect();
-    let times = time_all(&computers, &homes, &connected);
+    let mut times = time_all(&computers, &homes, &connected);
     tell("every first computer of a pair has dropped its links once");
+    for _ in 1..MOST_TIMES {
+        let slow = slower_than_promised(&connected, &times);
+        if slow.is_empty() {
+            break;
+        }
+        tell(&format!("{} links took longer than the median may: they are timed once more", slow.len()));
+        wait_for(&slow, BETTER, &computers, |pair, sight| is_as_good(pair, &homes, sight));
+        for (ends, again) in time_all(&computers, &homes, &slow) {
+            let time = times.entry(ends).or_default();
+            *time = [0, 1].map(|which| time[which].into_iter().chain(again[which]).min());
+        }
+    }
     wait_for(&wanted, BETTER, &computers, |pair, sight| is_as_good(pair, &homes, sight));
     let sight = look(&computers);
     let rows = in_order(&pairs, |pair| row(pair, &computers, &homes, &sight, &times));
@@ -260,6 +274,20 @@ fn time_all(computers: &[Computer], homes: &[Home], pairs: &[&Pair]) -> Times {
     times
 }
 
+/// Of those ways whose median is above what is promised, the pairs that took longer.
+fn slower_than_promised<'a>(pairs: &[&'a Pair], times: &Times) -> Vec<&'a Pair> {
+    let settled = |pair: &Pair| times.get(&pair.ends).and_then(|time| time[1]);
+    let medians = medians(pairs.iter().filter_map(|pair| Some((pair.expected.way, settled(pair)?))));
+    let is_slow = |pair: &&'a Pair| {
+        let way = pair.expected.way;
+        promised(way).is_some_and(|promised| {
+            medians.get(&group(way)).is_none_or(|(median, _)| *median > promised)
+                && settled(pair).is_none_or(|settled| settled > promised)
+        })
+    };
+    pairs.iter().copied().filter(is_slow).collect()
+}
+
 fn time_one(computer: &Computer, homes: &[Home], pairs: &[&Pair], times: &mut Times) {
     let (begun, at) = (Instant::now(), Timestamp::now());
     computer.kith(&["ra"]).ok();
@@ -313,5 +341,50 @@ pub(super) fn keep_logs<'a>(directory: &Path, computers: impl Iterator<Item = &'
         // The same computer may have been in another block.
         let mut file = std::fs::File::options().create(true).append(true).open(path).unwrap();
         std::io::Write::write_all(&mut file, computer.log().as_bytes()).unwrap();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::expected::{Because, Way};
+    use super::*;
+
+    #[test]
+    fn what_was_slow_is_timed_again_only_where_the_median_is_above_what_is_promised() {
+        let pair = |number: usize, way: Way| Pair {
+            kinds: [Kind::ALL[0]; 2],
+            ends: [number, number + 100],
+            expected: Expected { way, because: Because::OneNetwork },
+        };
+        let ways = [
+            Way::Lan,
+            Way::Mapped,
+            Way::PublicOrMapped,
+            Way::Mapped,
+            Way::Relayed,
+            Way::FirstByProxyToPublic,
+        ];
+        let pairs: Vec<Pair> = ways.into_iter().enumerate().map(|(number, way)| pair(number, way)).collect();
+        let pairs: Vec<&Pair> = pairs.iter().collect();
+        let again = |settled: [Option<f64>; 6]| {
+            let times = pairs.iter().zip(settled).map(|(pair, settled)| {
+                let settled = settled.map(Duration::from_secs_f64);
+                (pair.ends, [settled; 2])
+            });
+            let slow = slower_than_promised(&pairs, &times.collect());
+            slow.iter().map(|pair| pair.ends[0]).collect::<Vec<_>>()
+        };
+        let good = [Some(0.5), Some(0.5), Some(0.6), Some(5.0), Some(1.5), Some(9.0)];
+        assert_eq!(
+            again(good),
+            [0; 0],
+            "one of three is slow, which their median is not; a proxy is promised nothing"
+        );
+        assert_eq!(again([Some(1.1), Some(0.5), Some(1.2), Some(5.0), Some(2.5), None]), [0, 2, 3, 4]);
+        assert_eq!(
+            again([None, Some(0.5), Some(0.6), None, Some(1.5), None]),
+            [0],
+            "what never came is no time"
+        );
     }
 }
