@@ -20,7 +20,8 @@ Breaks something between two friends in the laboratory, asks the doctor, and pri
 
 Needs the superuser, and the programs of the laboratory. The program under test is that of the same profile, or what KITH_BIN names.
 Exit code 0: at least 95 % of the single faults and 80 % of the pairs were named, nothing healthy was blamed, every answer came within
-10 s, and where nothing was broken, nothing was said to be.";
+10 s, and where nothing was broken, nothing was said to be. A case that could not be made, an answer that came late, and something
+whole that is not fine are made again once, and count if it is so again; what was blamed wrongly counts at once.";
 
 /// How many cases are under way at once.
 const USUAL_JOBS: usize = 4;

@@ -11,6 +11,8 @@ use super::cause::Cause;
 
 /// The longest time for a verdict.
 const LONGEST: Duration = Duration::from_secs(10);
+/// How the problem of a case begins that nobody was asked about, because it could not be made.
+pub(super) const NOT_MADE: &str = "NOT MADE";
 /// Of a hundred single faults so many at least must be named.
 const SINGLE: usize = 95;
 /// The same of pairs.
@@ -31,6 +33,8 @@ pub struct Row {
     pub problem: Option<String>,
     /// What was not as it should be before it was asked.
     pub unsettled: Option<String>,
+    /// Why the case was made a second time; then everything else is of that one.
+    pub repeated: Option<String>,
 }
 
 /// What came of a run.
@@ -102,7 +106,26 @@ impl Row {
         self.is_right() && self.wrong_blames().is_empty() && self.is_in_time()
     }
 
+    /// What may be the doing of the machine that all cases share, and is no matter of the doctor unless it happens twice. To blame
+    /// something healthy never is.
+    #[must_use]
+    pub(super) fn may_be_the_machine(&self) -> Option<String> {
+        if !self.wrong_blames().is_empty() {
+            return None;
+        }
+        let not_made = self.problem.as_ref().filter(|problem| problem.starts_with(NOT_MADE)).cloned();
+        let late = || (!self.is_in_time()).then(|| format!("LATE, {:.1} s", self.took.as_secs_f64()));
+        let healthy = self.case.faults.is_empty() && self.said.is_some();
+        let not_fine = || (healthy && !self.is_right()).then(|| "not fine".to_owned());
+        not_made.or_else(late).or_else(not_fine)
+    }
+
     fn mark(&self) -> String {
+        let repeated = self.repeated.as_ref().map(|why| format!("  (made again; at first {why})"));
+        repeated.unwrap_or_default() + &self.problems()
+    }
+
+    fn problems(&self) -> String {
         if let Some(problem) = &self.problem {
             return format!("  <-- {problem}");
         }
@@ -203,6 +226,8 @@ impl fmt::Display for Report {
         let at = |share: usize| times.get((times.len() * share / 100).min(times.len().saturating_sub(1)));
         let seconds = |share| at(share).map_or(0.0, Duration::as_secs_f64);
         writeln!(f, "blamed wrongly  {blamed:>4}")?;
+        let repeated = self.rows.iter().filter(|row| row.repeated.is_some()).count();
+        writeln!(f, "made again      {repeated:>4}")?;
         writeln!(f, "times           median {:.1} s, longest {:.1} s", seconds(50), seconds(100))
     }
 }
@@ -242,7 +267,7 @@ mod tests {
             told_by: None,
         };
         let took = Duration::from_secs(1);
-        Row { case, said: Some(said), exit, took, problem: None, unsettled: None }
+        Row { case, said: Some(said), exit, took, problem: None, unsettled: None, repeated: None }
     }
 
     #[test]
@@ -271,6 +296,34 @@ mod tests {
     fn not_to_know_is_not_right_and_blames_nobody() {
         let unknown = row("computer-off-there", (Code::Unknown, Part::Internet), &[], 1);
         assert!(!unknown.is_right() && unknown.wrong_blames().is_empty());
+    }
+
+    #[test]
+    fn what_may_be_the_machine_is_made_again_and_a_wrong_blame_is_not() {
+        let there = (Code::FirewallIn, Part::FirewallThere);
+        let again = |row: &Row| row.may_be_the_machine().is_some();
+        let right = row("firewall-in-drop-there", there, &[there], 1);
+        assert!(!again(&right));
+        let took = Duration::from_secs(11);
+        assert!(again(&Row { took, ..right.clone() }));
+        let problem = |words: &str| Row { problem: Some(words.to_owned()), said: None, ..right.clone() };
+        assert!(again(&problem("NOT MADE: no router")));
+        assert!(!again(&problem("NO DIAGNOSIS: no words")));
+        let unknown = (Code::Unknown, Part::Internet);
+        assert!(again(&row("fine-plain-public", unknown, &[], 1)), "healthy, and not fine");
+        assert!(!again(&row("firewall-in-drop-there", unknown, &[], 1)), "broken, and not known why");
+        let here = (Code::FirewallIn, Part::FirewallHere);
+        let blamed = row("firewall-in-drop-there", here, &[], 1);
+        assert!(!again(&blamed) && !again(&Row { took, ..blamed }));
+        assert!(!again(&row("fine-plain-public", here, &[here], 1)));
+    }
+
+    #[test]
+    fn a_case_that_was_made_again_says_so_in_the_table() {
+        let fine = row("fine-plain-public", (Code::Works, Part::ThisComputer), &[], 0);
+        let rows = vec![Row { repeated: Some("LATE, 11.0 s".to_owned()), ..fine }];
+        let text = Report { rows, only_injected: false }.to_string();
+        assert!(text.contains("(made again; at first LATE, 11.0 s)"), "{text}");
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::homes::Homes;
 use super::inject::inject;
 use super::options::Options;
 use super::place::{Help, Side};
-use super::report::{Report, Row};
+use super::report::{NOT_MADE, Report, Row};
 use super::stage::Stage;
 
 /// Longest wait for the daemons to notice what was broken; the doctor is asked in any case.
@@ -47,7 +47,11 @@ pub fn run(options: &Options, say: &(dyn Fn(&str) + Sync)) -> Report {
                 loop {
                     let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
                     let Some((index, case)) = next else { break };
-                    let row = perform(&homes, case, options);
+                    let mut row = perform(&homes, case, options);
+                    if let Some(why) = row.may_be_the_machine() {
+                        tell(&format!("{}: {why}; it is made again", case.name));
+                        row = Row { repeated: Some(why), ..perform(&homes, case, options) };
+                    }
                     let got = row.named().map_or_else(|| "-".to_owned(), |cause| cause.to_string());
                     let problem = row.problem.as_deref().unwrap_or_default();
                     tell(&format!("{}: {got} {problem}", case.name));
@@ -70,6 +74,7 @@ fn perform(homes: &Homes, case: &Case, options: &Options) -> Row {
         took: Duration::ZERO,
         problem: None,
         unsettled: None,
+        repeated: None,
     };
     let performed = catch_unwind(AssertUnwindSafe(|| {
         let mut stage = Stage::build(homes, &case.name, case.scene);
@@ -103,7 +108,7 @@ fn perform(homes: &Homes, case: &Case, options: &Options) -> Row {
 fn words(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked");
-    format!("NOT MADE: {}", text.lines().next().unwrap_or_default())
+    format!("{NOT_MADE}: {}", text.lines().next().unwrap_or_default())
 }
 
 /// Both look for each other anew, as they do by themselves a while after something broke; then there is the link that is left.
