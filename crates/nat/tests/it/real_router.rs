@@ -21,6 +21,10 @@ const TOOLS: [&str; 4] = ["ip", "nft", "miniupnpd", "natpmpc"];
 const PORT: u16 = 4242;
 const OURS: Nonce = Nonce([1; 12]);
 const FOREIGN: Nonce = Nonce([2; 12]);
+/// Longest time for `miniupnpd` to start.
+const START: Duration = Duration::from_secs(20);
+/// Longest time for news to come that were told at once, on a loaded machine.
+const NEWS: Duration = Duration::from_secs(25);
 
 fn uplink() -> Uplink {
     Uplink { index: index(), interface: "eth0".to_owned(), gateway: ROUTER, local: COMPUTER }
@@ -59,9 +63,9 @@ fn unmap(nonce: Nonce) -> Request {
     })
 }
 
-/// Asks by a protocol until the router is there, at most 5 s.
+/// Asks by a protocol until the router is there.
 async fn found(protocol: Protocol, uplink: &Uplink) -> Found {
-    let end = Instant::now() + Duration::from_secs(5);
+    let end = Instant::now() + START;
     loop {
         let answer = match protocol {
             Protocol::Pcp => pcp::ask(uplink, Request::Discover).await,
@@ -158,6 +162,9 @@ fn miniupnpd_opens_and_closes_a_pinhole_by_pcp_through_a_link_local_gateway() {
     });
 }
 
+/// So far a router's clock is before it restarts.
+const AHEAD: Epoch = Epoch(3);
+
 #[test]
 fn a_restarted_router_is_heard_and_its_clock_begins_anew() {
     if !need_namespaces(&TOOLS) {
@@ -170,26 +177,30 @@ fn a_restarted_router_is_heard_and_its_clock_begins_anew() {
         let (sender, mut hints) = mpsc::channel(16);
         let announcements = Announcements::start(sender);
         announcements.interfaces(Arc::new(snapshot()));
-        while found(Protocol::Pcp, &uplink).await.epoch < Some(Epoch(2)) {
+        while found(Protocol::Pcp, &uplink).await.epoch < Some(AHEAD) {
             sleep(Duration::from_millis(100)).await;
         }
         grant(pcp::ask(&uplink, map(OURS)).await);
-        // News of the first start.
-        while hints.try_recv().is_ok() {}
 
         site.lose_power();
         assert_eq!(pcp::ask(&uplink, Request::Discover).await, Answer::Closed);
+        // News of the first start.
+        while hints.try_recv().is_ok() {}
+        let begun = Instant::now();
         site.start();
-        let hint = timeout(Duration::from_secs(5), hints.recv()).await.expect("no news within 5 s").unwrap();
+        // A clock that went on would be ahead of that; it counts whole seconds, which may have begun before.
+        let new = || Some(Epoch(u32::try_from(begun.elapsed().as_secs()).unwrap() + 1));
+        let hint = timeout(NEWS, hints.recv()).await.expect("no news").unwrap();
         let index = Some(index());
         match hint {
             Hint::Announced { from, index: by, protocol, epoch } => {
                 assert_eq!((from, by, protocol), (ROUTER, index, Protocol::Pcp));
-                assert!(epoch < Some(Epoch(2)), "{epoch:?}");
+                assert!(epoch <= new(), "{epoch:?}");
             }
             Hint::Doubt { why } => panic!("{why}"),
         }
-        assert!(found(Protocol::Pcp, &uplink).await.epoch < Some(Epoch(2)));
+        let again = found(Protocol::Pcp, &uplink).await.epoch;
+        assert!(again <= new(), "{again:?}");
         assert_eq!(grant(pcp::ask(&uplink, map(OURS)).await).external_port, PORT);
     });
 }
@@ -223,7 +234,7 @@ fn news_are_heard_in_both_families_at_an_interface_that_is_told_later() {
                     }
                 }
             };
-            let hint = timeout(Duration::from_secs(5), hint).await.expect("no news within 5 s");
+            let hint = timeout(NEWS, hint).await.expect("no news");
             while hints.try_recv().is_ok() {}
             match hint {
                 Hint::Announced { from, index: at, protocol, epoch } => {

@@ -10,7 +10,7 @@ use kith_nat::{
 };
 use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 const HERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 const NONCE: Nonce = Nonce([7; 12]);
@@ -143,6 +143,25 @@ async fn with_both<F: Future<Output = ()>>(check: impl Fn(Spoken) -> F) {
     tokio::join!(pcp, nat_pmp);
 }
 
+/// Runs a check until nothing came too late in it, three times at most. What else it asserts holds in every run: the machine is busy
+/// by turns, a client that is slow is slow each time.
+async fn in_time<F: Future<Output = Vec<String>>>(check: impl Fn() -> F) {
+    let mut runs = Vec::new();
+    while runs.len() < 3 {
+        let late = check().await;
+        if late.is_empty() {
+            return;
+        }
+        runs.push(late);
+    }
+    panic!("too late in every run: {runs:?}");
+}
+
+/// What is to be said of something that took longer than it should.
+fn later(what: &str, took: Duration, longest: Duration) -> Option<String> {
+    (took >= longest).then(|| format!("{what} took {took:?}, not less than {longest:?}"))
+}
+
 #[tokio::test]
 async fn an_answer_to_the_first_question_is_heard() {
     with_both(|spoken| async move {
@@ -156,7 +175,7 @@ async fn an_answer_to_the_first_question_is_heard() {
 
 #[tokio::test]
 async fn lost_questions_are_asked_again() {
-    with_both(|spoken| async move {
+    async fn check(spoken: Spoken) -> Vec<String> {
         let router = Router::new(move |socket, number, question, from| async move {
             if number >= 3 {
                 send(&socket, &spoken.grants(&question, 5000 + number as u16), from).await;
@@ -165,12 +184,10 @@ async fn lost_questions_are_asked_again() {
         let began = Instant::now();
         assert_eq!(spoken.ask(router.await.address, map()).await, granted(5003), "{spoken:?}");
         let took = began.elapsed();
-        assert!(
-            took >= Duration::from_millis(750) && took < Duration::from_millis(1700),
-            "{spoken:?}: {took:?}"
-        );
-    })
-    .await;
+        assert!(took >= Duration::from_millis(750), "{spoken:?}: {took:?}");
+        later("the third answer", took, Duration::from_millis(1700)).into_iter().collect()
+    }
+    with_both(|spoken| in_time(move || check(spoken))).await;
 }
 
 #[tokio::test]
@@ -258,20 +275,20 @@ async fn a_flood_does_not_drown_the_answer_to_the_next_try() {
 
 #[tokio::test]
 async fn a_router_that_only_floods_is_silent_and_takes_no_more_time() {
-    with_both(|spoken| async move {
+    async fn check(spoken: Spoken) -> Vec<String> {
         let router = Router::new(move |socket, _, _, from| async move {
             tokio::spawn(flood(socket, from));
         });
         let began = Instant::now();
         assert_eq!(spoken.ask(router.await.address, map()).await, Answer::Silent, "{spoken:?}");
-        assert!(began.elapsed() < Duration::from_secs(5), "{spoken:?}: {:?}", began.elapsed());
-    })
-    .await;
+        later("silence", began.elapsed(), Duration::from_secs(5)).into_iter().collect()
+    }
+    with_both(|spoken| in_time(move || check(spoken))).await;
 }
 
 #[tokio::test]
 async fn silence_is_silence_after_five_questions_in_four_seconds() {
-    with_both(|spoken| async move {
+    async fn check(spoken: Spoken) -> Vec<String> {
         let (sender, mut times) = tokio::sync::mpsc::channel(16);
         let router = Router::new(move |_, _, question, _| {
             let sender = sender.clone();
@@ -282,35 +299,41 @@ async fn silence_is_silence_after_five_questions_in_four_seconds() {
         let server = router.await;
         let began = Instant::now();
         assert_eq!(spoken.ask(server.address, map()).await, Answer::Silent, "{spoken:?}");
-        let took = began.elapsed().as_millis();
-        assert!((4000..5000).contains(&took), "{spoken:?}: {took} ms");
-        drop(server);
+        let took = began.elapsed();
+        assert!(took >= Duration::from_secs(4), "{spoken:?}: {took:?}");
+        let mut late: Vec<String> = later("silence", took, Duration::from_secs(5)).into_iter().collect();
 
-        let mut expected = [0, 250, 750, 1750, 3750].into_iter();
         let mut first = None;
-        while let Some((at, question)) = times.recv().await {
-            let due = expected.next().expect("a question too many");
-            let after = at.duration_since(began).as_millis();
-            assert!((due..due + 800).contains(&after), "{spoken:?}: {after} ms instead of {due}");
+        for due in [0, 250, 750, 1750, 3750].map(Duration::from_millis) {
+            // The last one may still be on its way to a router that is let run too late.
+            let heard = timeout(Duration::from_secs(30), times.recv()).await;
+            let (at, question) = heard.expect("a question too few").unwrap();
+            let after = at.duration_since(began);
+            assert!(after >= due, "{spoken:?}: {after:?} instead of {due:?}");
+            late.extend(later("a question", after, due + Duration::from_millis(800)));
             assert_eq!(first.get_or_insert_with(|| question.clone()), &question, "the same each time");
         }
-        assert_eq!(expected.next(), None, "a question too few");
-    })
-    .await;
+        drop(server);
+        assert_eq!(times.recv().await, None, "a question too many");
+        late
+    }
+    with_both(|spoken| in_time(move || check(spoken))).await;
 }
 
 #[tokio::test]
 async fn a_port_that_nobody_listens_at_is_closed() {
-    with_both(|spoken| async move {
+    async fn check(spoken: Spoken) -> Vec<String> {
         let gone = UdpSocket::bind(HERE).await.unwrap().local_addr().unwrap();
+        let mut late = Vec::new();
         for request in [Request::Discover, map(), unmap()] {
             let began = Instant::now();
             assert_eq!(spoken.ask(gone, request).await, Answer::Closed, "{spoken:?}");
             // The system answers only so many ICMP errors at once: it may take more than one try.
-            assert!(began.elapsed() < Duration::from_secs(3), "{spoken:?}: {:?}", began.elapsed());
+            late.extend(later("news of a closed port", began.elapsed(), Duration::from_secs(3)));
         }
-    })
-    .await;
+        late
+    }
+    with_both(|spoken| in_time(move || check(spoken))).await;
 }
 
 #[tokio::test]

@@ -54,9 +54,16 @@ fn unmap(external_port: u16, pinhole: Option<u16>) -> Request {
     Request::Unmap(UnmapRequest { internal_port: PORT, external_port, nonce, pinhole, former: None })
 }
 
-/// Searches until the router is there, at most 10 s.
+/// Longest time for `miniupnpd` to start.
+const START: Duration = Duration::from_secs(20);
+/// Longest time for what takes no second by itself, on a loaded machine.
+const SOON: Duration = Duration::from_secs(5);
+/// Longest time for a router that is started anew to be heard, and for its mapping to be made again.
+const HEALED: Duration = Duration::from_secs(25);
+
+/// Searches until the router is there.
 async fn found(upnp: &Upnp, uplink: &Uplink) -> Found {
-    let end = Instant::now() + Duration::from_secs(10);
+    let end = Instant::now() + START;
     loop {
         match upnp.ask(uplink, Request::Discover).await {
             Answer::Found(found) => return found,
@@ -98,7 +105,7 @@ fn miniupnpd_maps_shows_renews_and_unmaps_by_upnp_as_upnpc_sees_it() {
         let begin = Instant::now();
         let first = grant(upnp.ask(&uplink, Request::Map(wish(PORT))).await);
         assert_eq!((first.external_port, first.lifetime), (PORT, Lifetime::Seconds(3600)));
-        assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
+        assert!(begin.elapsed() < SOON, "{:?}", begin.elapsed());
         assert!(site.redirections().contains("192.168.77.23:4242"), "{}", site.redirections());
         assert_eq!(holds(&upnp, &uplink, PORT).await, Some((COMPUTER, PORT, LABEL.to_owned())));
         let list = || site.on_computer("upnpc", &["-u", "http://192.168.77.1:5000/rootDesc.xml", "-l"]);
@@ -176,9 +183,9 @@ fn an_older_router_is_found_by_multicast_alone_and_by_unicast_alone() {
         );
         let upnp = Upnp::default();
         assert_eq!(upnp.ask(&elsewhere, Request::Discover).await, Answer::Silent);
-        let begin = Instant::now();
-        found(&upnp, &uplink()).await;
-        assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+        // By the first search: the router is there.
+        let there = upnp.ask(&uplink(), Request::Discover).await;
+        assert!(matches!(there, Answer::Found(_)), "{there:?}");
         assert_eq!(upnp.ask(&uplink(), unmap(PORT, None)).await, Answer::Unmapped);
         assert!(!site.redirections().contains("dnat"), "{}", site.redirections());
     });
@@ -229,15 +236,15 @@ fn a_restarted_router_is_heard_and_found_at_its_new_port() {
         notifies.interfaces(Arc::new(snapshot()));
         found(&upnp, &uplink).await;
         grant(upnp.ask(&uplink, Request::Map(wish(PORT))).await);
-        // News of the first start may come late.
-        sleep(Duration::from_millis(400)).await;
-        while hints.try_recv().is_ok() {}
 
         site.lose_power();
         assert_eq!(upnp.ask(&uplink, Request::Map(wish(PORT))).await, Answer::Closed);
+        // News of the first start may come late.
+        sleep(Duration::from_millis(400)).await;
+        while hints.try_recv().is_ok() {}
         site.start_with(OLD);
         let begin = Instant::now();
-        let hint = timeout(Duration::from_secs(5), hints.recv()).await.expect("no news within 5 s").unwrap();
+        let hint = timeout(HEALED, hints.recv()).await.expect("no news").unwrap();
         match hint {
             Hint::Announced { from, index: by, protocol, epoch } => {
                 assert!(from == ROUTER || from.is_ipv6(), "{from}");
@@ -248,11 +255,11 @@ fn a_restarted_router_is_heard_and_found_at_its_new_port() {
         assert!(!found(&upnp, &uplink).await.any_port);
         assert_eq!(holds(&upnp, &uplink, PORT).await, None);
         grant(upnp.ask(&uplink, Request::Map(wish(PORT))).await);
-        assert!(begin.elapsed() < Duration::from_secs(5), "healed after {:?}", begin.elapsed());
+        assert!(begin.elapsed() < HEALED, "healed after {:?}", begin.elapsed());
 
         drop(notifies);
         let closed = async { while hints.recv().await.is_some() {} };
-        timeout(Duration::from_secs(1), closed).await.expect("what listens ends with its handle");
+        timeout(SOON, closed).await.expect("what listens ends with its handle");
     });
 }
 
