@@ -81,6 +81,11 @@ fn grant(answer: Answer) -> Grant {
     }
 }
 
+/// Whether that is what is left of a lease of so many seconds: the router tells it a moment after it made the mapping.
+fn is_lease(lifetime: Lifetime, seconds: u32) -> bool {
+    matches!(lifetime, Lifetime::Seconds(left) if left <= seconds && left + SOON.as_secs() as u32 >= seconds)
+}
+
 async fn holds(upnp: &Upnp, uplink: &Uplink, external_port: u16) -> Option<(IpAddr, u16, String)> {
     match upnp.ask(uplink, Request::ReadBack { external_port }).await {
         Answer::Entry(entry) => entry.map(|entry| (entry.internal.ip(), entry.internal.port(), entry.label)),
@@ -104,7 +109,8 @@ fn miniupnpd_maps_shows_renews_and_unmaps_by_upnp_as_upnpc_sees_it() {
 
         let begin = Instant::now();
         let first = grant(upnp.ask(&uplink, Request::Map(wish(PORT))).await);
-        assert_eq!((first.external_port, first.lifetime), (PORT, Lifetime::Seconds(3600)));
+        assert_eq!(first.external_port, PORT);
+        assert!(is_lease(first.lifetime, 3600), "{first:?}");
         assert!(begin.elapsed() < SOON, "{:?}", begin.elapsed());
         assert!(site.redirections().contains("192.168.77.23:4242"), "{}", site.redirections());
         assert_eq!(holds(&upnp, &uplink, PORT).await, Some((COMPUTER, PORT, LABEL.to_owned())));
@@ -120,7 +126,7 @@ fn miniupnpd_maps_shows_renews_and_unmaps_by_upnp_as_upnpc_sees_it() {
         assert_eq!(grant(upnp.ask(&uplink, Request::Map(renewed)).await).external_port, PORT);
         let forever = MapRequest { lifetime: Lifetime::Permanent, ..wish(PORT) };
         let forever = grant(upnp.ask(&uplink, Request::Map(forever)).await);
-        assert_eq!(forever.lifetime, Lifetime::Seconds(604_800), "this router has no permanent leases");
+        assert!(is_lease(forever.lifetime, 604_800), "this router has no permanent leases: {forever:?}");
 
         assert_eq!(upnp.ask(&uplink, unmap(PORT, None)).await, Answer::Unmapped);
         assert_eq!(holds(&upnp, &uplink, PORT).await, None);
