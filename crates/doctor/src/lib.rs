@@ -11,6 +11,7 @@ pub mod diagnosis;
 mod examine;
 pub mod facts;
 pub mod firewall;
+pub mod gateway;
 pub mod history;
 mod near;
 pub mod report;

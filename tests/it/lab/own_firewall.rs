@@ -47,7 +47,7 @@ fn wait_verdict(anna: &Computer, what: &str, is: impl Fn(&str) -> bool) -> Value
     }
 }
 
-/// With these rules the doctor says `expected`, by such a rule, and prints these commands; typing them mends it.
+/// With these rules the doctor says `expected`, by such a rule, and prints these commands; typing them in this order mends it.
 #[track_caller]
 pub(super) fn check(
     anna: &Computer,
@@ -69,8 +69,7 @@ pub(super) fn check(
     assert!(named.next().is_some_and(|named| named.contains(rule)), "{diagnosis:#}");
     // What stands between backquotes is typed.
     let step = said["next_step"].as_str().unwrap();
-    let mut typed: Vec<&str> = step.split('`').skip(1).step_by(2).collect();
-    typed.sort_unstable();
+    let typed: Vec<&str> = step.split('`').skip(1).step_by(2).collect();
     assert_eq!(typed, commands, "{diagnosis:#}");
     for command in typed {
         shell(host, command.strip_prefix("sudo ").unwrap());
@@ -152,8 +151,8 @@ fn the_command_that_the_doctor_prints_lets_friends_through_the_rules_that_are_th
             "firewall-in",
             "tables -A INPUT -p tcp -m tcp --dport 4242 -j DROP",
             &[
-                "sudo ip6tables -I INPUT -p tcp --dport 4242 -j ACCEPT",
                 "sudo iptables -I INPUT -p tcp --dport 4242 -j ACCEPT",
+                "sudo ip6tables -I INPUT -p tcp --dport 4242 -j ACCEPT",
             ],
         );
         let guard = "PROGRAM-legacy -N GUARD; PROGRAM-legacy -A INPUT -p tcp -j GUARD; \
@@ -165,8 +164,8 @@ fn the_command_that_the_doctor_prints_lets_friends_through_the_rules_that_are_th
             "firewall-in",
             "tables-legacy -A GUARD -p tcp -m multiport --dports 4000:4300 -j DROP",
             &[
-                "sudo ip6tables-legacy -I GUARD -p tcp --dport 4242 -j ACCEPT",
                 "sudo iptables-legacy -I GUARD -p tcp --dport 4242 -j ACCEPT",
+                "sudo ip6tables-legacy -I GUARD -p tcp --dport 4242 -j ACCEPT",
             ],
         );
     }

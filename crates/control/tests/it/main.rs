@@ -15,4 +15,5 @@ mod limits;
 mod network;
 mod notices;
 mod pressed;
+mod readme;
 mod stand_in;

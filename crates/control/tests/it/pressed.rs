@@ -188,16 +188,30 @@ impl Browser {
 
     /// Sets how wide the page is, and whether it is dark.
     pub(crate) async fn look(&mut self, width: u32, scheme: &str) {
-        let size = json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false });
+        self.window(width, 900, scheme).await;
+    }
+
+    /// As [`Self::look`], and how high the window is.
+    pub(crate) async fn window(&mut self, width: u32, height: u32, scheme: &str) {
+        let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
         self.ask("Emulation.setDeviceMetricsOverride", size).await;
         let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
         self.ask("Emulation.setEmulatedMedia", json!({ "features": features })).await;
     }
 
-    /// Keeps a picture where a person asked for them: the folder is named by `KITH_PICTURES`.
+    /// Keeps a picture of the whole page where a person asked for them: the folder is named by `KITH_PICTURES`.
     pub(crate) async fn picture(&mut self, name: &str) {
+        self.keep(name, json!({ "captureBeyondViewport": true })).await;
+    }
+
+    /// The same of what is in the window.
+    pub(crate) async fn picture_of_window(&mut self, name: &str) {
+        self.keep(name, json!({})).await;
+    }
+
+    async fn keep(&mut self, name: &str, how: Value) {
         let Ok(folder) = std::env::var("KITH_PICTURES") else { return };
-        let picture = self.ask("Page.captureScreenshot", json!({ "captureBeyondViewport": true })).await;
+        let picture = self.ask("Page.captureScreenshot", how).await;
         let bytes = data_encoding::BASE64.decode(picture["data"].as_str().unwrap().as_bytes()).unwrap();
         std::fs::write(Path::new(&folder).join(format!("{name}.png")), bytes).unwrap();
     }

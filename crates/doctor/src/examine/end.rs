@@ -44,14 +44,6 @@ fn network(side: &Side, whose: Whose<'_>) -> Found {
     }
     let router = whose.part(Part::RouterHere);
     match (&network.gateway, network.gateway_answers) {
-        // What does not leave this computer is not answered either.
-        (Some(gateway), Some(false)) if side.firewall.outbound.is_closed() => Found::unknown(
-            Code::RouterSilent,
-            router,
-            format!(
-                "whether the router at {gateway} answers is not known: a firewall stops what is sent to others"
-            ),
-        ),
         (Some(gateway), Some(false)) => Found::failed(
             Code::RouterSilent,
             router,

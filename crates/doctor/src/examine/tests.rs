@@ -374,12 +374,27 @@ fn ipv6_that_gets_lost_is_a_note_where_ipv4_works() {
 }
 
 #[test]
-fn a_router_that_our_own_firewall_lets_nobody_call_is_not_called_silent() {
+fn a_router_that_is_gone_is_named_before_a_rule_that_stops_what_it_would_not_pass_on() {
     let mut facts = apart(TestResult::NoResponse);
-    facts.here.network.gateway_answers = Some(false);
-    check(&facts, Code::RouterSilent, Part::RouterHere);
     facts.here.firewall.outbound = Access::Dropped;
     check(&facts, Code::FirewallOut, Part::FirewallHere);
+    facts.here.network.gateway_answers = Some(false);
+    check(&facts, Code::RouterSilent, Part::RouterHere);
+}
+
+#[test]
+fn a_punched_connection_is_open_both_ways_whatever_the_firewalls_let_in() {
+    let mut facts = healthy();
+    facts.friend = Some(bert(Some("punched")));
+    let there = facts.there.as_mut().unwrap();
+    for side in [&mut facts.here, &mut there.side] {
+        side.firewall.inbound = Access::Dropped;
+        for test in &mut side.tests {
+            test.result = TestResult::NoResponse;
+        }
+    }
+    let diagnosis = diagnose(&facts);
+    assert_eq!((diagnosis.outward.state, diagnosis.inward.state), (Passage::Open, Passage::Open));
 }
 
 #[test]

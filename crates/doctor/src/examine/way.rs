@@ -2,7 +2,7 @@
 
 use crate::code::{Part, Weight};
 use crate::diagnosis::{Check, Condition, Direction, Outcome, Passage, Station, Verdict};
-use crate::facts::{Facts, Pair, Side, Test, TestResult};
+use crate::facts::{Facts, LinkFacts, Pair, Side, Test, TestResult};
 use crate::firewall::Access;
 
 use super::words;
@@ -15,7 +15,7 @@ pub(super) fn outward(facts: &Facts) -> Direction {
         let made = format!("the connection at {} was made from here", link.remote);
         let there = facts.there.as_ref().map(|there| there.side.firewall.inbound);
         let rules = [Some(facts.here.firewall.outbound), there];
-        return of_link(made, rules, &facts.here.tests);
+        return of_link(link, made, rules, &facts.here.tests);
     }
     of_tests(&facts.here.tests, "no address of the other computer was tried from here")
 }
@@ -28,7 +28,7 @@ pub(super) fn inward(facts: &Facts) -> Direction {
         let made = format!("the connection from {} was made from there", link.remote);
         let there = facts.there.as_ref().map(|there| &there.side);
         let rules = [Some(facts.here.firewall.inbound), there.map(|there| there.firewall.outbound)];
-        return of_link(made, rules, there.map_or(&[], |there| &there.tests));
+        return of_link(link, made, rules, there.map_or(&[], |there| &there.tests));
     }
     let Some(there) = facts.there.as_ref() else {
         return Direction {
@@ -45,10 +45,10 @@ pub(super) fn inward(facts: &Facts) -> Direction {
     of_tests(&there.side.tests, "no address of this computer was tried from there")
 }
 
-/// A connection that is older than the rules of the firewalls says nothing of new ones.
-fn of_link(made: String, rules: [Option<Access>; 2], tests: &[Test]) -> Direction {
+/// A connection that is older than the rules of the firewalls says nothing of new ones; one that both made at once they let in all the same.
+fn of_link(link: &LinkFacts, made: String, rules: [Option<Access>; 2], tests: &[Test]) -> Direction {
     let is_tried = tests.iter().any(|test| test.result == TestResult::Friend);
-    if is_tried || !rules.into_iter().flatten().any(Access::is_closed) {
+    if link.path == "punched" || is_tried || !rules.into_iter().flatten().any(Access::is_closed) {
         return Direction { state: Passage::Open, detail: made };
     }
     Direction { state: Passage::Closed, detail: format!("{made}, before a firewall stopped new ones") }

@@ -220,7 +220,7 @@ fn for_ufw(rule: &str, is_denied: bool) -> (Vec<String>, String) {
     }
     let orders = ["", "delete ", "prepend "].map(|order| format!("sudo ufw {order}{rule}"));
     let words = format!(
-        "A rule for this port that ufw has already is taken out, so that the new one can be the first. {stays}"
+        "It needs ufw 0.36 (of 2018) or newer. A rule for this port that ufw has already is taken out, so that the new one can be the first. {stays}"
     );
     (orders.to_vec(), words)
 }

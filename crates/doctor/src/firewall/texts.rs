@@ -29,7 +29,7 @@ pub struct Texts {
     pub default_zone: Option<String>,
     /// `firewall-cmd --permanent --get-policies`.
     pub policies: Option<String>,
-    /// /proc/net/route.
+    /// /proc/self/net/route.
     pub routes: String,
     /// `socketfilterfw --getglobalstate`, on macOS.
     pub macos: Option<String>,
@@ -49,7 +49,7 @@ pub struct TablesTexts {
     pub tables: LegacyTables,
 }
 
-/// What the kernel says of its older tables (/proc/net/ip_tables_names).
+/// What the kernel says of its older tables (/proc/self/net/ip_tables_names).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LegacyTables {

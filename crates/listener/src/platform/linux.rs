@@ -11,11 +11,11 @@ use tokio::net::TcpStream;
 
 use super::PortHolder;
 
-/// The state LISTEN in `/proc/net/tcp`.
+/// The state LISTEN in `/proc/self/net/tcp`.
 const LISTEN: &str = "0A";
 
 pub(super) fn port_holder(port: u16) -> Option<PortHolder> {
-    let inodes: HashSet<String> = ["/proc/net/tcp", "/proc/net/tcp6"]
+    let inodes: HashSet<String> = ["/proc/self/net/tcp", "/proc/self/net/tcp6"]
         .iter()
         .filter_map(|table| fs::read_to_string(table).ok())
         .flat_map(|table| listening_inodes(&table, port))
@@ -38,7 +38,7 @@ pub(crate) fn set_tcp_limits(stream: &TcpStream, user_timeout: Duration, not_sen
     socket.set_tcp_notsent_lowat(not_sent)
 }
 
-/// The inodes of the sockets that listen on `port`, from the text of `/proc/net/tcp`: local address in field 1, state in
+/// The inodes of the sockets that listen on `port`, from the text of `/proc/self/net/tcp`: local address in field 1, state in
 /// field 3, inode in field 9.
 fn listening_inodes(table: &str, port: u16) -> Vec<String> {
     let suffix = format!(":{port:04X}");

@@ -1,9 +1,11 @@
 //! Whether the router answers at all, and what else only the system knows.
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use kith_doctor::firewall::Access;
+use kith_doctor::gateway::{Call, Look, Neighbour};
 use kith_network::Gateway as Known;
 use tokio::net::TcpStream;
 
@@ -12,13 +14,12 @@ use super::firewall::Rules;
 /// The port that is called: nearly every router has its page there. A refusal is as good an answer.
 const PAGE: u16 = 80;
 /// Longest wait for that.
-const ANSWER: Duration = Duration::from_millis(1200);
+pub(super) const ANSWER: Duration = Duration::from_millis(1200);
 /// Longest wait until the system doubts what it remembers: Linux asks again five seconds after the first packet without an answer, three
 /// times, a second apart.
-const DOUBT: Duration = Duration::from_millis(8700);
-/// How long a system takes at least to ask in vain for a hardware address: three questions, a second apart (RFC 4861, section 10; Linux does the
-/// same for IPv4). A firewall refuses at once.
-const IN_VAIN: Duration = Duration::from_secs(2);
+pub(super) const DOUBT: Duration = Duration::from_millis(8700);
+/// How long Linux asks for a hardware address until it is in vain: three questions, a second apart. Meanwhile it looks as if nobody answered.
+const ASKING: Duration = Duration::from_secs(3);
 /// Between two looks at what the system knows.
 const LOOK: Duration = Duration::from_millis(300);
 
@@ -37,8 +38,8 @@ pub(super) struct Gateway {
     pub(super) address: IpAddr,
     /// Whether it answers; none: not known, as it may keep silent on purpose.
     pub(super) answers: Option<bool>,
-    /// Whether it was called in vain, and has always answered before.
-    pub(super) is_silent: bool,
+    /// Whether it was called in vain: nothing came back.
+    pub(super) kept_silent: bool,
     /// Its hardware address, by which one router is told from another with the same IP address.
     pub(super) hardware: Option<String>,
     /// Largest packet of the interface that leads to it.
@@ -46,100 +47,78 @@ pub(super) struct Gateway {
 }
 
 impl Gateway {
-    /// Without having asked it.
+    /// Without having asked it. That the system remembers where it was is no answer.
     pub(super) fn of(known: &Known) -> Self {
-        let neighbour = neighbour(known);
-        Self {
-            address: known.address,
-            // That the system remembers where it was is no answer.
-            answers: matches!(neighbour, Neighbour::Gone).then_some(false),
-            is_silent: false,
-            hardware: hardware(known),
-            mtu: mtu(&known.interface),
-        }
+        Self::seen(known, Call::NotMade, Access::Unknown, false)
     }
 
-    /// Silence says something where no rule of this computer stops the call.
-    pub(super) async fn judged(self, rules: &Rules, port: u16) -> Self {
-        if !self.is_silent || self.answers.is_some() {
-            return self;
+    /// By what came of a call.
+    pub(super) fn seen(known: &Known, call: Call, rules: Access, is_missed: bool) -> Self {
+        let (neighbour, hardware) = neighbour(known);
+        Self {
+            address: known.address,
+            answers: Look { call, neighbour, rules, is_missed }.answers(),
+            kept_silent: call == Call::Silent,
+            hardware,
+            mtu: mtu(&known.interface),
         }
-        let call = rules.facts(port, vec![SocketAddr::new(self.address, PAGE)]).await;
-        let may_be_stopped = call.readable && call.outbound != Access::Open;
-        Self { answers: (!may_be_stopped).then_some(false), ..self }
     }
 }
 
 /// The hardware address that the system remembers.
 pub(super) fn hardware(known: &Known) -> Option<String> {
-    match neighbour(known) {
-        Neighbour::There(hardware) => Some(hardware),
-        Neighbour::Gone | Neighbour::Unknown => None,
-    }
+    neighbour(known).1
 }
 
-/// Calls it: whoever does not answer the question for its hardware address is not there. What the system remembers of that address it
-/// doubts only after some seconds: where `patient` they are waited for.
-pub(super) async fn ask(known: &Known, patience: Patience) -> Gateway {
+/// What this computer's own rules do with a call of the router.
+pub(super) async fn rules_for(known: &Known, rules: &Rules) -> Access {
+    rules.facts(0, vec![SocketAddr::new(known.address, PAGE)]).await.outbound
+}
+
+/// Calls it until that is `enough`. Whoever does not answer the question for its hardware address is not there: what the system remembers
+/// of that it doubts only after some seconds.
+pub(super) async fn call(known: &Known, patience: Patience, enough: impl Future<Output = ()>) -> Call {
     let called = match known.address {
         // A link-local address needs its interface.
         IpAddr::V6(ip) => SocketAddr::V6(std::net::SocketAddrV6::new(ip, PAGE, 0, known.index)),
         IpAddr::V4(_) => SocketAddr::new(known.address, PAGE),
     };
-    let mut calling = std::pin::pin!(TcpStream::connect(called));
+    let (mut calling, mut enough) = (std::pin::pin!(TcpStream::connect(called)), std::pin::pin!(enough));
     let begun = tokio::time::Instant::now();
-    let until = begun
-        + match patience {
-            Patience::Short => ANSWER,
-            Patience::Long => DOUBT,
-        };
-    let answered = loop {
+    loop {
         tokio::select! {
-            made = &mut calling => break match made {
-                Ok(_) => Some(true),
-                Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => Some(true),
-                // The system asked for its hardware address in vain; or a firewall refused, here or there.
-                Err(error) if error.kind() == std::io::ErrorKind::HostUnreachable => {
-                    let is_in_vain = begun.elapsed() >= IN_VAIN && neighbour(known) == Neighbour::Unknown;
-                    is_in_vain.then_some(false)
-                }
-                Err(_) => None,
+            made = &mut calling => return match made {
+                Ok(_) => Call::Answered,
+                Err(error) if error.kind() == ErrorKind::ConnectionRefused => Call::Refused,
+                Err(error) if error.kind() == ErrorKind::TimedOut => Call::Silent,
+                Err(_) => Call::Impossible,
             },
+            () = &mut enough => return Call::Silent,
             () = tokio::time::sleep(LOOK) => {}
         }
-        if matches!(neighbour(known), Neighbour::Gone) || tokio::time::Instant::now() >= until {
-            break None;
+        let is_asked = patience == Patience::Short || begun.elapsed() > ASKING;
+        if is_asked && neighbour(known).0 == Neighbour::Gone {
+            return Call::Silent;
         }
-    };
-    let found = Gateway::of(known);
-    Gateway { answers: answered.or(found.answers), ..found }
+    }
 }
 
-/// What the system knows of a neighbour.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Neighbour {
-    /// It has said who it is.
-    There(String),
-    /// It was asked, and does not answer.
-    Gone,
-    /// Nobody knows.
-    Unknown,
-}
-
+/// What the system knows of a neighbour, and its hardware address.
 #[cfg(target_os = "linux")]
-fn neighbour(known: &Known) -> Neighbour {
-    let table = std::fs::read_to_string("/proc/net/arp").unwrap_or_default();
+fn neighbour(known: &Known) -> (Neighbour, Option<String>) {
+    // A service may see no other files of /proc than those of processes.
+    let table = std::fs::read_to_string("/proc/self/net/arp").unwrap_or_default();
     in_table(&table, known.address, &known.interface)
 }
 
 #[cfg(not(target_os = "linux"))]
-const fn neighbour(_known: &Known) -> Neighbour {
-    Neighbour::Unknown
+const fn neighbour(_known: &Known) -> (Neighbour, Option<String>) {
+    (Neighbour::Unknown, None)
 }
 
-/// Reads Linux' `/proc/net/arp`: address, type, flags (0x2: complete), hardware address, mask, interface.
+/// Reads Linux' table: address, type, flags (0x2: complete), hardware address, mask, interface.
 #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only Linux has that table"))]
-fn in_table(table: &str, address: IpAddr, interface: &str) -> Neighbour {
+fn in_table(table: &str, address: IpAddr, interface: &str) -> (Neighbour, Option<String>) {
     for line in table.lines().skip(1) {
         let fields: Vec<&str> = line.split_whitespace().collect();
         let [ip, _, flags, hardware, _, device, ..] = fields[..] else { continue };
@@ -147,9 +126,14 @@ fn in_table(table: &str, address: IpAddr, interface: &str) -> Neighbour {
             continue;
         }
         let flags = u32::from_str_radix(flags.trim_start_matches("0x"), 16).unwrap_or(0);
-        return if flags & 2 != 0 { Neighbour::There(hardware.to_owned()) } else { Neighbour::Gone };
+        let is_there = flags & 2 != 0;
+        return if is_there {
+            (Neighbour::There, Some(hardware.to_owned()))
+        } else {
+            (Neighbour::Gone, None)
+        };
     }
-    Neighbour::Unknown
+    (Neighbour::Unknown, None)
 }
 
 #[cfg(target_os = "linux")]
@@ -183,14 +167,16 @@ mod tests {
                      192.168.1.1      0x1         0x2         52:54:00:00:00:01     *        lan\n\
                      192.168.1.9      0x1         0x0         00:00:00:00:00:00     *        lan\n";
         let look = |ip: &str, interface| in_table(table, ip.parse().unwrap(), interface);
-        assert_eq!(look("192.168.1.1", "lan"), Neighbour::There("52:54:00:00:00:01".to_owned()));
-        assert_eq!(look("192.168.1.9", "lan"), Neighbour::Gone);
-        assert_eq!(look("192.168.1.1", "wifi"), Neighbour::Unknown);
-        assert_eq!(look("192.168.1.2", "lan"), Neighbour::Unknown);
+        assert_eq!(look("192.168.1.1", "lan"), (Neighbour::There, Some("52:54:00:00:00:01".to_owned())));
+        assert_eq!(look("192.168.1.9", "lan"), (Neighbour::Gone, None));
+        assert_eq!(look("192.168.1.1", "wifi"), (Neighbour::Unknown, None));
+        assert_eq!(look("192.168.1.2", "lan"), (Neighbour::Unknown, None));
     }
 
     #[tokio::test]
-    async fn silence_says_nothing_where_a_rule_of_this_computer_may_stop_the_call() {
+    async fn what_rules_do_with_a_call_of_the_router_is_known_where_they_can_be_read() {
+        let known =
+            Known { address: [192, 168, 1, 1].into(), interface: "lan".to_owned(), index: 2, metric: 100 };
         let policy = |policy: &str| {
             let chain = format!(
                 r#"{{"nftables": [{{"chain": {{"family": "inet", "table": "t", "name": "out", "type": "filter", "hook": "output", "prio": 0, "policy": "{policy}"}}}}]}}"#
@@ -198,21 +184,8 @@ mod tests {
             let no_others = TablesTexts { tables: LegacyTables::None, ..TablesTexts::default() };
             Rules::of(Texts { nft: Some(chain), v4: no_others.clone(), v6: no_others, ..Texts::default() })
         };
-        let called = |is_silent| Gateway {
-            address: [192, 168, 1, 1].into(),
-            answers: None,
-            is_silent,
-            hardware: None,
-            mtu: None,
-        };
-        assert_eq!(called(true).judged(&policy("accept"), 4242).await.answers, Some(false));
-        assert_eq!(called(true).judged(&policy("drop"), 4242).await.answers, None);
-        assert_eq!(called(false).judged(&policy("accept"), 4242).await.answers, None);
-        let unread = Rules::of(Texts::default());
-        assert_eq!(
-            called(true).judged(&unread, 4242).await.answers,
-            Some(false),
-            "as it has always answered"
-        );
+        assert_eq!(rules_for(&known, &policy("accept")).await, Access::Open);
+        assert_eq!(rules_for(&known, &policy("drop")).await, Access::Dropped);
+        assert_eq!(rules_for(&known, &Rules::of(Texts::default())).await, Access::Unknown);
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kith_nat::{Nat, Proof};
 use serde::{Deserialize, Serialize};
+use tokio::sync::OnceCell;
 use tracing::warn;
 
 use super::super::core::{Core, lock, value};
@@ -45,9 +46,10 @@ impl Memory {
         self.mapped.get(hardware?).copied().filter(|at| now - at < FORGOTTEN)
     }
 
-    /// Whether this router has ever answered: then its silence says something.
-    pub(super) fn has_heard(&self, hardware: Option<&str>) -> bool {
-        hardware.is_some_and(|hardware| self.heard.contains_key(hardware))
+    /// Whether this router has answered, if that was not too long ago: then its silence says something.
+    pub(super) fn has_heard(&self, hardware: Option<&str>, now: i64) -> bool {
+        let heard = hardware.and_then(|hardware| self.heard.get(hardware));
+        heard.is_some_and(|at| now - at < FORGOTTEN)
     }
 
     /// Adds what was written down before.
@@ -117,6 +119,13 @@ impl Core {
         }
     }
 
+    /// This router kept silent when it was met: its silence says nothing from now on.
+    pub(super) fn forget_heard(self: &Arc<Self>, hardware: &str) {
+        if lock(&self.worked).heard.remove(hardware).is_some() {
+            self.save_worked();
+        }
+    }
+
     fn save_worked(self: &Arc<Self>) {
         let core = self.clone();
         tokio::spawn(async move {
@@ -128,13 +137,16 @@ impl Core {
     }
 }
 
-/// Hears each router once when it is met, so that its silence means something later; until the daemon ends.
+/// Hears each router once when it is met, so that its silence means something later, or not; until the daemon ends.
 pub(in crate::daemon) async fn meet_routers(core: Arc<Core>) {
     let mut network = core.network.watch();
     loop {
         let gateway = network.borrow_and_update().snapshot.gateways.first().cloned();
         if let Some(gateway) = gateway {
-            core.hear(&gateway, Patience::Short).await;
+            let found = core.hear(&gateway, Patience::Short, &OnceCell::new()).await;
+            if let (true, None, Some(hardware)) = (found.kept_silent, found.answers, &found.hardware) {
+                core.forget_heard(hardware);
+            }
         }
         tokio::time::sleep(SETTLE).await;
         if network.changed().await.is_err() {
@@ -203,7 +215,8 @@ mod tests {
             before.note_heard("old", 10) && before.note_heard("new", 20) && before.note_mapped("old", 30)
         );
         now.add(before);
-        assert!(now.has_heard(Some("old")) && now.heard["new"] == 9000);
+        assert!(!now.has_heard(Some("old"), 10 + FORGOTTEN));
+        assert!(now.has_heard(Some("old"), 9000) && now.heard["new"] == 9000);
         assert_eq!((now.inbound_at(9001), now.mapped_at(Some("old"), 9001)), (Some(9000), Some(30)));
     }
 }

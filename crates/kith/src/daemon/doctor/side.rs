@@ -9,11 +9,13 @@ use kith_control::view::ProofState;
 use kith_doctor::facts::{
     Hub, Keeps, Listener, ListenerState, Mapping, Names, Network, Side, Test, TestResult,
 };
-use kith_doctor::firewall::FirewallFacts;
+use kith_doctor::firewall::{Access, FirewallFacts};
+use kith_doctor::gateway::Call;
 use kith_identity::DeviceId;
 use kith_network::Snapshot;
 use kith_peer::reach::HubRole;
 use kith_peer::{Connection, PathKind};
+use tokio::sync::OnceCell;
 
 use super::super::core::{Core, lock, owner};
 use super::super::roster::Friend;
@@ -31,6 +33,11 @@ const LOST: Duration = Duration::from_secs(600);
 const MOST_NEIGHBOURS: usize = 8;
 /// Most other computers that are witnesses of the time.
 const MOST_CLOCKS: usize = 16;
+
+/// The rules, read once for all who ask.
+async fn read(rules: &OnceCell<Rules>) -> &Rules {
+    rules.get_or_init(|| Box::pin(Rules::read())).await
+}
 
 /// What of a side takes a while to find out.
 pub(super) struct Gathered {
@@ -62,19 +69,15 @@ impl Core {
                 self.wait_for_proof(PROOF).await;
             }
         };
-        let (rules, gateway, listener, keeps_ports, tests, ()) = tokio::join!(
-            Box::pin(Rules::read()),
-            self.look_at_gateway(&snapshot, patience),
+        let rules = OnceCell::new();
+        let (firewall, gateway, listener, keeps_ports, tests, ()) = tokio::join!(
+            async { self.firewall_by(read(&rules).await, friend).await },
+            self.look_at_gateway(&snapshot, patience, &rules),
             self.listener_facts(),
             ports,
             tests,
             proof
         );
-        let firewall = self.firewall_by(&rules, friend).await;
-        let gateway = match gateway {
-            Some(gateway) => Some(gateway.judged(&rules, self.listen_port()).await),
-            None => None,
-        };
         self.side_of(friend, Gathered { snapshot, firewall, gateway, listener, keeps_ports, tests })
     }
 
@@ -183,10 +186,11 @@ impl Core {
         self: &Arc<Self>,
         snapshot: &Snapshot,
         patience: Patience,
+        rules: &OnceCell<Rules>,
     ) -> Option<gateway::Gateway> {
         let first = snapshot.gateways.first()?;
         let patience = if self.is_anybody_outside_linked() { Patience::Short } else { patience };
-        Some(self.hear(first, patience).await)
+        Some(self.hear(first, patience, rules).await)
     }
 
     /// Calls the router at the port of its page, if connections may go to anywhere. One that has always answered and does not now is silent.
@@ -195,23 +199,35 @@ impl Core {
         self: &Arc<Self>,
         known: &kith_network::Gateway,
         patience: Patience,
+        rules: &OnceCell<Rules>,
     ) -> gateway::Gateway {
         let network = &self.settings().network;
         let is_reserved = network.outbound_only && patience == Patience::Short;
         if is_reserved || network.proxy.is_some() || !network.allowed_destinations.is_empty() {
             return gateway::Gateway::of(known);
         }
-        let memory = self.doctor_memory();
-        let was_heard = gateway::hardware(known).is_some_and(|hardware| memory.has_heard(Some(&hardware)));
-        // Who answered before does so at once; of who never did, the system alone says in its time whether he is there.
-        let is_alone = patience == Patience::Long;
-        let patience = if was_heard { Patience::Short } else { patience };
-        let asked = tokio::time::timeout(GATEWAY, gateway::ask(known, patience)).await;
-        let mut found = asked.unwrap_or_else(|_elapsed| gateway::Gateway::of(known));
-        match (found.answers, found.hardware.as_deref()) {
-            (Some(true), Some(hardware)) => self.note_heard(hardware),
-            (None, _) => found.is_silent = was_heard && is_alone,
-            _ => {}
+        let hardware = gateway::hardware(known);
+        let was_heard = self.doctor_memory().has_heard(hardware.as_deref(), Timestamp::now().as_second());
+        let is_missed = was_heard && patience == Patience::Long;
+        let is_let_out = async || gateway::rules_for(known, read(rules).await).await == Access::Open;
+        let enough = async {
+            // Who answered before does so at once; of who never did, the system alone says in its time whether he is there.
+            tokio::time::sleep(gateway::ANSWER).await;
+            if patience == Patience::Long && !(is_missed && is_let_out().await) {
+                tokio::time::sleep(gateway::DOUBT - gateway::ANSWER).await;
+            }
+        };
+        let called = tokio::time::timeout(GATEWAY, gateway::call(known, patience, enough)).await;
+        let call = called.unwrap_or(Call::Silent);
+        let access = match call {
+            // Something here may have refused it, or stopped it.
+            Call::Refused => gateway::rules_for(known, read(rules).await).await,
+            Call::Silent if is_missed => gateway::rules_for(known, read(rules).await).await,
+            _ => Access::Unknown,
+        };
+        let found = gateway::Gateway::seen(known, call, access, is_missed);
+        if let (Some(true), Some(hardware)) = (found.answers, &found.hardware) {
+            self.note_heard(hardware);
         }
         found
     }

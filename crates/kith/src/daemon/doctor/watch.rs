@@ -21,7 +21,7 @@ use kith_doctor::{Verdict, Weight, diagnose};
 use kith_identity::DeviceId;
 use kith_nat::Nat;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{OnceCell, broadcast, watch};
 use tracing::{info, warn};
 
 use super::super::core::{Core, lock};
@@ -237,7 +237,12 @@ impl Core {
             }
             None => Dialled::default(),
         };
-        let (firewall, gateway) = (self.rules(friend.as_ref(), known).await, self.router(known).await);
+        let rules = self.rules(known).await;
+        let gateway = self.router(known, &rules).await;
+        let firewall = match rules.get() {
+            Some(rules) => self.firewall_by(rules, friend.as_ref()).await,
+            None => FirewallFacts::default(),
+        };
         let listener = self.listener_facts().await;
         let snapshot = self.network.snapshot();
         let gathered = Gathered { snapshot, firewall, gateway, listener, keeps_ports: None, tests };
@@ -249,24 +254,23 @@ impl Core {
         Some(Look { verdict: Some(diagnose(&Facts { here, friend, there: None }).verdict), dialled: newest })
     }
 
-    async fn rules(&self, friend: Option<&Friend>, known: &mut Known) -> FirewallFacts {
+    async fn rules(&self, known: &mut Known) -> OnceCell<Rules> {
         let kept = known.rules.take_if(|(read, _)| read.elapsed() < RULES_LAST);
         let (read, rules) = match kept {
             Some(kept) => kept,
             None => (Instant::now(), Box::pin(Rules::read()).await),
         };
-        let facts = self.firewall_by(&rules, friend).await;
-        known.rules = Some((read, rules));
-        facts
+        known.rules = Some((read, rules.clone()));
+        OnceCell::new_with(Some(rules))
     }
 
-    async fn router(self: &Arc<Self>, known: &mut Known) -> Option<Gateway> {
+    async fn router(self: &Arc<Self>, known: &mut Known, rules: &OnceCell<Rules>) -> Option<Gateway> {
         if let Some((heard, gateway)) = &known.router
             && heard.elapsed() < ROUTER_LASTS
         {
             return gateway.clone();
         }
-        let gateway = self.look_at_gateway(&self.network.snapshot(), Patience::Short).await;
+        let gateway = self.look_at_gateway(&self.network.snapshot(), Patience::Short, rules).await;
         known.router = Some((Instant::now(), gateway.clone()));
         gateway
     }

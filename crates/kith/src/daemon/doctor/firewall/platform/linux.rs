@@ -13,15 +13,19 @@ pub(in super::super) async fn texts(patience: Duration) -> Texts {
     let until = Instant::now() + patience;
     let (nft, v4, v6, ufw, ufw_settings, routes, firewalld) = tokio::join!(
         spoken("nft", &["-j", "list", "ruleset"], until),
-        of_tables(["iptables", "iptables-save", "iptables-legacy-save"], "/proc/net/ip_tables_names", until),
+        of_tables(
+            ["iptables", "iptables-save", "iptables-legacy-save"],
+            "/proc/self/net/ip_tables_names",
+            until
+        ),
         of_tables(
             ["ip6tables", "ip6tables-save", "ip6tables-legacy-save"],
-            "/proc/net/ip6_tables_names",
+            "/proc/self/net/ip6_tables_names",
             until
         ),
         spoken("ufw", &["status"], until),
         small_file(Path::new("/etc/ufw/ufw.conf")),
-        small_file(Path::new("/proc/net/route")),
+        small_file(Path::new("/proc/self/net/route")),
         of_firewalld(until),
     );
     let (ufw_settings, routes) = (ufw_settings.text(), routes.text());
