@@ -195,7 +195,11 @@ impl Browser {
     pub(crate) async fn window(&mut self, width: u32, height: u32, scheme: &str) {
         let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
         self.ask("Emulation.setDeviceMetricsOverride", size).await;
-        let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
+        let features = json!([
+            { "name": "prefers-color-scheme", "value": scheme },
+            // Nothing is half on its way in a picture.
+            { "name": "prefers-reduced-motion", "value": "reduce" },
+        ]);
         self.ask("Emulation.setEmulatedMedia", json!({ "features": features })).await;
     }
 
@@ -204,8 +208,9 @@ impl Browser {
         self.keep(name, json!({ "captureBeyondViewport": true })).await;
     }
 
-    /// The same of what is in the window.
+    /// The same of what is in the window, but for the bars by which it is moved.
     pub(crate) async fn picture_of_window(&mut self, name: &str) {
+        self.ask("Emulation.setScrollbarsHidden", json!({ "hidden": true })).await;
         self.keep(name, json!({})).await;
     }
 
