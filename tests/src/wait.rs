@@ -6,8 +6,8 @@ use crate::say;
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(20);
-/// How often a promised time is measured until it is kept.
-const MOST_TRIES: usize = 3;
+/// So many measurements keep a promised time, or break it: two of three.
+const ENOUGH: usize = 2;
 
 /// Waits until `look` finds something, and says how long that took. A look that begins only after `longest` is the last one:
 /// on a machine that stood still meanwhile it is the first that could find anything.
@@ -36,23 +36,24 @@ pub fn wait_until(what: &str, longest: Duration, mut so: impl FnMut() -> bool) -
     wait_for(what, longest, || so().then_some(())).1
 }
 
-/// A time that is promised is kept in one of three tries; what `attempt` itself asserts holds in all of them. What else this machine
-/// does is not the same from try to try, and a slow product is slow each time.
+/// A time that is promised is kept in two of three tries; what `attempt` itself asserts holds in all of them. What else this machine
+/// does is not the same from try to try, and a slow product is slow most times. After two that agree there is no third.
 ///
 /// # Panics
-/// If all took too long.
+/// If two took too long.
 #[track_caller]
 pub fn promised(what: &str, longest: Duration, mut attempt: impl FnMut() -> Duration) {
-    let mut late = Vec::new();
-    while late.len() < MOST_TRIES {
+    let (mut kept, mut late) = (0, Vec::new());
+    while kept < ENOUGH {
         let took = attempt();
         say(&format!("{what}: {took:?}"));
         if took < longest {
-            return;
+            kept += 1;
+        } else {
+            late.push(took);
         }
-        late.push(took);
+        assert!(late.len() < ENOUGH, "{what}: {late:?}; less than {longest:?} is promised");
     }
-    panic!("{what}: {late:?}; less than {longest:?} is promised");
 }
 
 #[cfg(test)]
@@ -78,15 +79,18 @@ mod tests {
     }
 
     #[test]
-    fn one_of_three_measurements_within_the_promise_is_enough() {
-        let mut times = [9, 9, 2, 1].map(Duration::from_secs).into_iter();
-        promised("it", Duration::from_secs(5), || times.next().unwrap());
-        assert_eq!(times.len(), 1, "it was measured again all the same");
+    fn two_of_three_measurements_within_the_promise_are_enough() {
+        for (times, unused) in [([1, 2, 9, 9], 2), ([9, 1, 2, 9], 1), ([1, 9, 2, 9], 1)] {
+            let mut left = times.map(Duration::from_secs).into_iter();
+            promised("it", Duration::from_secs(5), || left.next().unwrap());
+            assert_eq!(left.len(), unused, "of {times:?}");
+        }
     }
 
     #[test]
-    #[should_panic(expected = "it: [9s, 9s, 9s]; less than 5s is promised")]
-    fn what_takes_too_long_each_time_breaks_the_promise() {
-        promised("it", Duration::from_secs(5), || Duration::from_secs(9));
+    #[should_panic(expected = "it: [9s, 8s]; less than 5s is promised")]
+    fn what_takes_too_long_twice_breaks_the_promise() {
+        let mut times = [9, 1, 8, 1].map(Duration::from_secs).into_iter();
+        promised("it", Duration::from_secs(5), || times.next().unwrap());
     }
 }

@@ -143,18 +143,19 @@ async fn with_both<F: Future<Output = ()>>(check: impl Fn(Spoken) -> F) {
     tokio::join!(pcp, nat_pmp);
 }
 
-/// Runs a check until nothing came too late in it, three times at most. What else it asserts holds in every run: the machine is busy
-/// by turns, a client that is slow is slow each time.
+/// Runs a check until nothing came too late in two runs of three. What else it asserts holds in every run: the machine is busy by
+/// turns, a client that is slow is slow most times. After two runs that agree there is no third.
 async fn in_time<F: Future<Output = Vec<String>>>(check: impl Fn() -> F) {
-    let mut runs = Vec::new();
-    while runs.len() < 3 {
+    let (mut in_time, mut runs) = (0, Vec::new());
+    while in_time < 2 {
         let late = check().await;
         if late.is_empty() {
-            return;
+            in_time += 1;
+        } else {
+            runs.push(late);
         }
-        runs.push(late);
+        assert!(runs.len() < 2, "too late in two runs: {runs:?}");
     }
-    panic!("too late in every run: {runs:?}");
 }
 
 /// What is to be said of something that took longer than it should.
