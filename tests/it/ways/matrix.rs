@@ -16,6 +16,8 @@ fn every_kind_of_site_connects_by_the_expected_way() {
     say(&report.to_string());
     let surprises: Vec<_> = report.surprises().collect();
     assert!(surprises.is_empty(), "not as expected: {surprises:#?}");
+    let never = report.never_settled();
+    assert!(never.is_empty(), "no link came by these ways in time, and so there is no median: {never:?}");
     for (way, (median, count)) in report.medians() {
         if let Some(promised) = promised(way) {
             assert!(median <= promised, "the median of {count} links that were {way} is {median:?}");

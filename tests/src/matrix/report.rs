@@ -1,6 +1,6 @@
 //! What came of a run, and how it is printed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -63,6 +63,14 @@ impl Report {
     #[must_use]
     pub fn medians(&self) -> BTreeMap<Way, (Duration, usize)> {
         medians(self.rows.iter().filter_map(|row| Some((row.expected.way, row.settled?))))
+    }
+
+    /// The expected ways for which a time is promised, and by which no link came at all in the time that was waited.
+    #[must_use]
+    pub fn never_settled(&self) -> BTreeSet<Way> {
+        let medians = self.medians();
+        let ways = self.rows.iter().map(|row| group(row.expected.way));
+        ways.filter(|way| promised(*way).is_some() && !medians.contains_key(way)).collect()
     }
 }
 
