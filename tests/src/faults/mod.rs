@@ -20,5 +20,5 @@ pub use cause::{Cause, View};
 pub use fault::{Fault, Linked};
 pub use options::{Options, USAGE};
 pub use place::{Help, Place, Scene, Side};
-pub use report::{Report, Row, expectations};
+pub use report::{Doubt, Report, Row, expectations};
 pub use run::run;

@@ -13,6 +13,8 @@ use super::cause::Cause;
 const LONGEST: Duration = Duration::from_secs(10);
 /// How the problem of a case begins that nobody was asked about, because it could not be made.
 pub(super) const NOT_MADE: &str = "NOT MADE";
+/// Of a hundred cases so many may be made again at most, and how many always may.
+const MADE_AGAIN: (usize, usize) = (5, 2);
 /// Of a hundred single faults so many at least must be named.
 const SINGLE: usize = 95;
 /// The same of pairs.
@@ -33,8 +35,19 @@ pub struct Row {
     pub problem: Option<String>,
     /// What was not as it should be before it was asked.
     pub unsettled: Option<String>,
-    /// Why the case was made a second time; then everything else is of that one.
-    pub repeated: Option<String>,
+    /// Why the case was made a second time; then everything else is of that one, or only the time.
+    pub repeated: Option<Doubt>,
+}
+
+/// What may be the doing of the machine that all cases share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// The case could not be made.
+    NotMade(String),
+    /// Nothing was broken, and it was not called fine.
+    NotFine,
+    /// The answer came after so long, and there is no other doubt.
+    Late(Duration),
 }
 
 /// What came of a run.
@@ -106,18 +119,28 @@ impl Row {
         self.is_right() && self.wrong_blames().is_empty() && self.is_in_time()
     }
 
-    /// What may be the doing of the machine that all cases share, and is no matter of the doctor unless it happens twice. To blame
-    /// something healthy never is.
+    /// What may be the doing of the machine, and is no matter of the doctor unless it happens twice. To blame something healthy never
+    /// is.
     #[must_use]
-    pub(super) fn may_be_the_machine(&self) -> Option<String> {
+    pub(super) fn may_be_the_machine(&self) -> Option<Doubt> {
         if !self.wrong_blames().is_empty() {
             return None;
         }
         let not_made = self.problem.as_ref().filter(|problem| problem.starts_with(NOT_MADE)).cloned();
-        let late = || (!self.is_in_time()).then(|| format!("LATE, {:.1} s", self.took.as_secs_f64()));
         let healthy = self.case.faults.is_empty() && self.said.is_some();
-        let not_fine = || (healthy && !self.is_right()).then(|| "not fine".to_owned());
-        not_made.or_else(late).or_else(not_fine)
+        let not_fine = || (healthy && !self.is_right()).then_some(Doubt::NotFine);
+        let late = || (!self.is_in_time()).then_some(Doubt::Late(self.took));
+        not_made.map(Doubt::NotMade).or_else(not_fine).or_else(late)
+    }
+
+    /// What counts after the case was made again. Where only the time was in doubt, what the doctor said at first stays, but for a blame
+    /// of something healthy.
+    #[must_use]
+    pub(super) fn made_again(self, doubt: Doubt, again: Self) -> Self {
+        let keeps =
+            matches!(doubt, Doubt::Late(_)) && again.problem.is_none() && again.wrong_blames().is_empty();
+        let repeated = Some(doubt);
+        if keeps { Self { took: again.took, repeated, ..self } } else { Self { repeated, ..again } }
     }
 
     fn mark(&self) -> String {
@@ -155,6 +178,10 @@ impl Report {
         (self.of(faults).filter(|row| row.is_right()).count(), self.of(faults).count())
     }
 
+    fn made_again(&self) -> usize {
+        self.rows.iter().filter(|row| row.repeated.is_some()).count()
+    }
+
     /// What is promised and does not hold, a sentence each.
     #[must_use]
     pub fn broken_promises(&self) -> Vec<String> {
@@ -184,6 +211,11 @@ impl Report {
         if late > 0 {
             broken.push(format!("{late} answers took longer than {} s", LONGEST.as_secs()));
         }
+        let (percent, always) = MADE_AGAIN;
+        let (again, all) = (self.made_again(), self.rows.len());
+        if again > always.max(all * percent / 100) {
+            broken.push(format!("{again} of {all} cases were made again, more than {percent} %"));
+        }
         broken
     }
 }
@@ -208,6 +240,16 @@ pub fn expectations() -> String {
     text
 }
 
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotMade(problem) => f.write_str(problem),
+            Self::NotFine => f.write_str("not fine"),
+            Self::Late(took) => write!(f, "LATE, {:.1} s", took.as_secs_f64()),
+        }
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{:<48}{:<44}{:<32}{:>7}", "CASE", "EXPECTED", "GOT", "TIME")?;
@@ -226,114 +268,10 @@ impl fmt::Display for Report {
         let at = |share: usize| times.get((times.len() * share / 100).min(times.len().saturating_sub(1)));
         let seconds = |share| at(share).map_or(0.0, Duration::as_secs_f64);
         writeln!(f, "blamed wrongly  {blamed:>4}")?;
-        let repeated = self.rows.iter().filter(|row| row.repeated.is_some()).count();
-        writeln!(f, "made again      {repeated:>4}")?;
+        writeln!(f, "made again      {:>4}", self.made_again())?;
         writeln!(f, "times           median {:.1} s, longest {:.1} s", seconds(50), seconds(100))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use kith_doctor::Part;
-    use kith_doctor::diagnosis::{Check, Direction, Verdict};
-
-    use super::*;
-
-    fn row(name: &str, verdict: (Code, Part), failed: &[(Code, Part)], exit: i32) -> Row {
-        let case = all().into_iter().find(|case| case.name == name).unwrap();
-        let check = |(code, part): &(Code, Part)| Check {
-            code: *code,
-            part: *part,
-            outcome: Outcome::Failed,
-            detail: String::new(),
-        };
-        let (code, part) = verdict;
-        let verdict = Verdict {
-            code,
-            part,
-            weight: code.weight(),
-            subject: String::new(),
-            sentence: String::new(),
-            next_step: None,
-            evidence: Vec::new(),
-        };
-        let said = Diagnosis {
-            friend: Some("bert".to_owned()),
-            verdict,
-            checks: failed.iter().map(check).collect(),
-            outward: Direction::default(),
-            inward: Direction::default(),
-            way: Vec::new(),
-            told_by: None,
-        };
-        let took = Duration::from_secs(1);
-        Row { case, said: Some(said), exit, took, problem: None, unsettled: None, repeated: None }
-    }
-
-    #[test]
-    fn what_is_right_is_the_root_at_its_side_with_its_exit_code() {
-        let there = (Code::FirewallIn, Part::FirewallThere);
-        assert!(row("firewall-in-drop-there", there, &[there], 1).is_good());
-        assert!(!row("firewall-in-drop-there", there, &[there], 0).is_right());
-        let here = (Code::FirewallIn, Part::FirewallHere);
-        let other_side = row("firewall-in-drop-there", here, &[], 1);
-        assert!(!other_side.is_right() && other_side.wrong_blames().len() == 1);
-        let second = (Code::QuotaFull, Part::Friend);
-        let pair = row("router-dead-here+quota-full-there", second, &[], 1);
-        assert!(!pair.is_right() && pair.wrong_blames().is_empty(), "it is broken, and not the root");
-    }
-
-    #[test]
-    fn a_check_may_say_what_a_site_is_like_and_a_verdict_may_not_where_it_works() {
-        let fine = (Code::Works, Part::ThisComputer);
-        let off = (Code::MappingOff, Part::RouterHere);
-        assert!(row("fine-plain-public", fine, &[off], 0).is_good());
-        assert!(!row("fine-plain-public", off, &[], 1).is_good());
-        assert!(!row("fine-upnp-public", fine, &[off], 0).is_good());
-    }
-
-    #[test]
-    fn not_to_know_is_not_right_and_blames_nobody() {
-        let unknown = row("computer-off-there", (Code::Unknown, Part::Internet), &[], 1);
-        assert!(!unknown.is_right() && unknown.wrong_blames().is_empty());
-    }
-
-    #[test]
-    fn what_may_be_the_machine_is_made_again_and_a_wrong_blame_is_not() {
-        let there = (Code::FirewallIn, Part::FirewallThere);
-        let again = |row: &Row| row.may_be_the_machine().is_some();
-        let right = row("firewall-in-drop-there", there, &[there], 1);
-        assert!(!again(&right));
-        let took = Duration::from_secs(11);
-        assert!(again(&Row { took, ..right.clone() }));
-        let problem = |words: &str| Row { problem: Some(words.to_owned()), said: None, ..right.clone() };
-        assert!(again(&problem("NOT MADE: no router")));
-        assert!(!again(&problem("NO DIAGNOSIS: no words")));
-        let unknown = (Code::Unknown, Part::Internet);
-        assert!(again(&row("fine-plain-public", unknown, &[], 1)), "healthy, and not fine");
-        assert!(!again(&row("firewall-in-drop-there", unknown, &[], 1)), "broken, and not known why");
-        let here = (Code::FirewallIn, Part::FirewallHere);
-        let blamed = row("firewall-in-drop-there", here, &[], 1);
-        assert!(!again(&blamed) && !again(&Row { took, ..blamed }));
-        assert!(!again(&row("fine-plain-public", here, &[here], 1)));
-    }
-
-    #[test]
-    fn a_case_that_was_made_again_says_so_in_the_table() {
-        let fine = row("fine-plain-public", (Code::Works, Part::ThisComputer), &[], 0);
-        let rows = vec![Row { repeated: Some("LATE, 11.0 s".to_owned()), ..fine }];
-        let text = Report { rows, only_injected: false }.to_string();
-        assert!(text.contains("(made again; at first LATE, 11.0 s)"), "{text}");
-    }
-
-    #[test]
-    fn each_promise_that_is_broken_is_named() {
-        let fine = || row("fine-plain-public", (Code::Works, Part::ThisComputer), &[], 0);
-        let late = Row { took: Duration::from_secs(11), ..fine() };
-        let wrong = row("removed-there", (Code::Offline, Part::Friend), &[], 1);
-        let promises = |rows| Report { rows, only_injected: false }.broken_promises();
-        assert_eq!(promises(vec![fine()]), Vec::<String>::new());
-        assert_eq!(promises(vec![late]).len(), 1);
-        assert_eq!(promises(vec![wrong]).len(), 2, "it is not right, and blames somebody");
-    }
-}
+mod tests;

@@ -48,9 +48,9 @@ pub fn run(options: &Options, say: &(dyn Fn(&str) + Sync)) -> Report {
                     let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
                     let Some((index, case)) = next else { break };
                     let mut row = perform(&homes, case, options);
-                    if let Some(why) = row.may_be_the_machine() {
-                        tell(&format!("{}: {why}; it is made again", case.name));
-                        row = Row { repeated: Some(why), ..perform(&homes, case, options) };
+                    if let Some(doubt) = row.may_be_the_machine() {
+                        tell(&format!("{}: {doubt}; it is made again", case.name));
+                        row = row.made_again(doubt, perform(&homes, case, options));
                     }
                     let got = row.named().map_or_else(|| "-".to_owned(), |cause| cause.to_string());
                     let problem = row.problem.as_deref().unwrap_or_default();
