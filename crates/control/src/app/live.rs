@@ -14,7 +14,7 @@ use crate::server::{Messages, Shared};
 /// Sections are told stale at most this often, however much happens.
 const PACE: Duration = Duration::from_millis(250);
 
-/// One message is made of so many events at most: who has events without end to hear is told of them all the same.
+/// When a message is due, it is made of so many events at most: who has events without end to hear is told of them all the same.
 const MOST_EVENTS: usize = 256;
 
 pub(super) struct StaleSections {
@@ -38,7 +38,7 @@ impl Messages for StaleSections {
             let event = tokio::select! {
                 // What has been told already belongs together, also when a message is due.
                 biased;
-                event = self.events.recv(), if self.gathered < MOST_EVENTS => event,
+                event = self.events.recv(), if self.may_gather() => event,
                 () = tokio::time::sleep_until(self.next), if !self.stale.is_empty() => break,
             };
             match event {
@@ -56,6 +56,13 @@ impl Messages for StaleSections {
         self.gathered = 0;
         self.next = Instant::now() + PACE;
         serde_json::to_string(&std::mem::take(&mut self.stale)).ok()
+    }
+}
+
+impl StaleSections {
+    /// Whether more events are heard before the next message. Until one is due there is no bound: else what is not heard would be lost.
+    fn may_gather(&self) -> bool {
+        self.gathered < MOST_EVENTS || Instant::now() < self.next
     }
 }
 
@@ -110,10 +117,17 @@ mod tests {
     async fn events_without_end_do_not_keep_a_page_from_hearing_of_them() {
         let events = broadcast::Sender::new(2 * MOST_EVENTS);
         let mut sections = listening(&events);
-        for event in std::iter::repeat_n(Event::Near, MOST_EVENTS).chain([Event::Sets]) {
-            events.send(event).unwrap();
-        }
+        let tell = || {
+            for event in std::iter::repeat_n(Event::Near, MOST_EVENTS).chain([Event::Sets]) {
+                events.send(event).unwrap();
+            }
+        };
+        tell();
         assert_eq!(soon(&mut sections).await.as_deref(), Some("[\"near\"]"));
         assert_eq!(soon(&mut sections).await.as_deref(), Some("[\"sets\",\"verdict\"]"));
+        // Before a message is due all of them are heard.
+        tell();
+        assert_eq!(soon(&mut sections).await.as_deref(), Some("[\"near\",\"sets\",\"verdict\"]"));
+        assert_eq!(soon(&mut sections).await, None);
     }
 }
