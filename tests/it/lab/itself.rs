@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use e2e::lab::{Distance, Entry, FakeIgd, Firewall, Host, Lab, Reboot, Script, Site, SiteKind, Transport};
 use e2e::{need, need_lab, run, say, wait_until};
 
-/// Silence for that long counts as no answer, where none is expected.
-const SILENCE: Duration = Duration::from_millis(300);
+/// Silence for that long counts as no answer, where none is expected: a first packet that was lost is sent again after 1 s.
+const SILENCE: Duration = Duration::from_millis(1500);
 /// Everything in the lab answers much faster; on a loaded machine a first packet may need to be sent again.
 const SOON: Duration = Duration::from_secs(5);
 const PORT: u16 = 4242;
