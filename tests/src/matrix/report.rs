@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::expected::{Expected, Way, expected};
+use super::expected::{Because, Expected, Way, expected};
 use super::kind::Kind;
 
 /// What came of one pair.
@@ -44,7 +44,10 @@ impl Row {
     #[must_use]
     pub fn is_as_expected(&self) -> bool {
         let [Some(first), Some(second)] = &self.got else { return false };
-        self.is_connected() && self.expected.way.allows(first, second)
+        // Where a router draws its ports by chance, one may be met by chance: better than can be expected.
+        let is_lucky = self.expected.because == Because::PortsAreUnknown
+            && [first, second].into_iter().all(|word| word == "punched");
+        self.is_connected() && (is_lucky || self.expected.way.allows(first, second))
     }
 
     fn way(&self) -> String {
