@@ -16,6 +16,8 @@ fn every_kind_of_site_connects_by_the_expected_way() {
     say(&report.to_string());
     let surprises: Vec<_> = report.surprises().collect();
     assert!(surprises.is_empty(), "not as expected: {surprises:#?}");
+    let lucky: Vec<_> = report.lucky().collect();
+    assert!(lucky.len() <= 1, "ports that nobody can know are met too often to be chance: {lucky:#?}");
     let never = report.never_settled();
     assert!(never.is_empty(), "no link came by these ways in time, and so there is no median: {never:?}");
     for (way, (median, count)) in report.medians() {

@@ -44,10 +44,15 @@ impl Row {
     #[must_use]
     pub fn is_as_expected(&self) -> bool {
         let [Some(first), Some(second)] = &self.got else { return false };
-        // Where a router draws its ports by chance, one may be met by chance: better than can be expected.
-        let is_lucky = self.expected.because == Because::PortsAreUnknown
-            && [first, second].into_iter().all(|word| word == "punched");
-        self.is_connected() && (is_lucky || self.expected.way.allows(first, second))
+        self.is_connected() && self.expected.way.allows(first, second)
+    }
+
+    /// Whether they were punched although the port of one was unknown. Each try leaves his router by another port of 64,512 (1024 to 65,535), a
+    /// few dozen times in a second: once in hundreds of punches it is the one that the other end calls.
+    #[must_use]
+    pub fn met_by_chance(&self) -> bool {
+        let is_punched = self.got.iter().all(|got| got.as_deref() == Some("punched"));
+        self.is_connected() && is_punched && self.expected.because == Because::PortsAreUnknown
     }
 
     fn way(&self) -> String {
@@ -57,9 +62,14 @@ impl Row {
 }
 
 impl Report {
-    /// The pairs that are not connected by the way that was expected.
+    /// The pairs that are not connected by the way that was expected, and not by chance by a better one.
     pub fn surprises(&self) -> impl Iterator<Item = &Row> {
-        self.rows.iter().filter(|row| !row.is_as_expected())
+        self.rows.iter().filter(|row| !row.is_as_expected() && !row.met_by_chance())
+    }
+
+    /// The pairs that met [by chance](Row::met_by_chance): more than one of them in a run is none.
+    pub fn lucky(&self) -> impl Iterator<Item = &Row> {
+        self.rows.iter().filter(|row| row.met_by_chance())
     }
 
     /// The median time to a link by the expected way, for every expected way.
@@ -157,6 +167,7 @@ impl std::fmt::Display for Report {
             let [first, second] = row.kinds;
             let mark = match (row.is_connected(), row.is_as_expected()) {
                 (_, true) => String::new(),
+                _ if row.met_by_chance() => "  (met by chance)".to_owned(),
                 (true, false) => "  <-- not as expected".to_owned(),
                 (false, _) => {
                     format!("  <-- NOT CONNECTED: {}", row.said.as_deref().unwrap_or("nothing was said"))
@@ -180,5 +191,35 @@ impl std::fmt::Display for Report {
             writeln!(f, "{:<22} median {:.2} s of {count}", name_of_group(way), median.as_secs_f64())?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_where_a_port_is_unknown_a_punched_link_is_one_that_met_by_chance() {
+        let row = |because, got: [&str; 2]| Row {
+            kinds: [Kind::ALL[0]; 2],
+            expected: Expected { way: Way::Relayed, because },
+            got: got.map(|word| Some(word.to_owned())),
+            answered: true,
+            again: None,
+            settled: None,
+            said: None,
+        };
+        let lucky = row(Because::PortsAreUnknown, ["punched"; 2]);
+        assert!(lucky.met_by_chance() && !lucky.is_as_expected());
+        for other in [
+            row(Because::OutboundOnly, ["punched"; 2]),
+            row(Because::PortsAreUnknown, ["punched", "relayed"]),
+            row(Because::PortsAreUnknown, ["mapped"; 2]),
+            Row { answered: false, ..lucky.clone() },
+        ] {
+            assert!(!other.met_by_chance(), "{other:?}");
+            assert_eq!(Report { rows: vec![other] }.surprises().count(), 1);
+        }
+        assert_eq!(Report { rows: vec![lucky] }.surprises().count(), 0);
     }
 }
